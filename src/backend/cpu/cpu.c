@@ -70,7 +70,7 @@ gm_status gm_backend_open_cpu(gm_backend **backend, int threads) {
     const gm_kernels *kernels = best_kernels();
     *opened = (gm_backend){.name = "cpu", .host_memory = true, .kernels = kernels, .real = kernels, .measuring = &gm_cpu_kernels_measuring, .context = context,
                            .allocate = allocate, .release = release, .write = write_memory, .read = read_memory, .gemm_seconds = gemm_seconds, .close = close_backend};
-    gm_status status = gm_onednn_open(&context->onednn);
+    gm_status status = gm_onednn_open(&context->onednn, context->threads);
     if (status != GM_OK) return close_backend(opened), status;
     *backend = opened;
     return GM_OK;

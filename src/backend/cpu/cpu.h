@@ -6,7 +6,7 @@
 
 /* oneDNN, behind gemm.c alone. */
 typedef struct gm_onednn gm_onednn;
-gm_status gm_onednn_open(gm_onednn **onednn);
+gm_status gm_onednn_open(gm_onednn **onednn, int threads); /* threads: most at once in gm_cpu_gemm_on_thread */
 void gm_onednn_close(gm_onednn *onednn);
 
 typedef struct gm_cpu_context {

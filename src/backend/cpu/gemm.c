@@ -17,7 +17,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { PRODUCTS_MOST = 512 };
+enum { PRODUCTS_MOST = 512, PANEL_COLUMNS = 2048, PANEL_DEPTH = 4096 };
+
+enum { A, B, OUT, SCRATCH, MEMORIES }; /* a product's arguments */
 
 typedef struct gm_product_key {
     gm_gemm shape;      /* pointers zeroed */
@@ -27,7 +29,8 @@ typedef struct gm_product_key {
 typedef struct gm_product { /* one shape's primitive */
     gm_product_key key;
     dnnl_primitive_t primitive;
-    dnnl_memory_desc_t a, b, out; /* v2: values */
+    dnnl_memory_desc_t a, b, out, pad; /* v2: values */
+    dnnl_memory_t (*memory)[MEMORIES]; /* of each thread (owned): making them anew costs as much as a small product */
     size_t scratch;
     bool reference; /* oneDNN has only its slow path for this type here, or none (primitive NULL) */
     struct gm_product *next;
@@ -39,6 +42,7 @@ struct gm_onednn {
     pthread_mutex_t lock; /* of the table: products are looked up inside parallel regions */
     gm_map table;
     gm_product *products; /* owned */
+    int threads;          /* that may be inside a product at once */
     void *scratch;        /* owned: of products outside parallel regions */
     size_t scratch_bytes;
 };
@@ -49,9 +53,10 @@ struct gm_onednn {
         GM_CHECK(dnnl_status_ == dnnl_success, "oneDNN status %d from %s", (int)dnnl_status_, #expression); \
     } while (0)
 
-gm_status gm_onednn_open(gm_onednn **onednn) {
+gm_status gm_onednn_open(gm_onednn **onednn, int threads) {
     gm_onednn *opened;
     GM_ALLOC(opened, 1);
+    opened->threads = threads;
     pthread_mutex_init(&opened->lock, NULL);
     *onednn = opened;
     if (dnnl_engine_create(&opened->engine, dnnl_cpu, 0) != dnnl_success ||
@@ -63,7 +68,11 @@ gm_status gm_onednn_open(gm_onednn **onednn) {
 static void forget_products(gm_onednn *onednn) {
     while (onednn->products) {
         gm_product *next = onednn->products->next;
+        for (int t = 0; t < onednn->threads; t++)
+            for (int i = 0; i < MEMORIES; i++)
+                if (onednn->products->memory[t][i]) dnnl_memory_destroy(onednn->products->memory[t][i]);
         if (onednn->products->primitive) dnnl_primitive_destroy(onednn->products->primitive);
+        free(onednn->products->memory);
         free(onednn->products);
         onednn->products = next;
     }
@@ -107,6 +116,8 @@ static gm_product *make_product(gm_onednn *onednn, const gm_product_key *key) {
     const gm_gemm *shape = &key->shape;
     gm_product *product = gm_alloc(1, sizeof *product);
     GM_CHECK(product, "%s", gm_error_text());
+    product->memory = gm_alloc((size_t)onednn->threads, sizeof *product->memory);
+    GM_CHECK(product->memory, "%s", gm_error_text());
     memcpy(&product->key, key, sizeof *key);
     describe(&product->a, shape->m, shape->k, shape->type, shape->transpose_a, shape->a_stride);
     describe(&product->b, shape->k, shape->n, shape->type, shape->transpose_b, shape->b_stride);
@@ -136,7 +147,8 @@ static gm_product *make_product(gm_onednn *onednn, const gm_product_key *key) {
     DNNL_CHECK(made);
     DNNL_CHECK(dnnl_primitive_create(&product->primitive, primitive_desc));
     omp_set_num_threads(threads);
-    product->scratch = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_scratchpad_md, 0));
+    product->pad = *dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_scratchpad_md, 0);
+    product->scratch = dnnl_memory_desc_get_size(&product->pad);
     const char *implementation = "";
     DNNL_CHECK(dnnl_primitive_desc_query(primitive_desc, dnnl_query_impl_info_str, 0, &implementation));
     product->reference = shape->type == GM_BF16 && strncmp(implementation, "ref", 3) == 0;
@@ -161,21 +173,24 @@ static const gm_product *find_product(gm_onednn *onednn, const gm_gemm *gemm, bo
     return (const gm_product *)(intptr_t)found;
 }
 
+/* The product's memory object of the calling thread for `data`. */
+static dnnl_memory_t memory_for(gm_onednn *onednn, const gm_product *product, int argument, const dnnl_memory_desc_t *desc, const void *data) {
+    int thread = product->key.on_thread ? omp_get_thread_num() : 0;
+    GM_CHECK(thread < onednn->threads, "thread %d of %d in a product", thread, onednn->threads);
+    dnnl_memory_t *memory = &product->memory[thread][argument];
+    if (*memory)
+        DNNL_CHECK(dnnl_memory_set_data_handle(*memory, (void *)data));
+    else
+        DNNL_CHECK(dnnl_memory_create(memory, desc, onednn->engine, (void *)data));
+    return *memory;
+}
+
 static void execute(gm_onednn *onednn, const gm_product *product, const gm_gemm *gemm, void *scratch) {
-    dnnl_memory_desc_t scratch_desc;
-    dnnl_dims_t scratch_dims = {(dnnl_dim_t)product->scratch};
-    DNNL_CHECK(dnnl_memory_desc_init_by_tag(&scratch_desc, 1, scratch_dims, dnnl_u8, dnnl_a));
-    dnnl_memory_t a, b, out, pad;
-    DNNL_CHECK(dnnl_memory_create(&a, &product->a, onednn->engine, (void *)gemm->a));
-    DNNL_CHECK(dnnl_memory_create(&b, &product->b, onednn->engine, (void *)gemm->b));
-    DNNL_CHECK(dnnl_memory_create(&out, &product->out, onednn->engine, gemm->out));
-    DNNL_CHECK(dnnl_memory_create(&pad, &scratch_desc, onednn->engine, scratch));
-    dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, out}, {DNNL_ARG_SCRATCHPAD, pad}};
+    dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, memory_for(onednn, product, A, &product->a, gemm->a)},
+                                   {DNNL_ARG_WEIGHTS, memory_for(onednn, product, B, &product->b, gemm->b)},
+                                   {DNNL_ARG_DST, memory_for(onednn, product, OUT, &product->out, gemm->out)},
+                                   {DNNL_ARG_SCRATCHPAD, memory_for(onednn, product, SCRATCH, &product->pad, scratch)}};
     DNNL_CHECK(dnnl_primitive_execute(product->primitive, onednn->stream, 4, arguments));
-    dnnl_memory_destroy(a);
-    dnnl_memory_destroy(b);
-    dnnl_memory_destroy(out);
-    dnnl_memory_destroy(pad);
 }
 
 static double seconds(void) {
@@ -251,19 +266,58 @@ static void reserve_scratch(gm_backend *backend, const gm_gemm *gemm) {
     onednn->scratch_bytes = needed;
 }
 
-void gm_cpu_gemm(gm_backend *backend, const gm_gemm *gemm) {
-    if (gemm->m == 0 || gemm->n == 0) return;
-    if (gm_cpu(backend)->onednn->table.count >= PRODUCTS_MOST) forget_products(gm_cpu(backend)->onednn); /* no other thread is in a product here */
+/* Even parts of at most `most`, in whole cache lines. */
+static int64_t part(int64_t whole, int64_t most) {
+    if (whole <= most) return whole;
+    int64_t parts = (whole + most - 1) / most;
+    return ((whole + parts - 1) / parts + 63) & ~(int64_t)63;
+}
+
+/* A product as several, where oneDNN 2.6 takes a half to a quarter of the time for the pieces (docs/cpu/gemm.md): wide b that
+ * is not transposed by columns; long sums in pieces, which needs the exact out of f32. `call` sees each piece. */
+static void in_panels(gm_backend *backend, const gm_gemm *gemm, void (*call)(gm_backend *, const gm_gemm *)) {
+    int64_t columns = gemm->transpose_b ? gemm->n : part(gemm->n, PANEL_COLUMNS), depth = gemm->out_type == GM_F32 ? part(gemm->k, PANEL_DEPTH) : gemm->k;
+    if (columns >= gemm->n && depth >= gemm->k) {
+        call(backend, gemm);
+        return;
+    }
+    gm_gemm piece = *gemm;
+    if (!piece.a_stride) piece.a_stride = gemm->transpose_a ? gemm->m : gemm->k;
+    if (!piece.b_stride) piece.b_stride = gemm->transpose_b ? gemm->k : gemm->n;
+    if (!piece.out_stride) piece.out_stride = gemm->n;
+    size_t size = gm_type_size(gemm->type), out_size = gm_type_size(gemm->out_type);
+    for (int64_t n = 0; n < gemm->n; n += columns)
+        for (int64_t k = 0; k < gemm->k; k += depth) {
+            piece.n = gemm->n - n < columns ? gemm->n - n : columns;
+            piece.k = gemm->k - k < depth ? gemm->k - k : depth;
+            piece.a = (const char *)gemm->a + (size_t)(gemm->transpose_a ? k * piece.a_stride : k) * size;
+            piece.b = (const char *)gemm->b + (size_t)(gemm->transpose_b ? n * piece.b_stride + k : k * piece.b_stride + n) * size;
+            piece.out = (char *)gemm->out + (size_t)n * out_size;
+            piece.accumulate = gemm->accumulate || k > 0;
+            call(backend, &piece);
+        }
+}
+
+static void run_piece(gm_backend *backend, const gm_gemm *gemm) {
     reserve_scratch(backend, gemm);
-    double begin = seconds();
     run(backend, gemm, gm_cpu(backend)->onednn->scratch, false);
+}
+
+static bool begin_gemm(gm_backend *backend, const gm_gemm *gemm) {
+    gm_onednn *onednn = gm_cpu(backend)->onednn;
+    if (onednn->table.count >= PRODUCTS_MOST) forget_products(onednn); /* no other thread is in a product here */
+    return gemm->m > 0 && gemm->n > 0;
+}
+
+void gm_cpu_gemm(gm_backend *backend, const gm_gemm *gemm) {
+    if (!begin_gemm(backend, gemm)) return;
+    double begin = seconds();
+    in_panels(backend, gemm, run_piece);
     gm_cpu(backend)->gemm_seconds += seconds() - begin;
 }
 
 void gm_cpu_gemm_measure(gm_backend *backend, const gm_gemm *gemm) {
-    if (gemm->m == 0 || gemm->n == 0) return;
-    if (gm_cpu(backend)->onednn->table.count >= PRODUCTS_MOST) forget_products(gm_cpu(backend)->onednn);
-    reserve_scratch(backend, gemm);
+    if (begin_gemm(backend, gemm)) in_panels(backend, gemm, reserve_scratch);
 }
 
 void gm_cpu_gemm_on_thread(gm_backend *backend, const gm_gemm *gemm, void *scratch) {
