@@ -33,26 +33,55 @@ static void slot_values(gm_strip *strip, const gm_expert_ffn_args *args, const f
     expand(strip->h3, h3, args, args->w3.b, args->w3.b ? args->u + u_offset(args, t, 1, e) : NULL, e, first, n);
 }
 
+/* One slot over one strip: z takes its gated values, u2 (rank) its part of A2 a. */
+static void slot_forward(const gm_expert_ffn_args *args, gm_strip *strip, const float *h1, const float *h3, float *restrict z, float *u2, int64_t slot,
+                         int64_t first, int64_t n) {
+    int64_t e = slot_expert(args, slot);
+    float gate = slot_gate(args, slot);
+    slot_values(strip, args, h1, h3, slot / args->slots, e, first, n);
+    for (int64_t i = 0; i < n; i++) {
+        strip->a[i] = strip->h1[i] * gm_sigmoid(strip->h1[i]) * strip->h3[i];
+        z[i] += gate * strip->a[i];
+    }
+    for (int64_t j = 0; args->w2.a && j < args->rank; j++) u2[j] += gm_dot(strip->a, args->w2.a + (e * args->rank + j) * args->ffn + first, n);
+}
+
+/* The same for all three sites at rank 2, in one pass: the paper's setting. */
+static void slot_forward_rank2(const gm_expert_ffn_args *args, const float *restrict h1, const float *restrict h3, float *restrict z, float *u2, int64_t slot,
+                               int64_t first, int64_t n) {
+    int64_t e = slot_expert(args, slot), t = slot / args->slots, row = 2 * e * args->ffn + first;
+    const float *u1 = args->u + u_offset(args, t, 0, e), *u3 = args->u + u_offset(args, t, 1, e);
+    float s = args->scale, gate = slot_gate(args, slot), s10 = s * u1[0], s11 = s * u1[1], s30 = s * u3[0], s31 = s * u3[1], u20 = 0, u21 = 0;
+    const float *restrict b10 = args->w1.b + row, *restrict b11 = b10 + args->ffn, *restrict b30 = args->w3.b + row, *restrict b31 = b30 + args->ffn;
+    const float *restrict a0 = args->w2.a + row, *restrict a1 = a0 + args->ffn;
+#pragma omp simd reduction(+ : u20, u21)
+    for (int64_t i = 0; i < n; i++) {
+        float x1 = h1[i] + s10 * b10[i] + s11 * b11[i], x3 = h3[i] + s30 * b30[i] + s31 * b31[i];
+        float value = x1 * gm_sigmoid(x1) * x3;
+        z[i] += gate * value;
+        u20 += value * a0[i], u21 += value * a1[i];
+    }
+    u2[0] += u20, u2[1] += u21;
+}
+
+static bool all_sites_rank2(const gm_expert_ffn_args *args) { return args->rank == 2 && args->w1.a && args->w3.a && args->w2.a; }
+
 static void forward_token(const gm_expert_ffn_args *args, int64_t t) {
     gm_strip strip;
     float buffer1[STRIP], buffer3[STRIP], z[STRIP];
-    int64_t slots = args->slots, rank = args->rank;
-    if (args->w2.a) memset(args->u2 + t * slots * rank, 0, (size_t)(slots * rank) * sizeof(float));
+    bool rank2 = all_sites_rank2(args);
+    if (args->w2.a) memset(args->u2 + t * args->slots * args->rank, 0, (size_t)(args->slots * args->rank) * sizeof(float));
     for (int64_t first = 0; first < args->ffn; first += STRIP) {
         int64_t n = args->ffn - first < STRIP ? args->ffn - first : STRIP;
         const float *h1 = gm_row_f32(args->h1, args->type, t * args->ffn + first, n, buffer1);
         const float *h3 = gm_row_f32(args->h3, args->type, t * args->ffn + first, n, buffer3);
         memset(z, 0, (size_t)n * sizeof *z);
-        for (int64_t k = 0; k < slots; k++) {
-            int64_t slot = t * slots + k, e = slot_expert(args, slot);
-            float gate = slot_gate(args, slot);
-            slot_values(&strip, args, h1, h3, t, e, first, n);
-            for (int64_t i = 0; i < n; i++) {
-                strip.a[i] = strip.h1[i] * gm_sigmoid(strip.h1[i]) * strip.h3[i];
-                z[i] += gate * strip.a[i];
-            }
-            for (int64_t j = 0; args->w2.a && j < rank; j++)
-                args->u2[slot * rank + j] += gm_dot(strip.a, args->w2.a + (e * rank + j) * args->ffn + first, n);
+        for (int64_t slot = t * args->slots; slot < (t + 1) * args->slots; slot++) {
+            float *u2 = args->w2.a ? args->u2 + slot * args->rank : NULL;
+            if (rank2)
+                slot_forward_rank2(args, h1, h3, z, u2, slot, first, n);
+            else
+                slot_forward(args, &strip, h1, h3, z, u2, slot, first, n);
         }
         gm_row_store(args->z, args->type, t * args->ffn + first, n, z);
     }
@@ -158,7 +187,7 @@ static void backward_strip(const gm_expert_ffn_args *args, int64_t t, const floa
     const int64_t at = t * args->ffn + first;
     const float *h1 = gm_row_f32(args->h1, args->type, at, n, buffer1), *h3 = gm_row_f32(args->h3, args->type, at, n, buffer3);
     const float *dz = gm_row_f32(args->dz, args->type, at, n, buffer_dz);
-    bool rank2 = args->rank == 2 && args->w1.a && args->w3.a && args->w2.a;
+    bool rank2 = all_sites_rank2(args);
     memset(dh1, 0, (size_t)n * sizeof *dh1);
     memset(dh3, 0, (size_t)n * sizeof *dh3);
     for (int64_t k = 0; k < args->slots; k++) {

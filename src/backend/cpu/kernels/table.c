@@ -1,14 +1,18 @@
 /* The CPU backend's table for one instruction set. */
 #include "backend/cpu/kernels/kernel.h"
 
+enum { PIECE = 1 << 16 }; /* bytes that one thread moves at once */
+
 static void zero(gm_backend *backend, void *out, size_t bytes) {
     (void)backend;
-    memset(out, 0, bytes);
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+    for (size_t at = 0; at < bytes; at += PIECE) memset((char *)out + at, 0, bytes - at < PIECE ? bytes - at : PIECE);
 }
 
 static void copy(gm_backend *backend, void *out, const void *in, size_t bytes) {
     (void)backend;
-    memcpy(out, in, bytes);
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+    for (size_t at = 0; at < bytes; at += PIECE) memcpy((char *)out + at, (const char *)in + at, bytes - at < PIECE ? bytes - at : PIECE);
 }
 
 #define ENTRY(name) .name = GM_KERNEL(gm_cpu_##name)
