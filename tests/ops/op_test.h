@@ -138,7 +138,7 @@ static inline int op_main_(const char *name, const struct CMUnitTest *tests, siz
     for (int i = 0; i < 3; i++) {
         setenv("GMOE_CPU_LEVEL", levels[i], 1);
         op_random = gm_random_begin(seed, GM_RANDOM_TEST, 0);
-        if (gm_backend_open_cpu(&backend, 2) != GM_OK) return printf("%s\n", gm_error_text()), 1;
+        if (gm_backend_open_cpu(&backend, OP_RUNS) != GM_OK) return printf("%s\n", gm_error_text()), 1;
         seen[i] = backend->real;
         printf("%s: level %s%s\n", name, levels[i], i && seen[i] == seen[i - 1] ? ": not here, skipped" : "");
         if (i == 0 || seen[i] != seen[i - 1]) failed += _cmocka_run_group_tests(name, tests, count, NULL, NULL);

@@ -217,11 +217,9 @@ static inline void attention_multiply(const attention *at, attention_product pro
     gm_cpu_gemm_on_thread(at->backend, &gemm, scratch);
 }
 
-/* What the products up to `last` need, over all sizes of tiles; makes their primitives, for one thread. */
+/* What the products up to `last` need, over all sizes of tiles; makes their primitives. */
 static inline size_t attention_product_scratch(const attention *at, attention_product last) {
     size_t most = 0;
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(1); /* oneDNN divides a primitive's work for the threads it sees when it is made */
     for (int64_t rows = at->height; rows * 4 >= at->height; rows /= 2)
         for (int64_t keys = attention_key_size(1); keys <= at->keys; keys = attention_key_size(keys + 1))
             for (attention_product product = ATTENTION_TILE; product <= last; product++) {
@@ -229,7 +227,6 @@ static inline size_t attention_product_scratch(const attention *at, attention_pr
                 size_t bytes = gm_cpu_gemm_scratch(at->backend, &gemm);
                 if (bytes > most) most = bytes;
             }
-    omp_set_num_threads(threads);
     return most;
 }
 
