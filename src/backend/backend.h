@@ -120,6 +120,7 @@ typedef struct gm_router_graph_args {
     const float *conv[GM_ROUTER_LAYERS];   /* G×G each                                             */
     const float *readout;                  /* G                                                    */
     float *score;                          /* T×N                                                  */
+    float *last;                           /* T×N×G: Z^L, kept for backward, which overwrites it; NULL: not kept, computed again */
     /* backward */
     const float *dscore;                   /* T×N                                                  */
     float *dtoken;                         /* T×G, written                                         */

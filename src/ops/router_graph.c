@@ -3,7 +3,7 @@
  *     t = silu(t0), t0 = W_t x;   E = silu(W_s X), or free features;   Y⁰ = [E; t]
  *     Yˡ = silu(Â Yˡ⁻¹ C_lᵀ), l = 1..L;   score_i = p · Y^L_i, i = 1..N
  * Here: the two projections and their gradients, by matrix products over all tokens. The layers run in the kernel
- * router_graph, block by block of tokens (its file has the algebra). Saved: x, t0 (T×G), E (N×G) and W_s X.
+ * router_graph, block by block of tokens (its file has the algebra). Saved: x, t0 (T×G), Z^L (T×N×G), E (N×G) and W_s X.
  * Backward: dW_t += dt0ᵀ x,  dx += dt0 W_t,  dW_s += (dE ∘ silu'(W_s X))ᵀ X. */
 #include "ops/route.h"
 
@@ -12,12 +12,13 @@ typedef struct saved_router {
     gm_tensor *x;
     gm_routing *routing;
     float *token, *structure, *features; /* T×G: t0;  N×G: W_s X;  N×G: E */
+    float *last;                         /* T×N×G: Z^L, or NULL           */
 } saved_router;
 
 static gm_router_graph_args kernel_args(const saved_router *s) {
     const gm_router_graph *router = s->router;
     gm_router_graph_args args = {.tokens = s->x->rows, .experts = router->experts, .size = router->size, .layers = router->layers,
-                                 .adjacency = router->adjacency, .features = s->features, .token = s->token, .readout = router->readout->data};
+                                 .adjacency = router->adjacency, .features = s->features, .token = s->token, .last = s->last, .readout = router->readout->data};
     for (int64_t l = 0; l < router->layers; l++) args.conv[l] = router->conv[l]->data;
     return args;
 }
@@ -78,6 +79,7 @@ gm_routing *gm_route_graph(gm_step *step, const gm_router_graph *router, gm_tens
     const gm_kernels *kernels = step->backend->kernels;
     int64_t tokens = x->rows;
     saved_router saved = {.router = router, .x = x, .token = gm_step_memory(step, (size_t)(tokens * router->size) * sizeof(float))};
+    if (step->training && router->layers > 1) saved.last = gm_step_memory(step, (size_t)(tokens * router->experts * router->size) * sizeof(float));
     expert_features(step, router, &saved);
     size_t mark = gm_step_mark(step);
     const float *input = gm_step_as(step, x->data, x->type, GM_F32, tokens * x->columns);

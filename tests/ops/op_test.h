@@ -27,6 +27,8 @@ static gm_backend *backend;
 static gm_random op_random;
 static op_buffer op_buffers[OP_MOST];
 static int op_count, op_run_index;
+static unsigned char *op_scratch; /* the backend's scratch memory (OP_SCRATCH), then a sentinel */
+static size_t op_scratch_bytes;
 
 static inline void *op_alloc(size_t bytes) {
     assert_true(op_count < OP_MOST);
@@ -51,9 +53,31 @@ static inline void op_check_sentinels(void) {
         }
 }
 
+static inline void op_scratch_measure(void) {
+    omp_set_num_threads(OP_RUNS);
+    gm_backend_measure(backend, true);
+    gm_arena_measure(&backend->scratch, "scratch");
+}
+
+static inline void op_scratch_place(void) {
+    gm_backend_measure(backend, false);
+    op_scratch_bytes = backend->scratch.peak;
+    assert_true(op_scratch_bytes % 64 == 0 && backend->scratch.used == 0);
+    op_scratch = aligned_alloc(64, op_scratch_bytes + OP_SENTINEL);
+    memset(op_scratch, 0xff, op_scratch_bytes);
+    memset(op_scratch + op_scratch_bytes, OP_SENTINEL_BYTE, OP_SENTINEL);
+    gm_arena_place(&backend->scratch, "scratch", op_scratch, op_scratch_bytes);
+}
+
+/* Scratch memory of exactly what `calls` ask for on a measuring backend. */
+#define OP_SCRATCH(calls) (op_scratch_measure(), (calls), op_scratch_place())
+
 /* Ends a case: checks and frees every buffer. */
 static inline void op_end(void) {
     op_check_sentinels();
+    for (int i = 0; op_scratch && i < OP_SENTINEL; i++) assert_int_equal(op_scratch[op_scratch_bytes + (size_t)i], OP_SENTINEL_BYTE);
+    free(op_scratch);
+    op_scratch = NULL;
     for (int i = 0; i < op_count; i++) free(op_buffers[i].block), free(op_buffers[i].start), free(op_buffers[i].first);
     op_count = 0;
 }

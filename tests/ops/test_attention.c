@@ -15,28 +15,8 @@ typedef struct attention_values { /* as doubles, rounded to what the type holds 
     double *q, *k, *v, *dout;
 } attention_values;
 
-static unsigned char *scratch; /* of scratch_bytes, then a sentinel */
-static size_t scratch_bytes;
-
-/* Scratch of exactly what a measuring backend asks for. */
 static void begin_scratch(const gm_attention_args *args) {
-    omp_set_num_threads(OP_RUNS);
-    gm_backend_measure(backend, true);
-    gm_arena_measure(&backend->scratch, "scratch");
-    backend->kernels->attention_forward(backend, args);
-    backend->kernels->attention_backward(backend, args);
-    gm_backend_measure(backend, false);
-    scratch_bytes = backend->scratch.peak;
-    assert_true(scratch_bytes > 0 && scratch_bytes % 64 == 0 && backend->scratch.used == 0);
-    scratch = aligned_alloc(64, scratch_bytes + 64);
-    memset(scratch + scratch_bytes, OP_SENTINEL_BYTE, 64);
-    gm_arena_place(&backend->scratch, "scratch", scratch, scratch_bytes);
-}
-
-static void end(void) {
-    for (int i = 0; i < 64; i++) assert_int_equal(scratch[scratch_bytes + (size_t)i], OP_SENTINEL_BYTE);
-    free(scratch);
-    op_end();
+    OP_SCRATCH((backend->kernels->attention_forward(backend, args), backend->kernels->attention_backward(backend, args)));
 }
 
 static gm_attention_args make(const attention_case *c, attention_values *values) {
@@ -57,7 +37,7 @@ static gm_attention_args make(const attention_case *c, attention_values *values)
 }
 
 static void forward_backward(const gm_attention_args *args) {
-    memset(scratch, 0xff, scratch_bytes);
+    memset(op_scratch, 0xff, op_scratch_bytes);
     backend->kernels->attention_forward(backend, args);
     backend->kernels->attention_backward(backend, args);
 }
@@ -181,7 +161,7 @@ static void test_against_double(void **state) {
         close_to("dq", args.dq, c->type, naive.dq, n, tolerance);
         close_to("dk", args.dk, c->type, naive.dk, kv, tolerance);
         close_to("dv", args.dv, c->type, naive.dv, kv, tolerance);
-        end();
+        op_end();
     }
 }
 
@@ -257,7 +237,7 @@ static void test_packing(void **state) {
         begin_scratch(&args);
         forward_backward(&args);
         for (int64_t s = 0; s < args.sequences; s++) check_alone(&args, s);
-        end();
+        op_end();
     }
 }
 
@@ -281,7 +261,7 @@ static void test_isolation(void **state) {
         for (int64_t s = 1; s < args.sequences; s += 2) check_alone(&args, s);
         for (int64_t j = 0; j < (int64_t)(args.starts[2] - args.starts[1]) * c.heads * c.size; j++)
             assert_true(isfinite(op_get(slice(args.out, row, args.starts[1]), c.type, j)));
-        end();
+        op_end();
     }
 }
 
@@ -293,11 +273,11 @@ static void test_scratch(void **state) {
     attention_values values;
     gm_attention_args args = make(&one, &values), other = make(&many, &values);
     begin_scratch(&args);
-    size_t bytes = scratch_bytes;
-    free(scratch);
+    size_t bytes = op_scratch_bytes;
+    free(op_scratch);
     begin_scratch(&other);
-    assert_int_equal(scratch_bytes, bytes);
-    end();
+    assert_int_equal(op_scratch_bytes, bytes);
+    op_end();
 }
 
 int main(void) {

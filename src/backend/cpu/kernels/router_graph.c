@@ -149,6 +149,25 @@ static void activate(const router_run *run, float *out, float *z, int64_t count)
         silu(out, z, count);
 }
 
+static bool last_is_kept(const router_run *run) { return run->args->last != NULL; }
+
+/* Z^L of the block: in the caller's memory where it is kept and the block is full. */
+static float *last_z(const router_run *run, const router_worker *w, int64_t first, int64_t rows) {
+    return last_is_kept(run) && rows == BLOCK ? run->args->last + first * run->n * run->g : w->z[run->args->layers - 1];
+}
+
+/* A block that is not full to or from the caller's memory. */
+static void keep_last(const router_run *run, const router_worker *w, int64_t first, int64_t rows) {
+    if (!last_is_kept(run) || rows == BLOCK) return;
+    int64_t row = run->n * run->g;
+    float *kept = run->args->last + first * row, *z = last_z(run, w, first, rows);
+    if (run->backward)
+        memcpy(z, kept, (size_t)(rows * row) * sizeof *z);
+    else
+        memcpy(kept, z, (size_t)(rows * row) * sizeof *z);
+    memset(z + rows * row, 0, (size_t)((BLOCK - rows) * row) * sizeof *z);
+}
+
 /* Z of every layer for tokens first … first+rows, padded to BLOCK. */
 static void block_forward(const router_run *run, const router_worker *w, int64_t first, int64_t rows) {
     const gm_router_graph_args *args = run->args;
@@ -160,10 +179,13 @@ static void block_forward(const router_run *run, const router_worker *w, int64_t
     first_layer(run, w);
     for (int64_t l = 1; l < args->layers; l++) {
         int64_t in_nodes = nodes_of(args, l - 1), nodes = nodes_of(args, l);
+        bool last = l == args->layers - 1;
         activate(run, w->y, w->z[l - 1], BLOCK * in_nodes * g);
         aggregate(args, w->m[l], nodes, w->y, in_nodes, false);
-        multiply(run, w, through(w->z[l], w->m[l], args->conv[l], BLOCK * nodes, g, true));
+        if (last && run->backward && last_is_kept(run)) continue;
+        multiply(run, w, through(last ? last_z(run, w, first, rows) : w->z[l], w->m[l], args->conv[l], BLOCK * nodes, g, true));
     }
+    if (args->layers > 1) keep_last(run, w, first, rows);
 }
 
 static float read_out(const float *restrict z, const float *restrict p, int64_t g) {
@@ -196,7 +218,7 @@ void GM_KERNEL(gm_cpu_router_graph_forward)(gm_backend *backend, const gm_router
         for (int64_t first = group_begin(&run, group); first < group_end(&run, group); first += BLOCK) {
             int64_t rows = block_rows(&run, first);
             block_forward(&run, w, first, rows);
-            const float *last = w->z[args->layers - 1];
+            const float *last = last_z(&run, w, first, rows);
             for (int64_t i = 0; i < rows * run.n; i++) args->score[first * run.n + i] = read_out(last + i * run.g, args->readout, run.g);
         }
     }
@@ -234,11 +256,13 @@ static void block_backward(const router_run *run, const router_worker *w, const 
     int64_t g = run->g, last = args->layers - 1;
     memcpy(w->dscore, args->dscore + first * run->n, (size_t)(rows * run->n) * sizeof(float));
     memset(w->dscore + rows * run->n, 0, (size_t)((BLOCK - rows) * run->n) * sizeof(float));
-    readout_backward(run, w, w->z[last], sums->readout);
-    for (int64_t l = last; l > 0; l--) { /* here z[l] holds dZ */
+    float *z_last = last_z(run, w, first, rows);
+    readout_backward(run, w, z_last, sums->readout);
+    for (int64_t l = last; l > 0; l--) {
         int64_t nodes = nodes_of(args, l), in_nodes = nodes_of(args, l - 1);
-        multiply(run, w, outer(sums->conv[l], w->z[l], w->m[l], BLOCK * nodes, g));
-        multiply(run, w, through(w->m[l], w->z[l], args->conv[l], BLOCK * nodes, g, false)); /* dM in place of M */
+        const float *dz = l == last ? z_last : w->z[l];
+        multiply(run, w, outer(sums->conv[l], dz, w->m[l], BLOCK * nodes, g));
+        multiply(run, w, through(w->m[l], dz, args->conv[l], BLOCK * nodes, g, false)); /* dM in place of M */
         aggregate(args, w->y, in_nodes, w->m[l], nodes, true);
         multiply_by(w->z[l - 1], w->y, BLOCK * in_nodes * g); /* silu'(Z) becomes dZ */
     }

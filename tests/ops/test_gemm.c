@@ -1,0 +1,57 @@
+/* Matrix products against loops in double: every layout, strides, accumulation, and sizes at which a product is cut into
+ * panels (src/backend/cpu/gemm.c). Values are small integers, so that f32 sums are exact whatever their order. */
+#include "op_test.h"
+
+typedef struct gemm_case {
+    int64_t m, n, k, gap; /* gap: elements between rows beyond what they need */
+} gemm_case;
+
+static const gemm_case cases[] = {{1, 1, 1, 0}, {3, 5, 7, 0}, {17, 33, 64, 3}, {64, 32, 2, 5}, {2, 2049, 40, 0}, {3, 4200, 9, 8}, {5, 24, 4097, 0}};
+enum { CASES = 7 };
+
+static double *integers(int64_t rows, int64_t stride) {
+    double *values = op_doubles(rows * stride);
+    for (int64_t i = 0; i < rows * stride; i++) values[i] = (double)gm_random_below(&op_random, 5) - 2;
+    return values;
+}
+
+static void product(const gemm_case *c, gm_type type, gm_type out_type, bool transpose_a, bool transpose_b, bool accumulate) {
+    int64_t a_rows = transpose_a ? c->k : c->m, b_rows = transpose_b ? c->n : c->k;
+    int64_t a_stride = (transpose_a ? c->m : c->k) + c->gap, b_stride = (transpose_b ? c->k : c->n) + c->gap, stride = c->n + c->gap;
+    double *a = integers(a_rows, a_stride), *b = integers(b_rows, b_stride), *out = integers(c->m, stride);
+    gm_gemm gemm = {.a = op_typed(type, a, a_rows * a_stride), .b = op_typed(type, b, b_rows * b_stride), .out = op_typed(out_type, out, c->m * stride),
+                    .m = c->m, .n = c->n, .k = c->k, .type = type, .out_type = out_type, .transpose_a = transpose_a, .transpose_b = transpose_b,
+                    .accumulate = accumulate, .a_stride = c->gap ? a_stride : 0, .b_stride = c->gap ? b_stride : 0, .out_stride = c->gap ? stride : 0};
+    OP_RUN(backend->kernels->gemm(backend, &gemm));
+    for (int64_t i = 0; i < c->m; i++)
+        for (int64_t j = 0; j < c->n; j++) {
+            double sum = accumulate ? out[i * stride + j] : 0;
+            for (int64_t k = 0; k < c->k; k++)
+                sum += a[transpose_a ? k * a_stride + i : i * a_stride + k] * b[transpose_b ? j * b_stride + k : k * b_stride + j];
+            out[i * stride + j] = sum; /* the gaps keep what they had */
+        }
+    op_close("product", gemm.out, out_type, out, c->m * stride, 0);
+    op_end();
+}
+
+static void test_all(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++)
+        for (int bits = 0; bits < 8; bits++) {
+            product(&cases[i], GM_F32, GM_F32, bits & 1, bits & 2, bits & 4);
+            product(&cases[i], GM_BF16, GM_F32, bits & 1, bits & 2, bits & 4);
+            product(&cases[i], GM_BF16, GM_BF16, bits & 1, bits & 2, bits & 4);
+        }
+}
+
+static void test_panels_both_ways(void **state) {
+    (void)state;
+    const gemm_case large = {2, 2100, 4100, 4};
+    product(&large, GM_F32, GM_F32, false, false, true);
+    product(&large, GM_BF16, GM_F32, true, false, false);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all), cmocka_unit_test(test_panels_both_ways)};
+    return op_main("gemm", tests);
+}
