@@ -5,7 +5,7 @@
  * Evaluation reads single logits and the rows' log-sums instead. */
 #include "ops/ops.h"
 
-enum { LOGITS_BYTES = 16 << 20, CHUNK_ROWS_LEAST = 128 };
+enum { LOGITS_BYTES = 32 << 20, CHUNK_ROWS_LEAST = 128 };
 
 typedef struct saved_loss {
     gm_tensor *x;
