@@ -11,16 +11,27 @@ typedef struct bench_options {
     int64_t tokens, sequence, steps, warmup;
 } bench_options;
 
-static void list_choices(gm_buffer *out) {
-    gm_buffer_text(out, "\nShapes:\n");
+static void list_shapes(gm_buffer *out) {
     for (const gm_benchmark_shape *shape = gm_benchmark_shapes; shape->name; shape++)
         gm_buffer_format(out, "  %-12s %s; %lld tokens in sequences of %lld, router %lld\n", shape->name, shape->summary, (long long)shape->tokens,
                          (long long)shape->sequence, (long long)shape->router_size);
-    gm_buffer_text(out, "\nThe line: tokens_per_s and ms_per_step (median step), forward_tokens_per_s (all logits), gemm_gflops (a 2048³ product of the\n"
-                        "same type in the same run), floor_share (4·P·T at that rate over the step; P: frozen parameters in products), gemm_share (of the\n"
-                        "step inside matrix products), parts_ms (where the median step goes), peak_memory_bytes, trainable_parameters.\n\n");
-    gm_buffer_text(out, "Methods:\n");
+}
+
+static void list_methods(gm_buffer *out) {
     for (const gm_method *const *method = gm_methods; *method; method++) gm_buffer_format(out, "  %-12s %s\n", (*method)->name, (*method)->summary);
+}
+
+static void explain_line(gm_buffer *out) {
+    gm_buffer_text(out, "  tokens_per_s and ms_per_step (median step), forward_tokens_per_s (all logits), gemm_gflops (a 2048³ product of the\n"
+                        "  same type in the same run), floor_share (4·P·T at that rate over the step; P: frozen parameters in products), gemm_share (of the\n"
+                        "  step inside matrix products), parts_ms (where the median step goes), peak_memory_bytes, trainable_parameters.\n");
+}
+
+static void complete(gm_buffer *out, const gm_option *option) {
+    if (strcmp(option->name, "shape") == 0)
+        for (const gm_benchmark_shape *shape = gm_benchmark_shapes; shape->name; shape++) gm_buffer_format(out, "%s\n", shape->name);
+    if (strcmp(option->name, "method") == 0)
+        for (const gm_method *const *method = gm_methods; *method; method++) gm_buffer_format(out, "%s\n", (*method)->name);
 }
 
 static gm_status choose(gm_benchmark *benchmark, const bench_options *o) {
@@ -33,10 +44,11 @@ static gm_status choose(gm_benchmark *benchmark, const bench_options *o) {
     benchmark->type = strcmp(o->dtype, "f32") == 0 ? GM_F32 : GM_BF16;
     benchmark->tokens = o->tokens ? o->tokens : benchmark->shape->tokens;
     benchmark->sequence = o->sequence ? o->sequence : benchmark->shape->sequence;
-    benchmark->steps = o->steps ? o->steps : 1;
+    benchmark->steps = o->steps;
     benchmark->warmup = o->warmup;
     if (benchmark->tokens < 2 || benchmark->sequence < 2 || benchmark->tokens > 1 << 24)
         return gm_error(GM_USAGE, "--tokens and --sequence: a step has 2 to %d tokens, a sequence at least 2", 1 << 24);
+    if (benchmark->steps < 1) return gm_error(GM_USAGE, "--steps: must be at least 1");
     return GM_OK;
 }
 
@@ -57,16 +69,18 @@ int main(int argc, char **argv) {
     bench_options o = {.method = "gmoe", .dtype = "bf16", .device = "auto", .steps = 5, .warmup = 2};
     const gm_option options[] = {
         {"shape", "NAME", GM_OPTION_TEXT, &o.shape, "base model whose random weights are made in memory"},
-        {"method", "NAME", GM_OPTION_TEXT, &o.method, "gmoe (default) or lora, of the same rank"},
-        {"dtype", "TYPE", GM_OPTION_TEXT, &o.dtype, "bf16 (default) or f32"},
+        {"method", "NAME", GM_OPTION_TEXT, &o.method, "one of the methods below, of the same rank (default gmoe)"},
+        {"dtype", "bf16|f32", GM_OPTION_TEXT, &o.dtype, "type of the products (default bf16)"},
         {"tokens", "T", GM_OPTION_INTEGER, &o.tokens, "tokens a step (default: the shape's)"},
         {"sequence", "T", GM_OPTION_INTEGER, &o.sequence, "tokens a sequence (default: the shape's)"},
         {"steps", "S", GM_OPTION_INTEGER, &o.steps, "steps measured (default 5)"},
         {"warmup", "S", GM_OPTION_INTEGER, &o.warmup, "steps before them (default 2)"},
-        {"device", "DEVICE", GM_OPTION_TEXT, &o.device, "auto (default), cpu or cuda[:N]"},
+        {"device", "auto|cpu|cuda[:N]", GM_OPTION_TEXT, &o.device, "where to compute (default auto)"},
     };
+    static const gm_section sections[] = {{"shapes", list_shapes}, {"methods", list_methods}, {"the line", explain_line}};
     const gm_program program = {.name = "gmoe-bench", .summary = "Measures training steps on random weights; prints one JSON line.",
-                                .options = options, .count = sizeof options / sizeof *options, .more_help = list_choices};
+                                .options = options, .count = sizeof options / sizeof *options, .computes = true, .words = complete,
+                                .sections = sections, .section_count = sizeof sections / sizeof *sections};
     bool done = false;
     gm_status status = gm_options_parse(&program, argc, argv, &done);
     if (status == GM_OK && !done) status = run(&o);

@@ -41,7 +41,7 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"adapter", "DIR", GM_OPTION_TEXT, &a->adapter, "adapter directory (adapter/, best/ or a checkpoint); without it the base model alone"},
         {"task", "NAME[,NAME…]", GM_OPTION_TEXT, &a->tasks, "tasks by name, or paths of task files"},
         {"data-dir", "DIR", GM_OPTION_TEXT, &a->data_dir, "the data set's folder, or one that holds it (default data)"},
-        {"split", "NAME", GM_OPTION_TEXT, &a->split, "train, validation or test (default test)"},
+        {"split", "train|validation|test", GM_OPTION_TEXT, &a->split, "part of the data set (default test)"},
         {"scoring", "label|likelihood", GM_OPTION_TEXT, &a->scoring, "default: as the task's prompt says"},
         {"prompt", "NAME", GM_OPTION_TEXT, &a->prompt, "the task's prompt of this name (default paper)"},
         {"output", "FILE.json", GM_OPTION_TEXT, &a->output, "results"},
@@ -49,14 +49,14 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"limit", "N", GM_OPTION_INTEGER, &a->limit, "only the first N items of each task (0: all)"},
         {"batch-tokens", "T", GM_OPTION_INTEGER, &a->batch_tokens, "tokens computed at once (default 16384)"},
         {"max-length", "T", GM_OPTION_INTEGER, &a->max_length, "tokens of a prompt with its choice; longer prompts lose their beginning (default 4096)"},
-        {"dtype", "f32|bf16", GM_OPTION_TEXT, &a->dtype, "type of the products (default f32 for an F32 base model, else bf16)"},
+        {"dtype", "f32|bf16", GM_OPTION_TEXT, &a->dtype, "type of the products (default f32 for an F32 base model, else bf16; gmoe-train's default is bf16 for all)"},
         {"device", "auto|cpu|cuda[:N]", GM_OPTION_TEXT, &a->device, "where to compute (default auto)"},
         {"skip-bad", NULL, GM_OPTION_FLAG, &a->skip_bad, "leave bad data lines out, counted, instead of stopping"},
         {"quiet", NULL, GM_OPTION_FLAG, &a->quiet, "only warnings and errors"},
-        {"log-level", "LEVEL", GM_OPTION_TEXT, &a->log_level, "error, warn, info or debug"},
+        {"log-level", GM_LOG_LEVELS, GM_OPTION_TEXT, &a->log_level, "what is said: least to most (default info)"},
     };
     const gm_program program = {.name = "gmoe-eval", .summary = "Scores a language model, with or without an adapter, on multiple-choice tasks.",
-                                .options = options, .count = sizeof options / sizeof *options};
+                                .options = options, .count = sizeof options / sizeof *options, .computes = true, .reads_tasks = true};
     return gm_options_parse(&program, argc, argv, done);
 }
 

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/number.h"
+#include "cli/options.h"
 #include "io/mapped_guard.h"
 #include "io/weights.h"
 
@@ -14,20 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char usage[] =
-    "usage: gmoe-inspect PATH\n"
-    "\n"
-    "Prints the tensors (type, shape, count, bytes), parameter counts and kind of PATH, and says whether gmoe can use it:\n"
-    "  FILE.safetensors    any safetensors file\n"
-    "  MODEL DIRECTORY     config.json with model.safetensors, or model.safetensors.index.json and its shards\n"
-    "  ADAPTER DIRECTORY   adapter_config.json with adapter_model.safetensors\n"
-    "Numbers in names (layers, experts) are shown as *, tensors of one type and shape as one line.\n"
-    "\n"
-    "  --help      this text\n"
-    "  --version   the program's version\n"
-    "\n"
-    "exit status: 0 fine, 2 usage, 3 a problem was found\n";
 
 typedef struct report {
     gm_status status; /* GM_BAD_FILE after the first problem */
@@ -398,28 +385,23 @@ static gm_status inspect(report *r, const char *path) {
     return inspect_model(r, path);
 }
 
+static void list_kinds(gm_buffer *out) {
+    gm_buffer_text(out, "  FILE.safetensors    any safetensors file\n"
+                        "  MODEL DIRECTORY     config.json with model.safetensors, or model.safetensors.index.json and its shards\n"
+                        "  ADAPTER DIRECTORY   adapter_config.json with adapter_model.safetensors\n"
+                        "Numbers in names (layers, experts) are shown as *, tensors of one type and shape as one line.\n");
+}
+
 int main(int argc, char **argv) {
     const char *path = NULL;
     report r = {GM_OK, 0};
-    for (int i = 1; i < argc; i++) {
-        bool help = strcmp(argv[i], "--help") == 0, version = strcmp(argv[i], "--version") == 0;
-        if (help || version) return fputs(help ? usage : "gmoe-inspect " GMOE_VERSION "\n", stdout) < 0 || fflush(stdout) != 0 ? GM_FAIL : GM_OK;
-        if (path || (argv[i][0] == '-' && argv[i][1])) {
-            fprintf(stderr, "gmoe-inspect: %s: %s; see gmoe-inspect --help\n", argv[i], path ? "one PATH only" : "no such option");
-            return GM_USAGE;
-        }
-        path = argv[i];
-    }
-    if (!path) {
-        fputs("gmoe-inspect: no PATH given; see gmoe-inspect --help\n", stderr);
-        return GM_USAGE;
-    }
-    gm_mapped_guard_install("gmoe-inspect");
-    gm_status status = inspect(&r, path);
-    if (status != GM_OK) fprintf(stderr, "gmoe-inspect: %s\n", gm_error_text());
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fputs("gmoe-inspect: standard output cannot be written\n", stderr);
-        return GM_FAIL;
-    }
-    return status != GM_OK ? status : r.status;
+    bool done;
+    static const gm_section sections[] = {{"PATH", list_kinds}};
+    const gm_program program = {.name = "gmoe-inspect", .operand = "PATH", .operand_target = &path, .sections = sections, .section_count = 1,
+                                .summary = "Prints the tensors (type, shape, count, bytes), parameter counts and kind of PATH, and says whether gmoe can use it."};
+    gm_mapped_guard_install(program.name);
+    gm_status status = gm_options_parse(&program, argc, argv, &done);
+    if (status == GM_OK && !done) status = path ? inspect(&r, path) : gm_error(GM_USAGE, "no PATH given; --help says more");
+    int code = gm_program_end(program.name, status);
+    return code ? code : (int)r.status; /* problems stand on standard output */
 }

@@ -1,5 +1,6 @@
 /* gmoe-tokenize: JSON Lines of text to ids, or back, on standard input and output. */
 #include "base/json.h"
+#include "cli/options.h"
 #include "io/tokenizer/tokenizer.h"
 
 #include <errno.h>
@@ -7,54 +8,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
-
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
-static const char usage[] = "usage: gmoe-tokenize --tokenizer DIR|FILE [--no-special] [--plain-special] [--decode]\n"
-                            "\n"
-                            "Reads JSON Lines from standard input and writes one line for each: {\"text\": …} becomes {\"ids\": […]}.\n"
-                            "Other members of a line are not looked at, blank lines are left out; the first bad line ends the program.\n"
-                            "\n"
-                            "  --tokenizer DIR|FILE  model directory, tokenizer.json or tokenizer.json.gz; a tokenizer_config.json beside "
-                            "it counts\n"
-                            "  --no-special          no special tokens around the text (BOS …); with --decode: leave special tokens out\n"
-                            "  --plain-special       special tokens that stand in the text are plain text\n"
-                            "  --decode              {\"ids\": […]} becomes {\"text\": …}\n"
-                            "  --help                this text\n"
-                            "  --version             the program's version and its libraries'\n"
-                            "\n"
-                            "exit status: 0 done, 1 cannot read or write, 2 usage, 3 the tokenizer or a line is bad, 4 out of memory\n";
 
 typedef struct options {
     const char *tokenizer;
-    bool no_special, plain_special, decode, help, version;
+    bool no_special, plain_special, decode;
 } options;
 
-static gm_status parse_options(options *o, int count, char **arguments) {
-    for (int i = 1; i < count; i++) {
-        const char *argument = arguments[i];
-        if (strcmp(argument, "--tokenizer") == 0) {
-            if (++i == count) return gm_error(GM_USAGE, "--tokenizer needs a directory or a file");
-            o->tokenizer = arguments[i];
-        } else if (strncmp(argument, "--tokenizer=", 12) == 0) {
-            o->tokenizer = argument + 12;
-        } else if (strcmp(argument, "--no-special") == 0) {
-            o->no_special = true;
-        } else if (strcmp(argument, "--plain-special") == 0) {
-            o->plain_special = true;
-        } else if (strcmp(argument, "--decode") == 0) {
-            o->decode = true;
-        } else if (strcmp(argument, "--help") == 0) {
-            o->help = true;
-        } else if (strcmp(argument, "--version") == 0) {
-            o->version = true;
-        } else {
-            return gm_error(GM_USAGE, "%s: no such option; --help lists them", argument);
-        }
-    }
-    if (!o->help && !o->version && !o->tokenizer) return gm_error(GM_USAGE, "--tokenizer DIR|FILE is missing; --help shows how");
+static gm_status parse(options *o, int argc, char **argv, bool *done) {
+    const gm_option table[] = {
+        {"tokenizer", "DIR|FILE", GM_OPTION_TEXT, &o->tokenizer, "model directory, tokenizer.json or tokenizer.json.gz; a tokenizer_config.json beside it counts"},
+        {"no-special", NULL, GM_OPTION_FLAG, &o->no_special, "no special tokens around the text (BOS …); with --decode: leave special tokens out"},
+        {"plain-special", NULL, GM_OPTION_FLAG, &o->plain_special, "special tokens that stand in the text are plain text"},
+        {"decode", NULL, GM_OPTION_FLAG, &o->decode, "{\"ids\": […]} becomes {\"text\": …}"},
+    };
+    const gm_program program = {
+        .name = "gmoe-tokenize", .options = table, .count = sizeof table / sizeof *table,
+        .summary = "Reads JSON Lines from standard input and writes one line for each: {\"text\": …} becomes {\"ids\": […]}.\n"
+                   "Other members of a line are not looked at, blank lines are left out; the first bad line ends the program."};
+    GM_TRY(gm_options_parse(&program, argc, argv, done));
+    if (!*done && !o->tokenizer) return gm_error(GM_USAGE, "--tokenizer DIR|FILE is missing; --help shows how");
     return GM_OK;
 }
 
@@ -163,37 +135,19 @@ static gm_status work_on_input(const gm_tokenizer *tokenizer, const options *o) 
     return status;
 }
 
-static void print_version(void) {
-    char version[64] = "?";
-    pcre2_config(PCRE2_CONFIG_VERSION, version);
-    printf("gmoe-tokenize %s (PCRE2 %s, utf8proc %s)\n", GMOE_VERSION, version, utf8proc_version());
-}
-
-static gm_status run(int count, char **arguments) {
-    options o = {0};
+static gm_status run(const options *o) {
     gm_tokenizer *tokenizer = NULL;
-    GM_TRY(parse_options(&o, count, arguments));
-    if (o.help) {
-        fputs(usage, stdout);
-        return GM_OK;
-    }
-    if (o.version) {
-        print_version();
-        return GM_OK;
-    }
-    GM_TRY(gm_tokenizer_open(&tokenizer, o.tokenizer));
-    gm_status status = work_on_input(tokenizer, &o);
+    GM_TRY(gm_tokenizer_open(&tokenizer, o->tokenizer));
+    gm_status status = work_on_input(tokenizer, o);
     gm_tokenizer_close(tokenizer);
     return status;
 }
 
-int main(int count, char **arguments) {
+int main(int argc, char **argv) {
+    options o = {0};
+    bool done;
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, with a message */
-    gm_status status = run(count, arguments);
-    if (status != GM_OK) fprintf(stderr, "gmoe-tokenize: %s\n", gm_error_text());
-    if (fflush(stdout) != 0 && status == GM_OK) {
-        fprintf(stderr, "gmoe-tokenize: standard output: %s\n", strerror(errno));
-        status = GM_FAIL;
-    }
-    return (int)status;
+    gm_status status = parse(&o, argc, argv, &done);
+    if (status == GM_OK && !done) status = run(&o);
+    return gm_program_end("gmoe-tokenize", status);
 }

@@ -3,6 +3,7 @@
 #include "base/number.h"
 #include "cli/options.h"
 #include "io/mapped_guard.h"
+#include "train/config_keys.h"
 #include "train/run.h"
 #include "train/signals.h"
 
@@ -16,9 +17,38 @@ typedef struct arguments {
     bool resume, overwrite, dry_run, skip_bad, quiet, schema;
 } arguments;
 
-static void config_help(gm_buffer *out) {
-    gm_buffer_text(out, "\nconfiguration keys (JSON, nested as their names say; \"method\" is a preset of adapter.…, explicit keys win):\n");
+static void list_keys(gm_buffer *out) {
+    gm_buffer_text(out, "  JSON, nested as the names say; \"method\" is a preset of adapter.…, explicit keys win\n");
     gm_config_write_help(out);
+}
+
+/* What --set is completed to: every key with its "=", and with its values where they are few. */
+static void complete_set(gm_buffer *out, const gm_option *option) {
+    if (strcmp(option->name, "set") != 0) return;
+    for (size_t i = 0; i < gm_config_key_count; i++) {
+        const gm_config_key *key = &gm_config_keys[i];
+        bool is_method = strcmp(key->path, "method") == 0;
+        if (key->type == GM_CONFIG_BOOL || key->type == GM_CONFIG_MAYBE) {
+            gm_buffer_format(out, "%s=true\n%s=false\n", key->path, key->path);
+        } else if (key->type == GM_CONFIG_CHOICE) {
+            for (int c = 0; key->choices[c] && !(key->built && c >= key->built); c++)
+                if (!is_method || gm_method_find(key->choices[c])) gm_buffer_format(out, "%s=%s\n", key->path, key->choices[c]);
+        } else {
+            gm_buffer_format(out, "%s=\n", key->path);
+        }
+    }
+}
+
+/* --dtype f32, --learning-rate 1e-3: keys that were taken for options. */
+static void key_instead(gm_buffer *out, const char *name, size_t length, const char *value) {
+    for (size_t i = 0; i < gm_config_key_count; i++) {
+        const char *leaf = gm_config_leaf(&gm_config_keys[i]);
+        bool same = strlen(leaf) == length;
+        for (size_t c = 0; same && c < length; c++) same = leaf[c] == (name[c] == '-' ? '_' : name[c]);
+        if (!same) continue;
+        gm_buffer_format(out, "--set %s=%.60s", gm_config_keys[i].path, value ? value : "VALUE");
+        return;
+    }
 }
 
 static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
@@ -36,11 +66,13 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"dry-run", NULL, GM_OPTION_FLAG, &a->dry_run, "print what the run would do: memory, steps, one sample"},
         {"skip-bad", NULL, GM_OPTION_FLAG, &a->skip_bad, "leave bad data lines out, counted, instead of stopping"},
         {"quiet", NULL, GM_OPTION_FLAG, &a->quiet, "only warnings and errors"},
-        {"log-level", "LEVEL", GM_OPTION_TEXT, &a->log_level, "error, warn, info or debug"},
+        {"log-level", GM_LOG_LEVELS, GM_OPTION_TEXT, &a->log_level, "what is said: least to most (default info)"},
         {"schema", NULL, GM_OPTION_FLAG, &a->schema, "print the configuration's JSON Schema"},
     };
+    static const gm_section sections[] = {{"configuration keys", list_keys}};
     const gm_program program = {.name = "gmoe-train", .summary = "Fine-tunes a language model with a mixture of LoRA experts.",
-                                .options = options, .count = sizeof options / sizeof *options, .more_help = config_help};
+                                .options = options, .count = sizeof options / sizeof *options, .sections = sections, .section_count = 1,
+                                .computes = true, .reads_tasks = true, .words = complete_set, .instead = key_instead};
     return gm_options_parse(&program, argc, argv, done);
 }
 

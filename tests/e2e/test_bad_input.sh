@@ -11,7 +11,7 @@ eval=("$bin/gmoe-eval" --base-model good/base --data-dir good --task jsonl)
 refused() {
     local want=$1 pattern=$2
     shift 2
-    expect "$want" "$pattern" "${train[@]}" --output-dir out "$@"
+    expect "$want" "$pattern" once "${train[@]}" --output-dir out "$@"
     [ ! -e out ] || fail "something is in the output directory: $(ls out)"
     rm -rf out
 }
@@ -42,6 +42,16 @@ refused 2 '^gmoe-train: --seeds: "1,x"' --seeds 1,x
 refused 2 '^gmoe-train: --resume and --overwrite' --resume --overwrite
 refused 2 '^gmoe-train: --device: "tpu"' --device tpu
 refused 1 '^gmoe-train: this build has no CUDA backend; use --device cpu' --device cuda
+expect 2 '^gmoe-train: --config: is given twice' "$bin/gmoe-train" --config a --config=b
+expect 2 '^gmoe-train: --config: FILE is missing' "$bin/gmoe-train" --config --base-model good/base
+expect 2 '^gmoe-train: --dtype: no such option; use --set dtype=f32' "${train[@]}" --dtype f32
+expect 2 '^gmoe-train: --learning-rate: no such option; use --set train.learning_rate=1e-3' "${train[@]}" --learning-rate=1e-3
+expect 2 '^gmoe-train: --task: no such option; use --set task=arc-c' "${train[@]}" --task arc-c
+expect 2 '^gmoe-train: -c: no such option' "$bin/gmoe-train" -c x
+expect 2 '^gmoe-train: environment variable GMOE_CPU_LEVEL: "avx" is none of base, v3, v4' env GMOE_CPU_LEVEL=avx "${train[@]}"
+expect 2 'GMOE_CPU_LEVEL: "avx" is none of base, v3, v4' env GMOE_CPU_LEVEL=avx "${eval[@]}"
+expect 2 'GMOE_CPU_LEVEL: "avx" is none of base, v3, v4' env GMOE_CPU_LEVEL=avx "$bin/gmoe-bench" --shape tiny
+expect 2 '^gmoe-bench: --steps: must be at least 1' "$bin/gmoe-bench" --shape tiny --steps 0
 printf '{"task": "jsonl", "adapter": {"router": {"hiden_size": 3}}}' >typo.json
 expect 2 '^gmoe-train: typo.json: adapter.router.hiden_size: no such key; did you mean hidden_size\?' "$bin/gmoe-train" --config typo.json
 printf '{"task": "jsonl",' >cut.json
@@ -80,8 +90,8 @@ with train.jsonl '4s/"answer": *[0-9]+/"answer": 77/'
 refused 3 'bad/train.jsonl: line 4: .*77' --data-dir bad
 with test.jsonl '5s/"prompt"/"prmpt"/'
 refused 3 'bad/test.jsonl: line 5: .*prompt' --data-dir bad
-expect 3 'bad/test.jsonl: line 5: .*prompt' "${eval[@]}" --data-dir bad
-good "${eval[@]}" --data-dir bad --skip-bad
+expect 3 'bad/test.jsonl: line 5: .*prompt' once "${eval[@]}" --data-dir bad
+good once "${eval[@]}" --data-dir bad --skip-bad
 grep -q '1 bad lines were left out' "$work/stderr" || fail "--skip-bad does not say how many lines were left out"
 : >bad/train.jsonl
 refused 3 'bad/train.jsonl' --data-dir bad
@@ -100,7 +110,7 @@ expect 3 'bad' "${eval[@]}" --adapter bad
 # --- output directory: before the weights are read
 expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir good/config.json
 expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir good/config.json/below
-expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir /proc/gmoe/run --base-model nowhere
+expect 1 '^gmoe-train: output_dir: ' once "${train[@]}" --output-dir /proc/gmoe/run --base-model nowhere
 expect 1 '^gmoe-eval: --output ' "${eval[@]}" --output nowhere/o.json
 
 # --- a run that is there already
@@ -109,7 +119,7 @@ cp -r out before
 expect 2 '^gmoe-train: output_dir: out: holds a run already; continue it with --resume' "${train[@]}" --output-dir out
 diff -r before out >/dev/null || fail "the existing run was changed by a refused one"
 expect 2 'batch_size' "${train[@]}" --output-dir out --overwrite --set train.batch_size=0
-expect 3 'nowhere|is not there' "${train[@]}" --output-dir out --overwrite --data-dir before
+expect 3 'nowhere|is not there' once "${train[@]}" --output-dir out --overwrite --data-dir before
 diff -r before out >/dev/null || fail "the existing run was changed by a faulty --overwrite"
 good "${train[@]}" --output-dir out --overwrite --set seed=9
 grep -q '"seed": 9' out/config.json || fail "--overwrite did not replace the run"

@@ -26,6 +26,7 @@ check() {
 
 check "help" 0 "usage: gmoe-inspect PATH" --help
 check "version" 0 "gmoe-inspect 0." --version
+check "options end" 2 "one PATH only" -- -a b
 check "no path" 2 "no PATH given"
 check "two paths" 2 "one PATH only" a b
 check "unknown option" 2 "no such option" --tensors

@@ -54,6 +54,7 @@ done
 expect 0 "" "" "${bytes[@]}"
 expect 2 "" "--tokeniser" --tokeniser x
 expect 2 "" "--tokenizer" --tokenizer
+expect 2 "" "--tokenizer: is given twice" "${bytes[@]}" --tokenizer x
 expect 2 "" "--tokenizer" --decode
 expect 2 "" "$work/none" --tokenizer "$work/none"
 expect 3 "" "no tokenizer.json" --tokenizer "$work"
