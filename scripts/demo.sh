@@ -37,8 +37,9 @@ demo opinions sst2 "Opinions, two labels" --scoring label
 demo questions arc-c "Questions, three or four answers" --prompt lm-eval --scoring likelihood
 
 echo
-echo "Files, for opinions and questions each:"
-for file in config.json metrics.jsonl result.json adapter best; do echo "  $out/{opinions,questions}/$file"; done
+cp "$out/questions/report.html" "$out/report.html"
+echo "Files, for opinions and questions each ($out/report.html is the latter's report):"
+for file in report.html config.json metrics.jsonl result.json adapter best; do echo "  $out/{opinions,questions}/$file"; done
 echo
 echo "Accuracy on held-out items:"
 printf '  %s\n' "${summary[@]}"

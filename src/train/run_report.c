@@ -1,4 +1,5 @@
 /* What a run says at its end, or, dry, before its beginning. */
+#include "train/report_page.h"
 #include "train/run_parts.h"
 
 #include "base/json.h"
@@ -124,6 +125,10 @@ gm_status gm_run_report(gm_run_state *run, const gm_run_result *result) {
         gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step, run->validation.count ? "accuracy" : "loss", result->best);
     for (int i = 0; i < result->score_count; i++)
         gm_print_score(gm_task_name(run->task), result->scores[i].split, result->scores[i].adapter, gm_scoring_name(run->config.eval.scoring), &result->scores[i].result);
+    if (gm_report_page_write(run->output.directory) == GM_OK)
+        gm_log(GM_LOG_INFO, "report: %s/report.html", run->output.directory);
+    else /* it only shows what the other files hold: no reason to fail a run that is done */
+        gm_log(GM_LOG_WARN, "report.html could not be written: %s", gm_error_text());
     return GM_OK;
 }
 

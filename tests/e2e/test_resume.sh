@@ -81,6 +81,8 @@ for edge in 1 3 6 7; do
     # the shorter run evaluated at its end: its best/ and its events may differ
     cmp -s edge/adapter/adapter_model.safetensors whole/adapter/adapter_model.safetensors || fail "resumed at step $edge: another adapter"
 done
+[ -s stopped/report.html ] && cmp -s <(grep 'class="line"' whole/report.html) <(grep 'class="line"' stopped/report.html) || fail "the resumed run's report shows other curves"
+
 good "${train[@]}" --output-dir edge --resume # a finished run stays as it is
 cmp -s edge/adapter/adapter_model.safetensors whole/adapter/adapter_model.safetensors || fail "resuming a finished run changed it"
 

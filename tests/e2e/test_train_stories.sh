@@ -52,6 +52,18 @@ echo "sst2: cross-entropy $first → $last"
 [ -s "$work/longer/best/adapter_config.json" ] && [ -s "$work/longer/checkpoints/step-60/MANIFEST" ] || fail "no best/ or no checkpoint"
 [ "$(grep -c '"event":"eval"' "$work/longer/metrics.jsonl")" -ge 3 ] || fail "evaluations are missing from metrics.jsonl"
 
+# The report of a run: well-formed, all of its own, and with the numbers of result.json.
+report=$work/longer/report.html
+grep -q 'src=\|href=\|<script\|@import\|url(' "$report" && fail "the report needs other files"
+if command -v xmllint >/dev/null; then xmllint --noout "$report" || fail "the report is not well-formed"; fi
+percent=$(awk -v x="$(value "$work/longer/result.json" accuracy)" 'BEGIN {printf "%.2f %%", 100 * x}')
+grep -qF "<b>$percent</b><span>accuracy, test</span>" "$report" || fail "the report's accuracy is not $percent"
+[ "$(grep -o 'expert graph of layer' "$report" | wc -l)" = "$(grep -o 'expert graph of layer [0-9]*' "$report" | sort -u | wc -l)" ] || fail "graphs of layers"
+good "$bin/gmoe-train" --config "$work/run.json" --set task=obqa --set method=lora --set adapter.num_experts=1 --set adapter.router.type=none --set adapter.losses.normal=0 \
+    --base-model "$base" --data-dir "$data" --output-dir "$work/lora" --set train.max_steps=1
+grep -q '<h1>obqa, lora</h1>' "$work/lora/report.html" || fail "no report of a LoRA run"
+grep -q 'Expert load' "$work/lora/report.html" && fail "experts in the report of a LoRA run"
+
 # A dry run says what it would do and leaves nothing.
 good "$bin/gmoe-train" --config "$work/run.json" --set task=boolq --base-model "$base" --data-dir "$data" --output-dir "$work/dry" --dry-run
 grep -q 'activations' "$work/stdout" && grep -q '3270 items' "$work/stdout" && [ ! -e "$work/dry" ] || fail "the dry run"

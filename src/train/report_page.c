@@ -1,0 +1,344 @@
+#include "train/report_parts.h"
+
+#include "base/number.h"
+#include "train/metrics.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char head[] = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" "
+                           "content=\"width=device-width, initial-scale=1\"/>\n"
+                           "<meta name=\"color-scheme\" content=\"light dark\"/>\n";
+static const char style[] =
+    "<style>\n"
+    ":root{--ground:#fff;--raised:#f6f7f9;--ink:#1b1f24;--soft:#5b6470;--rule:#dfe3e8;--accent:#2563c9;--c1:#2563c9;--c2:#b4531a;--c3:#"
+    "197a5c;--c4:#8a3fa8;"
+    "--c5:#a3253f;--on:#fff}\n"
+    "@media(prefers-color-scheme:dark){:root{--ground:#13161a;--raised:#1c2127;--ink:#e6e9ed;--soft:#98a3b0;--rule:#313842;--accent:#"
+    "7db0ff;--c1:#7db0ff;"
+    "--c2:#f0a36b;--c3:#63cba7;--c4:#d09aea;--c5:#f28a9f;--on:#0b1622}}\n"
+    "*{box-sizing:border-box}\n"
+    "body{margin:0 auto;max-width:1040px;padding:2.2rem 1.5rem 4rem;background:var(--ground);color:var(--ink);"
+    "font:15px/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",\"DejaVu "
+    "Sans\",sans-serif;font-variant-numeric:tabular-nums}\n"
+    "h1{font-size:1.65rem;line-height:1.25;margin:0 0 .25rem;overflow-wrap:anywhere}h2{font-size:1.12rem;margin:2.6rem 0 .8rem}\n"
+    "p{margin:.3rem 0 "
+    ".8rem;max-width:46rem}.soft,small,figcaption,.legend{color:var(--soft)}small{font-size:.8rem}code{font-size:.88em;overflow-wrap:"
+    "anywhere}\n"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:.7rem;margin:1.5rem 0}\n"
+    ".tiles div{background:var(--raised);border-radius:8px;padding:.7rem .9rem}.tiles "
+    "b{display:block;font-size:1.3rem;line-height:1.3}.tiles span{font-size:.82rem;color:var(--soft)}\n"
+    "table{border-collapse:collapse;width:100%;font-size:.92rem}th,td{text-align:left;padding:.38rem .9rem .38rem 0;border-bottom:1px "
+    "solid var(--rule);vertical-align:top}\n"
+    "th{font-weight:600;color:var(--soft);font-size:.82rem}.number{text-align:right}.scroll{overflow-x:auto}\n"
+    ".charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(400px,100%),1fr));gap:1.4rem 1.6rem}\n"
+    "figure{margin:0}figcaption{font-size:.86rem}.chart figcaption{min-height:2.6em}.chart b{color:var(--ink)}.last{float:right}\n"
+    "svg{display:block;width:100%;height:auto}.legend svg{display:inline-block;width:240px;height:12px;vertical-align:-1px;border:1px "
+    "solid var(--rule)}.legend{font-size:.84rem}\n"
+    "svg text{font:11px system-ui,-apple-system,\"Segoe UI\",Roboto,\"DejaVu Sans\",sans-serif;fill:var(--soft)}\n"
+    ".grid line{stroke:var(--rule)}.grid "
+    ".axis{stroke:var(--soft)}.line{fill:none;stroke:var(--c);stroke-width:1.7;stroke-linejoin:round}.band{fill:var(--c);opacity:.2}"
+    ".dot{fill:var(--c);stroke:var(--ground);stroke-width:1}\n"
+    ".colour1{--c:var(--c1)}.colour2{--c:var(--c2)}.colour3{--c:var(--c3)}.colour4{--c:var(--c4)}.colour5{--c:var(--c5)}.colour6{--c:var(--"
+    "soft)}\n"
+    ".cell{fill:var(--accent)}.cell:hover{stroke:var(--ink)}svg .share{fill:var(--ink)}svg "
+    ".dark{fill:var(--on)}.even{stroke:var(--ink);stroke-width:1.5}.map{min-width:560px}\n"
+    ".graphs{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:1.1rem}.graphs "
+    "figcaption{text-align:center;font-size:.8rem}\n"
+    ".edge{stroke:var(--soft);stroke-width:1.1;fill:none}.node{fill:var(--accent);stroke:var(--ground);stroke-width:1}\n"
+    ".settings{columns:2;column-gap:2.4rem;font-size:.9rem}.settings "
+    "div{display:flex;justify-content:space-between;gap:1rem;border-bottom:1px solid var(--rule);"
+    "padding:.28rem 0;break-inside:avoid}.settings span:last-child{text-align:right;overflow-wrap:anywhere}\n"
+    "summary{cursor:pointer}pre{background:var(--raised);border-radius:8px;padding:1rem;overflow-x:auto;font-size:.82rem}\n"
+    "@media(max-width:620px){.settings{columns:1}}@media print{.chart,figure{break-inside:avoid}}\n"
+    "</style></head>\n";
+
+/* Mark-up characters become entities, control bytes a mark: neither can be part of a page. */
+void gm_page_text(gm_buffer *out, const char *text) {
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        switch (*p) {
+        case '&': gm_buffer_text(out, "&amp;"); break;
+        case '<': gm_buffer_text(out, "&lt;"); break;
+        case '>': gm_buffer_text(out, "&gt;"); break;
+        case '"': gm_buffer_text(out, "&quot;"); break;
+        case '\'': gm_buffer_text(out, "&#39;"); break;
+        default:
+            if ((*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f)
+                gm_buffer_text(out, "\xef\xbf\xbd");
+            else
+                gm_buffer_char(out, (char)*p);
+        }
+    }
+}
+
+/* ---- what was run ----------------------------------------------------------------------------------------------- */
+
+static const char *last_part(const char *path) { /* "models/Qwen2-7B/" → "Qwen2-7B/" */
+    const char *part = path;
+    for (const char *p = path; *p; p++)
+        if (*p == '/' && p[1]) part = p + 1;
+    return part;
+}
+
+static const char *task_name(const gm_report *r) {
+    const char *name = gm_report_text(cJSON_GetArrayItem(gm_json_member(r->result, "tasks"), 0), "task");
+    return name[0] ? name : last_part(gm_report_text(r->config, "task"));
+}
+
+static void write_head(gm_buffer *out, const gm_report *r) {
+    gm_buffer_text(out, head);
+    gm_buffer_text(out, "<title>");
+    gm_page_text(out, task_name(r));
+    gm_buffer_text(out, ", ");
+    gm_page_text(out, gm_report_text(r->config, "method"));
+    gm_buffer_text(out, " · gmoe</title>\n");
+    gm_buffer_text(out, style);
+    gm_buffer_text(out, "<body>\n<h1>");
+    gm_page_text(out, task_name(r));
+    gm_buffer_text(out, ", ");
+    gm_page_text(out, gm_report_text(r->config, "method"));
+    gm_buffer_text(out, "</h1>\n<p class=\"soft\">on the base model <b>");
+    gm_page_text(out, last_part(gm_report_text(r->config, "base_model")));
+    gm_buffer_format(out, "</b>, seed %.0f, in %s</p>\n", gm_report_number(r->config, "seed"), gm_report_text(r->config, "dtype"));
+}
+
+static void begin_tile(gm_buffer *out) { gm_buffer_text(out, "<div><b>"); }
+
+static void end_tile(gm_buffer *out, const char *name) {
+    gm_buffer_text(out, "</b><span>");
+    gm_page_text(out, name);
+    gm_buffer_text(out, "</span></div>\n");
+}
+
+static void write_large(gm_buffer *out, double value) { /* 296 844, 7.62 G */
+    static const char *const units[] = {"", " k", " M", " G", " T"};
+    int unit = 0;
+    if (!isfinite(value)) {
+        gm_buffer_text(out, "–");
+        return;
+    }
+    if (value >= 1e7)
+        while (value >= 1e3 && unit < 4) value /= 1e3, unit++;
+    if (unit)
+        gm_buffer_format(out, "%.3g%s", value, units[unit]);
+    else if (value >= 1e6)
+        gm_buffer_format(out, "%.0f %03.0f %03.0f", floor(value / 1e6), floor(fmod(value, 1e6) / 1e3), fmod(value, 1e3));
+    else if (value >= 1e3)
+        gm_buffer_format(out, "%.0f %03.0f", floor(value / 1e3), floor(fmod(value, 1e3)));
+    else
+        gm_buffer_format(out, "%.0f", value);
+}
+
+static void write_score_tile(gm_buffer *out, const cJSON *score, const char *what) {
+    char name[64];
+    double accuracy = gm_report_number(score, "accuracy"), loss = gm_report_number(score, "loss");
+    if (!isfinite(accuracy) && !isfinite(loss)) return;
+    begin_tile(out);
+    if (isfinite(accuracy))
+        gm_buffer_format(out, "%.2f %%", 100 * accuracy);
+    else
+        gm_buffer_format(out, "%.4f", loss);
+    snprintf(name, sizeof name, "%s, %s", isfinite(accuracy) ? "accuracy" : "loss", what);
+    end_tile(out, name);
+}
+
+static void write_tiles(gm_buffer *out, const gm_report *r) {
+    char duration[32];
+    gm_buffer_text(out, "<div class=\"tiles\">\n");
+    write_score_tile(out, cJSON_GetArrayItem(gm_json_member(r->result, "tasks"), 0), "test");
+    write_score_tile(out, gm_json_member(r->result, "best"), "best on validation");
+    begin_tile(out), write_large(out, gm_report_number(r->result, "trainable_parameters")), end_tile(out, "trainable parameters");
+    begin_tile(out), write_large(out, (double)r->steps), end_tile(out, r->steps == 1 ? "step" : "steps");
+    gm_format_duration(duration, gm_report_number(r->result, "train_seconds"));
+    begin_tile(out), gm_page_text(out, duration), end_tile(out, "time in steps");
+    begin_tile(out), write_large(out, gm_report_number(r->result, "train_tokens_per_s")), end_tile(out, "tokens/s");
+    begin_tile(out), write_large(out, (double)r->tokens), end_tile(out, "tokens trained on");
+    begin_tile(out), gm_buffer_format(out, "%.3g GiB", gm_report_number(r->result, "peak_memory_bytes") / (1 << 30)),
+        end_tile(out, "peak memory");
+    gm_buffer_text(out, "</div>\n");
+}
+
+/* ---- results ---------------------------------------------------------------------------------------------------- */
+
+static void write_cell(gm_buffer *out, const char *text) {
+    gm_buffer_text(out, "<td>");
+    gm_page_text(out, text);
+    gm_buffer_text(out, "</td>");
+}
+
+static void write_share(gm_buffer *out, double value, double error) {
+    gm_buffer_text(out, "<td class=\"number\">");
+    if (isfinite(value)) gm_buffer_format(out, "%.2f %%", 100 * value);
+    if (isfinite(value) && isfinite(error)) gm_buffer_format(out, " ± %.2f", 100 * error);
+    gm_buffer_text(out, "</td>");
+}
+
+static void write_results(gm_buffer *out, const gm_report *r) {
+    const cJSON *tasks = gm_json_member(r->result, "tasks"), *task;
+    bool by_loss = false, by_character = false;
+    cJSON_ArrayForEach(task, tasks) {
+        by_loss = by_loss || isfinite(gm_report_number(task, "loss"));
+        by_character = by_character || isfinite(gm_report_number(task, "accuracy_norm"));
+    }
+    gm_buffer_text(out, "<h2>Results</h2>\n");
+    if (cJSON_GetArraySize(tasks) == 0) {
+        gm_buffer_text(out, "<p>The task has no test split: nothing was evaluated at the end.</p>\n");
+        return;
+    }
+    gm_buffer_format(out,
+                     "<div class=\"scroll\"><table><tr><th>task</th><th>adapter</th><th>split</th><th>prompt</th><th>scoring</th><th "
+                     "class=\"number\">items</th>%s%s</tr>\n",
+                     by_loss ? "<th class=\"number\">loss</th>" : "<th class=\"number\">right</th><th class=\"number\">accuracy</th>",
+                     by_character ? "<th class=\"number\">by character</th>" : "");
+    cJSON_ArrayForEach(task, tasks) {
+        gm_buffer_text(out, "<tr>");
+        write_cell(out, gm_report_text(task, "task"));
+        write_cell(out, gm_report_text(task, "adapter"));
+        write_cell(out, gm_report_text(task, "split"));
+        write_cell(out, gm_report_text(task, "prompt"));
+        write_cell(out, by_loss ? "loss" : gm_report_text(task, "scoring"));
+        gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_report_number(task, "n"));
+        if (by_loss)
+            gm_buffer_format(out, "<td class=\"number\">%.4f</td>", gm_report_number(task, "loss"));
+        else
+            gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_report_number(task, "correct")),
+                write_share(out, gm_report_number(task, "accuracy"), gm_report_number(task, "stderr"));
+        if (by_character) write_share(out, gm_report_number(task, "accuracy_norm"), gm_report_number(task, "stderr_norm"));
+        gm_buffer_text(out, "</tr>\n");
+    }
+    gm_buffer_text(out, "</table></div>\n");
+}
+
+/* ---- curves ----------------------------------------------------------------------------------------------------- */
+
+static bool has_term(const gm_report *r, const char *coefficient) { return gm_report_number(r->config, coefficient) > 0; }
+
+static void write_losses(gm_buffer *out, const gm_report *r) {
+    char title[96];
+    const struct {
+        const char *coefficient, *name;
+        gm_report_curve curve;
+        int colour;
+    } terms[] = {{"adapter.losses.poisson", "Poisson distinction", GM_CURVE_POISSON, 3},
+                 {"adapter.losses.normal", "Normal balance", GM_CURVE_NORMAL, 4},
+                 {"adapter.losses.balance", "Mixtral balance", GM_CURVE_BALANCE, 5}};
+    bool several = has_term(r, terms[0].coefficient) || has_term(r, terms[1].coefficient) || has_term(r, terms[2].coefficient);
+    gm_buffer_text(out, "<h2>Training</h2>\n");
+    if (r->curves[GM_CURVE_LOSS].count == 0) gm_buffer_text(out, "<p>metrics.jsonl holds no steps.</p>\n");
+    if (several)
+        gm_buffer_text(out, "<p class=\"soft\">The loss is the cross-entropy and each other term times its coefficient; the terms are "
+                            "shown before their coefficients.</p>\n");
+    gm_buffer_text(out, "<div class=\"charts\">\n");
+    if (several) gm_page_chart(out, "loss", &r->curves[GM_CURVE_LOSS], false, 1);
+    gm_page_chart(out, several ? "cross-entropy" : "loss: cross-entropy", &r->curves[GM_CURVE_CE], false, several ? 2 : 1);
+    for (int i = 0; i < 3; i++) {
+        if (!has_term(r, terms[i].coefficient)) continue;
+        snprintf(title, sizeof title, "%s (× %g)", terms[i].name, gm_report_number(r->config, terms[i].coefficient));
+        gm_page_chart(out, title, &r->curves[terms[i].curve], false, terms[i].colour);
+    }
+    gm_page_chart(out, "gradient norm before clipping", &r->curves[GM_CURVE_GRADIENT], false, 6);
+    gm_page_chart(out, "learning rate", &r->curves[GM_CURVE_RATE], false, 6);
+    gm_buffer_text(out, "</div>\n");
+}
+
+static void write_validation(gm_buffer *out, const gm_report *r) {
+    const gm_curve *curve = &r->curves[GM_CURVE_VALIDATION];
+    double best = gm_report_number(r->result, "best.step");
+    gm_buffer_text(out, "<h2>Evaluations on the validation split</h2>\n");
+    if (curve->count == 0) {
+        gm_buffer_text(out, "<p>There were none.</p>\n");
+        return;
+    }
+    if (isfinite(best))
+        gm_buffer_format(out, "<p class=\"soft\">The best is from step %.0f (best/).%s</p>\n", best,
+                         r->validation_is_loss ? "" : " The band is one standard error to both sides.");
+    gm_buffer_text(out, "<div class=\"charts\">\n");
+    gm_page_chart(out, r->validation_is_loss ? "validation loss" : "validation accuracy", curve, !r->validation_is_loss, 3);
+    gm_buffer_text(out, "</div>\n");
+}
+
+/* ---- settings --------------------------------------------------------------------------------------------------- */
+
+static void write_settings(gm_buffer *out, const gm_report *r) {
+    static const struct {
+        const char *path, *name;
+        bool experts;
+    } shown[] = {{"adapter.rank", "LoRA rank", false},
+                 {"adapter.alpha", "alpha", false},
+                 {"adapter.num_experts", "experts a layer", true},
+                 {"adapter.top_k", "experts a token", true},
+                 {"adapter.router.type", "router", true},
+                 {"adapter.router.hidden_size", "router width", true},
+                 {"adapter.router.edges", "edges", true},
+                 {"adapter.router.edge_density", "edge density", true},
+                 {"adapter.router.token_gain", "token gain", true},
+                 {"train.batch_size", "samples a step", false},
+                 {"train.learning_rate", "learning rate", false},
+                 {"train.scheduler", "schedule", false},
+                 {"train.warmup_steps", "warm-up steps", false},
+                 {"train.weight_decay", "weight decay", false},
+                 {"train.max_grad_norm", "gradients clipped to", false},
+                 {"train.epochs", "epochs", false},
+                 {"seed", "seed", false}};
+    char number[GM_DOUBLE_TEXT];
+    gm_buffer_text(out, "<h2>Settings</h2>\n<div class=\"settings\">\n");
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
+        double value = gm_report_number(r->config, shown[i].path);
+        const char *text = gm_report_text(r->config, shown[i].path);
+        if (shown[i].experts && r->layers == 0) continue;
+        if (!text[0] && !gm_format_double(value, number)) continue;
+        gm_buffer_format(out, "<div><span>%s</span><span>", shown[i].name);
+        gm_page_text(out, text[0] ? text : number);
+        gm_buffer_text(out, "</span></div>\n");
+    }
+    gm_buffer_text(out, "</div>\n<details><summary>All of config.json</summary><pre>");
+    char *all = cJSON_Print(r->config);
+    if (all)
+        gm_page_text(out, all);
+    else
+        out->failed = true;
+    cJSON_free(all);
+    gm_buffer_text(out, "</pre></details>\n");
+}
+
+/* ---- the page --------------------------------------------------------------------------------------------------- */
+
+static void write_page(gm_buffer *out, const gm_report *r) {
+    write_head(out, r);
+    write_tiles(out, r);
+    write_results(out, r);
+    write_losses(out, r);
+    write_validation(out, r);
+    if (r->layers) {
+        gm_buffer_text(out, "<h2>Expert load</h2>\n<p class=\"soft\">Each expert's share of its layer's token slots over the whole "
+                            "training, in percent; “effective” is the number of evenly "
+                            "used experts that would be as diverse (exp of the entropy).</p>\n");
+        gm_page_load(out, r);
+    }
+    if (r->edges) {
+        gm_buffer_text(out, "<h2>Expert graph</h2>\n<p class=\"soft\">Experts that share an edge pass messages in the router; a node's "
+                            "area is its load.</p>\n");
+        gm_page_graphs(out, r);
+    }
+    write_settings(out, r);
+    gm_buffer_format(out, "<p class=\"soft\"><small>gmoe %s</small></p>\n</body></html>\n", GMOE_VERSION);
+}
+
+gm_status gm_report_page_write(const char *directory) {
+    gm_report *report;
+    gm_buffer page = {0};
+    char path[GM_PATH];
+    GM_ALLOC(report, 1);
+    gm_status status = gm_report_read(report, directory);
+    if (status == GM_OK) write_page(&page, report);
+    if (status == GM_OK) status = gm_buffer_status(&page);
+    if (status == GM_OK) status = gm_path_join(path, directory, "report.html");
+    if (status == GM_OK) status = gm_file_replace(path, page.bytes, page.length);
+    gm_buffer_free(&page);
+    gm_report_free(report);
+    free(report);
+    return status;
+}
