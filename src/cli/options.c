@@ -128,7 +128,8 @@ static gm_status take_option(const gm_program *program, int argc, char **argv, i
 static gm_status unknown_value(const gm_variable *variable, const char *value) {
     gm_buffer known = {0};
     for (const char *p = variable->value; *p; p++) gm_buffer_append(&known, *p == '|' ? ", " : p, *p == '|' ? 2 : 1);
-    gm_status status = gm_error(GM_USAGE, "environment variable %s: \"%.40s\" is none of %s", variable->name, value, gm_buffer_string(&known));
+    gm_status status =
+        gm_error(GM_USAGE, "environment variable %s: \"%.40s\" is none of %s", variable->name, value, gm_buffer_string(&known));
     gm_buffer_free(&known);
     return status;
 }
@@ -145,7 +146,8 @@ static gm_status check_environment(const gm_program *program) {
     for (size_t i = 0; i < gm_variable_count; i++) {
         const gm_variable *variable = &gm_variables[i];
         const char *value = getenv(variable->name);
-        if (!variable->checked || !gm_variable_concerns(variable, program) || !value || !value[0] || among(variable->value, value)) continue;
+        if (!variable->checked || !gm_variable_concerns(variable, program) || !value || !value[0] || among(variable->value, value))
+            continue;
         return unknown_value(variable, value);
     }
     return GM_OK;

@@ -4,7 +4,8 @@
 #include <string.h>
 
 const gm_variable gm_variables[] = {
-    {"GMOE_CPU_LEVEL", "base|v3|v4", "highest instruction set of the kernels: base (any), v3 (AVX2), v4 (AVX-512); default: the processor's", true, false, true},
+    {"GMOE_CPU_LEVEL", "base|v3|v4",
+     "highest instruction set of the kernels: base (any), v3 (AVX2), v4 (AVX-512); default: the processor's", true, false, true},
     {"GMOE_TASKS", "DIR", "directory of the task files, instead of the installed one", false, true, false},
     {"OMP_NUM_THREADS", "N", "threads; default: one for each core", true, false, false},
     {"OMP_WAIT_POLICY", "passive", "waiting threads sleep: for small models, and machines that others use too", true, false, false},
@@ -15,12 +16,20 @@ static const gm_option common[] = {{"help", NULL, GM_OPTION_FLAG, NULL, "this te
                                    {"version", NULL, GM_OPTION_FLAG, NULL, "version, backends and libraries"}};
 enum { COMMON = sizeof common / sizeof *common };
 
-static const struct { const char *status, *meaning; } exit_codes[] = {
-    {"0", "done"}, {"1", "run-time failure"}, {"2", "usage or configuration"}, {"3", "a bad model, tokenizer, data or adapter file"},
-    {"4", "out of memory"}, {"5", "diverged"}, {"75", "interrupted after saving"}};
+static const struct {
+    const char *status, *meaning;
+} exit_codes[] = {{"0", "done"},
+                  {"1", "run-time failure"},
+                  {"2", "usage or configuration"},
+                  {"3", "a bad model, tokenizer, data or adapter file"},
+                  {"4", "out of memory"},
+                  {"5", "diverged"},
+                  {"75", "interrupted after saving"}};
 enum { EXIT_CODES = sizeof exit_codes / sizeof *exit_codes };
 
-static const gm_option *option_at(const gm_program *program, size_t i) { return i < program->count ? &program->options[i] : &common[i - program->count]; }
+static const gm_option *option_at(const gm_program *program, size_t i) {
+    return i < program->count ? &program->options[i] : &common[i - program->count];
+}
 
 static bool has_variables(const gm_program *program) { return program->computes || program->reads_tasks; }
 
@@ -56,7 +65,8 @@ void gm_options_write_help(gm_buffer *out, const gm_program *program) {
         gm_buffer_free(&left);
     }
     gm_buffer_text(out, "\nexit status: ");
-    for (size_t i = 0; i < EXIT_CODES; i++) gm_buffer_format(out, "%s%s %s", i == 4 ? ",\n" : i ? ", " : "", exit_codes[i].status, exit_codes[i].meaning);
+    for (size_t i = 0; i < EXIT_CODES; i++)
+        gm_buffer_format(out, "%s%s %s", i == 4 ? ",\n" : i ? ", " : "", exit_codes[i].status, exit_codes[i].meaning);
     gm_buffer_char(out, '\n');
 }
 
@@ -125,8 +135,9 @@ void gm_options_write_man(gm_buffer *out, const gm_program *program) {
             write_entry(out, "", gm_variables[i].name, "=", gm_variables[i].value, gm_variables[i].meaning);
     gm_buffer_text(out, ".SH \"EXIT STATUS\"\n");
     for (size_t i = 0; i < EXIT_CODES; i++) write_entry(out, "", exit_codes[i].status, NULL, NULL, exit_codes[i].meaning);
-    gm_buffer_text(out, ".SH \"SEE ALSO\"\n\\fBgmoe\\-train\\fR(1), \\fBgmoe\\-eval\\fR(1), \\fBgmoe\\-inspect\\fR(1), \\fBgmoe\\-tokenize\\fR(1), "
-                        "\\fBgmoe\\-bench\\fR(1)\n");
+    gm_buffer_text(
+        out, ".SH \"SEE ALSO\"\n\\fBgmoe\\-train\\fR(1), \\fBgmoe\\-eval\\fR(1), \\fBgmoe\\-inspect\\fR(1), \\fBgmoe\\-tokenize\\fR(1), "
+             "\\fBgmoe\\-bench\\fR(1)\n");
     gm_buffer_free(&text);
 }
 
@@ -182,20 +193,24 @@ static void write_bash(gm_buffer *out, const gm_program *program) {
         value_kind kind = describe_value(program, option, &words);
         gm_buffer_format(out, "    --%s) ", option->name);
         if (kind == VALUE_WORDS) gm_buffer_text(out, "kind=words words='"), write_words(out, &words);
-        if (kind != VALUE_WORDS) gm_buffer_format(out, "kind=%s", kind == VALUE_FILE ? "file" : kind == VALUE_DIRECTORY ? "directory" : "any");
+        if (kind != VALUE_WORDS)
+            gm_buffer_format(out, "kind=%s", kind == VALUE_FILE ? "file" : kind == VALUE_DIRECTORY ? "directory" : "any");
         gm_buffer_text(out, " ;;\n");
     }
-    gm_buffer_text(out, "    esac\n"
-                        "    local IFS=$' \\t\\n'\n"
-                        "    case $kind in\n"
-                        "    any) return ;;\n"
-                        "    file) compopt -o filenames 2>/dev/null; IFS=$'\\n'; COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
-                        "    directory) compopt -o filenames 2>/dev/null; IFS=$'\\n'; COMPREPLY=($(compgen -d -- \"$current\")); return ;;\n"
-                        "    words) ;;\n"
-                        "    *)\n"
-                        "        if [[ $current != -* ]]; then\n");
-    gm_buffer_text(out, program->operand ? "            compopt -o filenames 2>/dev/null; IFS=$'\\n'; COMPREPLY=($(compgen -f -- \"$current\")); return\n"
-                                         : "            [[ -z $current ]] || return\n");
+    gm_buffer_text(out,
+                   "    esac\n"
+                   "    local IFS=$' \\t\\n'\n"
+                   "    case $kind in\n"
+                   "    any) return ;;\n"
+                   "    file) compopt -o filenames 2>/dev/null; IFS=$'\\n'; COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
+                   "    directory) compopt -o filenames 2>/dev/null; IFS=$'\\n'; COMPREPLY=($(compgen -d -- \"$current\")); return ;;\n"
+                   "    words) ;;\n"
+                   "    *)\n"
+                   "        if [[ $current != -* ]]; then\n");
+    gm_buffer_text(out,
+                   program->operand
+                       ? "            compopt -o filenames 2>/dev/null; IFS=$'\\n'; COMPREPLY=($(compgen -f -- \"$current\")); return\n"
+                       : "            [[ -z $current ]] || return\n");
     gm_buffer_text(out, "        fi\n        words='");
     for (size_t i = 0; i < program->count + COMMON; i++) gm_buffer_format(out, "%s--%s", i ? " " : "", option_at(program, i)->name);
     gm_buffer_text(out, "' ;;\n"
@@ -282,8 +297,10 @@ static void write_fish(gm_buffer *out, const gm_program *program) {
 }
 
 gm_status gm_options_write_completion(gm_buffer *out, const gm_program *program, const char *shell) {
-    static const struct { const char *name; void (*write)(gm_buffer *out, const gm_program *program); } shells[] = {
-        {"bash", write_bash}, {"zsh", write_zsh}, {"fish", write_fish}};
+    static const struct {
+        const char *name;
+        void (*write)(gm_buffer *out, const gm_program *program);
+    } shells[] = {{"bash", write_bash}, {"zsh", write_zsh}, {"fish", write_fish}};
     for (size_t i = 0; i < sizeof shells / sizeof *shells; i++)
         if (strcmp(shells[i].name, shell) == 0) return shells[i].write(out, program), GM_OK;
     return gm_error(GM_USAGE, "--completions: \"%.40s\" is none of bash, zsh, fish", shell);
