@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "cli/options.h"
+#include "cli/run_directory.h"
 #include "io/mapped_guard.h"
 #include "io/safetensors.h"
 #include "train/clock.h"
@@ -83,6 +84,7 @@ static gm_status check_arguments(const arguments *a) {
     if (a->batch_tokens < 1) return gm_error(GM_USAGE, "--batch-tokens: must be at least 1");
     if (a->max_length < 2) return gm_error(GM_USAGE, "--max-length: must be at least 2");
     if (a->output && a->items && strcmp(a->output, a->items) == 0) return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
+    if (a->adapter) GM_TRY(gm_check_adapter_path("--adapter", a->adapter));
     GM_TRY(check_writable("--output", a->output));
     GM_TRY(check_writable("--items", a->items));
     return gm_device_check(a->device);

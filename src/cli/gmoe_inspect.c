@@ -1,4 +1,4 @@
-/* gmoe-inspect: what is in a safetensors file, a model directory or an adapter directory, and what is wrong with it.
+/* gmoe-inspect: what is in a safetensors file, a model, an adapter or a run directory, and what is wrong with it.
  * Results go to standard output; a problem makes the exit status 3. Names come from the file: no control byte of theirs
  * reaches the terminal. */
 #include "base/buffer.h"
@@ -7,7 +7,9 @@
 #include "base/map.h"
 #include "base/number.h"
 #include "cli/options.h"
+#include "cli/run_directory.h"
 #include "io/mapped_guard.h"
+#include "io/tokenizer/tokenizer.h"
 #include "io/weights.h"
 
 #include <ctype.h>
@@ -348,10 +350,35 @@ static void print_config(const gm_model_config *c) {
     putchar('\n');
 }
 
+static void print_special(const gm_tokenizer *tokenizer, const char *what, int32_t id) {
+    const char *text = id >= 0 ? gm_tokenizer_token(tokenizer, id) : NULL;
+    printf(", %s ", what);
+    put_name(text ? text : "none", 0);
+    if (text) printf(" (%d)", (int)id);
+}
+
+/* Opening it is the proof that gmoe knows all of its parts. `vocabulary`: the model's, 0 where it is not known. */
+static gm_status inspect_tokenizer(report *r, const char *directory, int64_t vocabulary) {
+    char path[GM_PATH];
+    gm_tokenizer *tokenizer;
+    GM_TRY(gm_path_join(path, directory, "tokenizer.json"));
+    if (!gm_file_exists(path)) return problem(r, "%s: is missing", path), GM_OK;
+    gm_status status = gm_tokenizer_open(&tokenizer, directory);
+    if (status == GM_BAD_FILE) return problem(r, "%s", gm_error_text()), GM_OK;
+    GM_TRY(status);
+    int32_t tokens = gm_tokenizer_vocabulary(tokenizer);
+    printf("tokenizer: %d tokens", (int)tokens);
+    print_special(tokenizer, "BOS", gm_tokenizer_bos(tokenizer));
+    print_special(tokenizer, "EOS", gm_tokenizer_eos(tokenizer));
+    putchar('\n');
+    if (vocabulary && tokens > vocabulary) problem(r, "%s: has %d tokens, the model %lld", path, (int)tokens, (long long)vocabulary);
+    gm_tokenizer_close(tokenizer);
+    return GM_OK;
+}
+
 static gm_status inspect_model(report *r, const char *directory) {
     gm_safetensors *file;
-    gm_model_config config;
-    char path[GM_PATH];
+    gm_model_config config = {0};
     GM_TRY(gm_safetensors_open_model(&file, directory));
     gm_status status = print_tensors(file);
     if (status == GM_OK) {
@@ -366,10 +393,27 @@ static gm_status inspect_model(report *r, const char *directory) {
     }
     gm_safetensors_close(file);
     GM_TRY(status);
-    GM_TRY(gm_path_join(path, directory, "tokenizer.json"));
-    if (!gm_file_exists(path)) problem(r, "%s: is missing", path);
-    printf("training: gmoe can%s train on it\n", r->status == GM_OK ? "" : "not");
+    GM_TRY(inspect_tokenizer(r, directory, config.vocabulary));
+    if (r->status == GM_OK)
+        puts("training: gmoe can train on it");
+    else
+        printf("training: gmoe cannot train on it: %s above\n", r->problems == 1 ? "the problem" : "the problems");
     return GM_OK;
+}
+
+static gm_status inspect_run(const char *directory) {
+    gm_buffer text = {0};
+    gm_status status = gm_describe_run(&text, directory);
+    char *line = text.bytes;
+    while (status == GM_OK && line && *line) { /* names of the run's files and tasks are cleaned like those of tensors */
+        char *end = line + strcspn(line, "\n"), *next = end + (*end == '\n');
+        *end = '\0';
+        put_name(line, 0);
+        putchar('\n');
+        line = next;
+    }
+    gm_buffer_free(&text);
+    return status;
 }
 
 static bool has(const char *directory, const char *name) {
@@ -381,6 +425,7 @@ static gm_status inspect(report *r, const char *path) {
     char adapter[GM_PATH];
     if (!gm_directory_exists(path)) return inspect_file(r, path, NULL);
     GM_TRY(gm_path_join(adapter, path, "adapter_model.safetensors"));
+    if (gm_is_run_directory(path)) return inspect_run(path);
     if (has(path, "adapter_model.safetensors") || has(path, "adapter_config.json")) return inspect_file(r, adapter, path);
     return inspect_model(r, path);
 }
@@ -389,6 +434,7 @@ static void list_kinds(gm_buffer *out) {
     gm_buffer_text(out, "  FILE.safetensors    any safetensors file\n"
                         "  MODEL DIRECTORY     config.json with model.safetensors, or model.safetensors.index.json and its shards\n"
                         "  ADAPTER DIRECTORY   adapter_config.json with adapter_model.safetensors\n"
+                        "  RUN DIRECTORY       what gmoe-train wrote: how far it came and what it gave\n"
                         "Numbers in names (layers, experts) are shown as *, tensors of one type and shape as one line.\n");
 }
 
@@ -398,7 +444,7 @@ int main(int argc, char **argv) {
     bool done;
     static const gm_section sections[] = {{"PATH", list_kinds}};
     const gm_program program = {.name = "gmoe-inspect", .operand = "PATH", .operand_target = &path, .sections = sections, .section_count = 1,
-                                .summary = "Prints the tensors (type, shape, count, bytes), parameter counts and kind of PATH, and says whether gmoe can use it."};
+                                .summary = "Says what PATH is and whether gmoe can use it: tensors (type, shape, count, bytes), parameter counts, problems."};
     gm_mapped_guard_install(program.name);
     gm_status status = gm_options_parse(&program, argc, argv, &done);
     if (status == GM_OK && !done) status = path ? inspect(&r, path) : gm_error(GM_USAGE, "no PATH given; --help says more");

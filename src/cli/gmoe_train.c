@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/number.h"
 #include "cli/options.h"
+#include "cli/run_directory.h"
 #include "io/mapped_guard.h"
 #include "train/config_keys.h"
 #include "train/run.h"
@@ -63,7 +64,7 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"resume", NULL, GM_OPTION_FLAG, &a->resume, "go on from the newest good checkpoint in output_dir"},
         {"overwrite", NULL, GM_OPTION_FLAG, &a->overwrite, "replace the run that is in output_dir"},
         {"device", "auto|cpu|cuda[:N]", GM_OPTION_TEXT, &a->device, "where to compute (default auto)"},
-        {"dry-run", NULL, GM_OPTION_FLAG, &a->dry_run, "print what the run would do: memory, steps, one sample"},
+        {"dry-run", NULL, GM_OPTION_FLAG, &a->dry_run, "print what the run would do: memory, steps, one sample; --log-level debug: all of its tokens"},
         {"skip-bad", NULL, GM_OPTION_FLAG, &a->skip_bad, "leave bad data lines out, counted, instead of stopping"},
         {"quiet", NULL, GM_OPTION_FLAG, &a->quiet, "only warnings and errors"},
         {"log-level", GM_LOG_LEVELS, GM_OPTION_TEXT, &a->log_level, "what is said: least to most (default info)"},
@@ -135,6 +136,7 @@ static gm_status run(const arguments *a, gm_config *config) {
     GM_TRY(gm_set_verbosity(a->quiet, a->log_level));
     if (a->schema) return print_schema();
     if (a->resume && a->overwrite) return gm_error(GM_USAGE, "--resume and --overwrite exclude each other");
+    if (a->init_adapter) GM_TRY(gm_check_adapter_path("--init-adapter", a->init_adapter));
     GM_TRY(load_config(a, config));
     gm_run_options options = {.device = a->device ? a->device : "auto", .init_adapter = a->init_adapter, .dry_run = a->dry_run, .skip_bad = a->skip_bad,
                               .existing = a->resume ? GM_EXISTING_RESUME : a->overwrite ? GM_EXISTING_OVERWRITE : GM_EXISTING_REFUSE};

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- scores ----------------------------------------------------------------------------------------------------- */
@@ -150,6 +151,102 @@ static void print_memory(const gm_run_state *run) {
     printf("  beside them the base model's files are mapped: %" PRId64 " parameters\n", gm_model_parameters(run->model));
 }
 
+/* Tokens with marks between them, wrapped; what carries loss in ⟦ ⟧. Of a long sample the first and the last lines. */
+typedef struct token_lines {
+    gm_buffer text;
+    size_t *starts; /* of lines, owned */
+    size_t count, capacity;
+    int columns; /* of the line so far */
+} token_lines;
+
+static gm_status begin_line(token_lines *lines) {
+    void *starts = lines->starts;
+    gm_status status = gm_grow(&starts, &lines->capacity, lines->count + 1, sizeof *lines->starts);
+    lines->starts = starts;
+    GM_TRY(status);
+    lines->starts[lines->count++] = lines->text.length;
+    lines->columns = 0;
+    return GM_OK;
+}
+
+static gm_status add_token(token_lines *lines, const char *token, const char *before, const char *after) {
+    enum { WIDTH = 104 };
+    int columns = 1;
+    for (const char *p = token; *p; p++) columns += (*p & 0xc0) != 0x80;
+    if (lines->count == 0 || lines->columns + columns > WIDTH) GM_TRY(begin_line(lines));
+    gm_buffer_text(&lines->text, lines->columns ? "│" : "");
+    gm_buffer_text(&lines->text, before);
+    for (const char *p = token; *p; p++) {
+        if (*p == '\n') gm_buffer_text(&lines->text, "\\n");
+        else gm_buffer_char(&lines->text, (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
+    }
+    gm_buffer_text(&lines->text, after);
+    lines->columns += columns;
+    return GM_OK;
+}
+
+static void print_token_lines(const token_lines *lines) {
+    enum { FIRST = 5, LAST = 3 };
+    for (size_t i = 0; i < lines->count; i++) {
+        size_t end = i + 1 < lines->count ? lines->starts[i + 1] : lines->text.length;
+        bool left_out = lines->count > FIRST + LAST + 1 && i >= FIRST && i + LAST < lines->count;
+        if (!left_out) printf("  %.*s\n", (int)(end - lines->starts[i]), gm_buffer_string(&lines->text) + lines->starts[i]);
+        if (left_out && i == FIRST) printf("  … %zu lines more; --log-level debug shows every token\n", lines->count - FIRST - LAST);
+    }
+}
+
+/* The text that a token adds after the one before it: decoded alone, some tokenizers take its space away. */
+static gm_status decode_one(gm_buffer *out, const gm_tokenizer *tokenizer, const int32_t *ids, int64_t i) {
+    gm_buffer before = {0};
+    gm_buffer_clear(out);
+    if (i == 0) return gm_tokenizer_decode(tokenizer, ids, 1, false, out);
+    gm_status status = gm_tokenizer_decode(tokenizer, ids + i - 1, 1, false, &before);
+    if (status == GM_OK) status = gm_tokenizer_decode(tokenizer, ids + i - 1, 2, false, out);
+    size_t known = before.length;
+    bool follows = status == GM_OK && out->length >= known && memcmp(gm_buffer_string(out), gm_buffer_string(&before), known) == 0;
+    gm_buffer_free(&before);
+    if (status != GM_OK) return status;
+    if (!follows) { /* parts of one character */
+        gm_buffer_clear(out);
+        return gm_tokenizer_decode(tokenizer, ids + i, 1, false, out);
+    }
+    if (known) memmove(out->bytes, out->bytes + known, out->length - known + 1);
+    out->length -= known;
+    return GM_OK;
+}
+
+static gm_status print_sample(const gm_run_state *run) {
+    const gm_dataset *data = &run->data;
+    const gm_sample *sample = &data->samples[0];
+    int64_t first = sample->length - gm_sample_loss_tokens(sample, data->loss_on_all);
+    token_lines lines = {0};
+    gm_buffer token = {0};
+    gm_status status = GM_OK;
+    for (int64_t i = 0; i < sample->length && status == GM_OK; i++) {
+        status = decode_one(&token, run->tokenizer, sample->ids, i);
+        if (status == GM_OK) status = add_token(&lines, gm_buffer_string(&token), i == first ? "⟦" : "", i == sample->length - 1 ? "⟧" : "");
+    }
+    if (status == GM_OK) status = gm_buffer_status(&lines.text);
+    if (status == GM_OK) {
+        printf("sample 1 (%s, line %" PRId64 "), %d tokens, what carries loss in ⟦ ⟧\n", data->items.file, data->items.items[0].line, (int)sample->length);
+        print_token_lines(&lines);
+    }
+    gm_buffer_free(&token);
+    gm_buffer_free(&lines.text);
+    free(lines.starts);
+    return status;
+}
+
+static gm_status print_sample_table(const gm_run_state *run) {
+    const gm_dataset *data = &run->data;
+    gm_buffer text = {0};
+    gm_status status = gm_dataset_show_tokens(&text, data, run->tokenizer, 0);
+    if (status == GM_OK)
+        printf("sample 1 (%s, line %" PRId64 "): place, id, loss, token\n%s", data->items.file, data->items.items[0].line, gm_buffer_string(&text));
+    gm_buffer_free(&text);
+    return status;
+}
+
 gm_status gm_run_print_plan(const gm_run_state *run) {
     const gm_trainer *t = &run->trainer;
     const gm_dataset *data = &run->data;
@@ -163,14 +260,10 @@ gm_status gm_run_print_plan(const gm_run_state *run) {
     const struct { const char *split; bool there; const gm_eval_set *set; } splits[] = {{"validation", run->has_validation, &run->validation}, {"test", run->has_test, &run->test}};
     for (int i = 0; i < 2; i++) {
         if (splits[i].there)
-            printf("%s\n  %zu items, %zu with labels, %" PRId64 " cut, prompt %s, scoring %s\n", splits[i].split, splits[i].set->total, splits[i].set->count, splits[i].set->cut,
+            printf("%s: %zu items, %zu with labels, %" PRId64 " cut, prompt %s, scoring %s\n", splits[i].split, splits[i].set->total, splits[i].set->count, splits[i].set->cut,
                    c->eval.prompt, gm_scoring_name(c->eval.scoring));
         else
-            printf("%s\n  not evaluated\n", splits[i].split);
+            printf("%s: not evaluated\n", splits[i].split);
     }
-    gm_buffer text = {0};
-    gm_status status = gm_dataset_show_tokens(&text, data, run->tokenizer, 0);
-    if (status == GM_OK) printf("sample 1 (%s, line %" PRId64 "): place, id, loss, token\n%s", data->items.file, data->items.items[0].line, gm_buffer_string(&text));
-    gm_buffer_free(&text);
-    return status;
+    return gm_log_enabled(GM_LOG_DEBUG) ? print_sample_table(run) : print_sample(run);
 }

@@ -67,9 +67,30 @@ grep -q 'Expert load' "$work/lora/report.html" && fail "experts in the report of
 # A dry run says what it would do and leaves nothing.
 good "$bin/gmoe-train" --config "$work/run.json" --set task=boolq --base-model "$base" --data-dir "$data" --output-dir "$work/dry" --dry-run
 grep -q 'activations' "$work/stdout" && grep -q '3270 items' "$work/stdout" && [ ! -e "$work/dry" ] || fail "the dry run"
+grep -q '⟦' "$work/stdout" && [ "$(wc -l <"$work/stdout")" -le 24 ] || fail "the dry run is more than a screen: $(wc -l <"$work/stdout") lines"
+good "$bin/gmoe-train" --config "$work/run.json" --set task=boolq --base-model "$base" --data-dir "$data" --output-dir "$work/dry" --dry-run --log-level debug
+grep -q 'place, id, loss, token' "$work/stdout" && [ "$(wc -l <"$work/stdout")" -gt 60 ] || fail "the dry run shows no token table for debug"
+
+# Directories of runs, where an adapter is wanted; what gmoe-inspect says of them.
+expect 2 "^gmoe-eval: --adapter: $work/longer: is the output directory of a run; use $work/longer/adapter \(the last\) or best" \
+    "$bin/gmoe-eval" --base-model "$base" --adapter "$work/longer" --task sst2 --data-dir "$data"
+expect 2 "^gmoe-train: --init-adapter: $work/obqa: is the output directory of a run; use $work/obqa/adapter" \
+    "$bin/gmoe-train" --config "$work/run.json" --set task=obqa --base-model "$base" --output-dir "$work/dry" --init-adapter "$work/obqa"
+good "$bin/gmoe-inspect" "$work/longer"
+grep -q '^kind: run of gmoe on sst2' "$work/stdout" && grep -q '^state: finished, 60 steps' "$work/stdout" && grep -q '^best: step' "$work/stdout" ||
+    fail "gmoe-inspect of a run: $(cat "$work/stdout")"
+mkdir "$work/unfinished" && cp -r "$work/longer/config.json" "$work/longer/metrics.jsonl" "$work/longer/checkpoints" "$work/unfinished"
+good "$bin/gmoe-inspect" "$work/unfinished"
+grep -q '^state: not finished, at step 60' "$work/stdout" && grep -q 'unfinished/checkpoints/step-60; ' "$work/stdout" || fail "gmoe-inspect of an unfinished run"
+expect 2 'not finished; use one of' "$bin/gmoe-eval" --base-model "$base" --adapter "$work/unfinished" --task sst2 --data-dir "$data"
+echo '{"steps": ' >"$work/unfinished/result.json"
+expect 3 'unfinished/result.json' "$bin/gmoe-inspect" "$work/unfinished"
 
 # Two seeds: a directory each, a summary, and the mean.
 good "$bin/gmoe-train" --config "$work/run.json" --set task=obqa --base-model "$base" --data-dir "$data" --output-dir "$work/seeds" --seeds 3,4 --set train.max_steps=1
 [ -s "$work/seeds/seed-3/result.json" ] && [ -s "$work/seeds/seed-4/result.json" ] && grep -q '"mean"' "$work/seeds/summary.json" || fail "--seeds"
 grep -q '^Std' "$work/stdout" || fail "--seeds prints no table"
+good "$bin/gmoe-inspect" "$work/seeds"
+grep -q '^result: seed 4: accuracy' "$work/stdout" && grep -q '^mean: ' "$work/stdout" || fail "gmoe-inspect of several seeds"
+expect 2 'is a run for several seeds; use' "$bin/gmoe-eval" --base-model "$base" --adapter "$work/seeds" --task obqa --data-dir "$data"
 finish

@@ -1,0 +1,179 @@
+#include "cli/run_directory.h"
+
+#include "base/json.h"
+#include "data/line_reader.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+#include "train/report_parts.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FILE_BYTES = 1 << 24 };
+
+/* ---- what is there ---------------------------------------------------------------------------------------------- */
+
+static bool has_file(const char *directory, const char *name) {
+    char path[GM_PATH];
+    return gm_path_join(path, directory, name) == GM_OK && gm_file_exists(path);
+}
+
+static bool has_directory(const char *directory, const char *name) {
+    char path[GM_PATH];
+    return gm_path_join(path, directory, name) == GM_OK && gm_directory_exists(path);
+}
+
+bool gm_is_run_directory(const char *path) {
+    if (!gm_directory_exists(path) || has_file(path, "adapter_config.json") || has_file(path, "adapter_model.safetensors")) return false;
+    return has_file(path, "metrics.jsonl") || has_file(path, "result.json") || has_file(path, "summary.json") ||
+           has_directory(path, "checkpoints");
+}
+
+gm_status gm_check_adapter_path(const char *option, const char *path) {
+    if (!gm_is_run_directory(path)) return GM_OK;
+    if (has_file(path, "summary.json"))
+        return gm_error(GM_USAGE, "%s: %s: is a run for several seeds; use %s/seed-N/adapter", option, path, path);
+    if (has_directory(path, "adapter"))
+        return gm_error(GM_USAGE, "%s: %s: is the output directory of a run; use %s/adapter%s", option, path, path,
+                        has_directory(path, "best") ? " (the last) or best" : "");
+    if (has_directory(path, "best"))
+        return gm_error(GM_USAGE, "%s: %s: is the output directory of a run that is not finished; use %s/best", option, path, path);
+    return gm_error(GM_USAGE, "%s: %s: is the output directory of a run that is not finished; use one of %s/checkpoints", option, path,
+                    path);
+}
+
+/* ---- description ------------------------------------------------------------------------------------------------ */
+
+static gm_status read_tree(cJSON **tree, const char *directory, const char *name) {
+    char path[GM_PATH];
+    gm_buffer text = {0};
+    GM_TRY(gm_path_join(path, directory, name));
+    if (!gm_file_exists(path)) return GM_OK; /* *tree stays NULL */
+    gm_status status = gm_file_read(&text, path, FILE_BYTES, GM_BAD_FILE);
+    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, tree);
+    gm_buffer_free(&text);
+    return status;
+}
+
+/* The last step that metrics.jsonl tells of; 0: none. */
+static gm_status last_step(const char *directory, int64_t *last) {
+    gm_line_reader reader;
+    char path[GM_PATH], *line;
+    size_t length;
+    *last = 0;
+    if (!has_file(directory, "metrics.jsonl")) return GM_OK;
+    GM_TRY(gm_path_join(path, directory, "metrics.jsonl"));
+    GM_TRY(gm_line_reader_open(&reader, path, GM_BAD_FILE));
+    gm_status status;
+    while ((status = gm_line_reader_next(&reader, &line, &length)) == GM_OK && line) {
+        cJSON *event = NULL;
+        int64_t step;
+        if (gm_json_parse(path, line, length, &event) == GM_OK && strcmp(gm_report_text(event, "event"), "step") == 0 &&
+            gm_json_is_integer(gm_json_member(event, "step"), &step))
+            *last = step;
+        cJSON_Delete(event);
+    }
+    gm_line_reader_close(&reader);
+    return status;
+}
+
+static gm_status describe_unfinished(gm_buffer *out, const char *directory) {
+    char checkpoints[GM_PATH], newest[GM_PATH] = "";
+    int64_t step, saved;
+    GM_TRY(last_step(directory, &step));
+    GM_TRY(gm_path_join(checkpoints, directory, "checkpoints"));
+    if (gm_directory_exists(checkpoints)) GM_TRY(gm_checkpoint_newest(checkpoints, newest, &saved));
+    gm_buffer_format(out, "state: not finished, at step %" PRId64 "\n", step);
+    if (newest[0])
+        gm_buffer_format(out, "newest checkpoint: %s; gmoe-train with the same options and --resume goes on from it\n", newest);
+    else
+        gm_buffer_text(out, "newest checkpoint: none\n");
+    return GM_OK;
+}
+
+static void describe_score(gm_buffer *out, const cJSON *task) {
+    gm_buffer_format(out, "result: %s %s, %s adapter: ", gm_report_text(task, "task"), gm_report_text(task, "split"),
+                     gm_report_text(task, "adapter"));
+    if (isfinite(gm_report_number(task, "accuracy")))
+        gm_buffer_format(out, "accuracy %.4f ± %.4f (%.0f of %.0f, %s)\n", gm_report_number(task, "accuracy"),
+                         gm_report_number(task, "stderr"), gm_report_number(task, "correct"), gm_report_number(task, "n"),
+                         gm_report_text(task, "scoring"));
+    else
+        gm_buffer_format(out, "loss %.4f over %.0f samples\n", gm_report_number(task, "loss"), gm_report_number(task, "n"));
+}
+
+/* How unevenly experts are used: the extremes over all layers. */
+static void describe_load(gm_buffer *out, const cJSON *load) {
+    const cJSON *layer, *share;
+    double least = 1, most = 0;
+    if (!cJSON_IsArray(load)) return;
+    cJSON_ArrayForEach(layer, load) cJSON_ArrayForEach(share, layer) {
+        least = fmin(least, share->valuedouble);
+        most = fmax(most, share->valuedouble);
+    }
+    gm_buffer_format(out, "expert load: %.1f to %.1f %% of a layer's slots, over %d layers\n", 100 * least, 100 * most,
+                     cJSON_GetArraySize(load));
+}
+
+static void describe_finished(gm_buffer *out, const cJSON *result) {
+    char duration[32];
+    const cJSON *task;
+    gm_format_duration(duration, gm_report_number(result, "train_seconds"));
+    gm_buffer_format(out, "state: finished, %.0f steps in %s, %.0f tokens/s, %.0f trainable parameters, peak memory %.2f GiB\n",
+                     gm_report_number(result, "steps"), duration, gm_report_number(result, "train_tokens_per_s"),
+                     gm_report_number(result, "trainable_parameters"), gm_report_number(result, "peak_memory_bytes") / (1 << 30));
+    cJSON_ArrayForEach(task, gm_json_member(result, "tasks")) describe_score(out, task);
+    if (gm_json_member(result, "best")) {
+        bool by_loss = !isfinite(gm_report_number(result, "best.accuracy"));
+        gm_buffer_format(out, "best: step %.0f, %s %.4f on validation\n", gm_report_number(result, "best.step"),
+                         by_loss ? "loss" : "accuracy", gm_report_number(result, by_loss ? "best.loss" : "best.accuracy"));
+    }
+    describe_load(out, gm_json_member(result, "expert_load"));
+}
+
+static void describe_series(gm_buffer *out, const cJSON *summary, const char *directory) {
+    const cJSON *seed;
+    gm_buffer_format(out, "kind: runs of %s on %s for several seeds\n", gm_report_text(summary, "method"), gm_report_text(summary, "task"));
+    cJSON_ArrayForEach(seed, gm_json_member(summary, "seeds")) gm_buffer_format(
+        out, "result: seed %.0f: %s %.4f on test with the final adapter, %.4f with the best\n", gm_report_number(seed, "seed"),
+        gm_report_text(summary, "metric"), gm_report_number(seed, "score.final"), gm_report_number(seed, "score.best"));
+    gm_buffer_format(out, "mean: %.4f ± %.4f, best %.4f ± %.4f (Std)\n", gm_report_number(summary, "mean.final"),
+                     gm_report_number(summary, "std.final"), gm_report_number(summary, "mean.best"), gm_report_number(summary, "std.best"));
+    gm_buffer_format(out, "each: gmoe-inspect %s/seed-N\n", directory);
+}
+
+static gm_status describe_one(gm_buffer *out, const char *directory) {
+    cJSON *config = NULL, *result = NULL;
+    gm_status status = read_tree(&config, directory, "config.json");
+    if (status == GM_OK) status = read_tree(&result, directory, "result.json");
+    if (status == GM_OK) {
+        gm_buffer_format(out, "kind: run of %s on %s, base model %s, seed %.0f, %s\n", gm_report_text(config, "method"),
+                         gm_report_text(config, "task"), gm_report_text(config, "base_model"), gm_report_number(config, "seed"),
+                         gm_report_text(config, "dtype"));
+        if (result)
+            describe_finished(out, result);
+        else
+            status = describe_unfinished(out, directory);
+    }
+    cJSON_Delete(config);
+    cJSON_Delete(result);
+    GM_TRY(status);
+    if (has_file(directory, "report.html")) gm_buffer_format(out, "report: %s/report.html\n", directory);
+    static const char *const adapters[] = {"adapter", "best"};
+    for (int i = 0; i < 2; i++)
+        if (has_directory(directory, adapters[i])) gm_buffer_format(out, "adapter: %s/%s\n", directory, adapters[i]);
+    return gm_buffer_status(out);
+}
+
+gm_status gm_describe_run(gm_buffer *out, const char *directory) {
+    cJSON *summary = NULL;
+    gm_status status = read_tree(&summary, directory, "summary.json");
+    if (status == GM_OK && summary)
+        describe_series(out, summary, directory);
+    else if (status == GM_OK)
+        status = describe_one(out, directory);
+    cJSON_Delete(summary);
+    return status == GM_OK ? gm_buffer_status(out) : status;
+}
