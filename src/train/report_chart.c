@@ -165,7 +165,8 @@ static void write_caption(gm_buffer *out, const char *title, const gm_curve *cur
 void gm_page_chart(gm_buffer *out, const char *title, const gm_curve *curve, bool percent, int colour) {
     gm_axis x, y;
     if (curve->count == 0) return;
-    double first = curve->points[0].step, last = curve->points[curve->count - 1].step;
+    double first = curve->points[0].step, last = curve->points[curve->count - 1].step, end = (double)curve->steps;
+    if (last > 0.97 * end) last = end; /* a mean of the last steps lies before the last one */
     if (last > first)
         linear_axis(&x, first < 0.1 * last ? 0 : first, last, 6, 1);
     else
