@@ -15,12 +15,13 @@ misuse() { say "$1"; echo "$usage" >&2; exit 2; }
 
 # Each download: begin URL SHA256 (- where no two sources agree on one), then what is kept of it: keep MEMBER TARGET; a plain
 # file is its own member. Sums: data sets' archives as the TensorFlow and Hugging Face catalogues and others recorded them.
+ai2=https://s3-us-west-2.amazonaws.com/ai2-website/data
 mosaic=https://storage.googleapis.com/ai2-mosaic/public
 hellaswag=https://raw.githubusercontent.com/rowanz/hellaswag/master/data
 describe() {
     case $1 in
     arc-c | arc-e) # one archive for both, with a text corpus beside them
-        begin https://s3-us-west-2.amazonaws.com/ai2-website/data/ARC-V1-Feb2018.zip 6d2d5ab50b2ceec6ba5f79c921be77cf2de712ea25a2b3f4fff3acc101cecfa0 "681 MB"
+        begin $ai2/ARC-V1-Feb2018.zip 6d2d5ab50b2ceec6ba5f79c921be77cf2de712ea25a2b3f4fff3acc101cecfa0 "681 MB"
         for set in ARC-Challenge ARC-Easy; do
             for split in Train Dev Test; do keep ARC-V1-Feb2018-2/$set/$set-$split.jsonl $set/$set-$split.jsonl; done
         done
@@ -33,7 +34,7 @@ describe() {
         keep dev.jsonl BoolQ/dev.jsonl
         end ;;
     obqa)
-        begin https://s3-us-west-2.amazonaws.com/ai2-website/data/OpenBookQA-V1-Sep2018.zip 82368cf05df2e3b309c17d162e10b888b4d768fad6e171e0a041954c8553be46 "1 MB"
+        begin $ai2/OpenBookQA-V1-Sep2018.zip 82368cf05df2e3b309c17d162e10b888b4d768fad6e171e0a041954c8553be46 "1 MB"
         for split in train dev test; do keep OpenBookQA-V1-Sep2018/Data/Main/$split.jsonl OpenBookQA/$split.jsonl; done
         end ;;
     siqa)
@@ -104,7 +105,8 @@ fetch() {
     for try in 1 2 3 4; do
         status=0
         if command -v curl >/dev/null; then
-            curl --fail --silent --show-error --location --connect-timeout 30 --speed-limit 1 --speed-time 60 --output "$2" -- "$1" || status=$?
+            curl --fail --silent --show-error --location --connect-timeout 30 --speed-limit 1 --speed-time 60 \
+                --output "$2" -- "$1" || status=$?
             case $status in 0) return 0 ;; 1 | 3 | 23 | 37) break ;; esac # protocol, address, disk, absent local file
         elif command -v wget >/dev/null; then
             wget --quiet --tries=1 --timeout=60 --output-document="$2" -- "$1" || status=$?

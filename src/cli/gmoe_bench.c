@@ -22,9 +22,10 @@ static void list_methods(gm_buffer *out) {
 }
 
 static void explain_line(gm_buffer *out) {
-    gm_buffer_text(out, "  tokens_per_s and ms_per_step (median step), forward_tokens_per_s (all logits), gemm_gflops (a 2048³ product of the\n"
-                        "  same type in the same run), floor_share (4·P·T at that rate over the step; P: frozen parameters in products), gemm_share (of the\n"
-                        "  step inside matrix products), parts_ms (where the median step goes), peak_memory_bytes, trainable_parameters.\n");
+    gm_buffer_text(out, "  tokens_per_s and ms_per_step (median step), forward_tokens_per_s (all logits),\n"
+                        "  gemm_gflops (a 2048³ product of the same type in the same run), floor_share (4·P·T at that rate over the\n"
+                        "  step; P: frozen parameters in products), gemm_share (of the step inside matrix products),\n"
+                        "  parts_ms (where the median step goes), peak_memory_bytes, trainable_parameters.\n");
 }
 
 static void complete(gm_buffer *out, const gm_option *option) {

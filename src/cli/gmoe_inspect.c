@@ -443,8 +443,9 @@ int main(int argc, char **argv) {
     report r = {GM_OK, 0};
     bool done;
     static const gm_section sections[] = {{"PATH", list_kinds}};
-    const gm_program program = {.name = "gmoe-inspect", .operand = "PATH", .operand_target = &path, .sections = sections, .section_count = 1,
-                                .summary = "Says what PATH is and whether gmoe can use it: tensors (type, shape, count, bytes), parameter counts, problems."};
+    const gm_program program = {
+        .name = "gmoe-inspect", .operand = "PATH", .operand_target = &path, .sections = sections, .section_count = 1,
+        .summary = "Says what PATH is and whether gmoe can use it: tensors (type, shape, count, bytes), parameter counts, problems."};
     gm_mapped_guard_install(program.name);
     gm_status status = gm_options_parse(&program, argc, argv, &done);
     if (status == GM_OK && !done) status = path ? inspect(&r, path) : gm_error(GM_USAGE, "no PATH given; --help says more");

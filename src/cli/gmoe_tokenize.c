@@ -16,8 +16,10 @@ typedef struct options {
 
 static gm_status parse(options *o, int argc, char **argv, bool *done) {
     const gm_option table[] = {
-        {"tokenizer", "DIR|FILE", GM_OPTION_TEXT, &o->tokenizer, "model directory, tokenizer.json or tokenizer.json.gz; a tokenizer_config.json beside it counts"},
-        {"no-special", NULL, GM_OPTION_FLAG, &o->no_special, "no special tokens around the text (BOS …); with --decode: leave special tokens out"},
+        {"tokenizer", "DIR|FILE", GM_OPTION_TEXT, &o->tokenizer,
+         "model directory, tokenizer.json or tokenizer.json.gz; a tokenizer_config.json beside it counts"},
+        {"no-special", NULL, GM_OPTION_FLAG, &o->no_special,
+         "no special tokens around the text (BOS …); with --decode: leave special tokens out"},
         {"plain-special", NULL, GM_OPTION_FLAG, &o->plain_special, "special tokens that stand in the text are plain text"},
         {"decode", NULL, GM_OPTION_FLAG, &o->decode, "{\"ids\": […]} becomes {\"text\": …}"},
     };

@@ -224,11 +224,13 @@ static gm_status print_sample(const gm_run_state *run) {
     gm_status status = GM_OK;
     for (int64_t i = 0; i < sample->length && status == GM_OK; i++) {
         status = decode_one(&token, run->tokenizer, sample->ids, i);
-        if (status == GM_OK) status = add_token(&lines, gm_buffer_string(&token), i == first ? "⟦" : "", i == sample->length - 1 ? "⟧" : "");
+        const char *before = i == first ? "⟦" : "", *after = i == sample->length - 1 ? "⟧" : "";
+        if (status == GM_OK) status = add_token(&lines, gm_buffer_string(&token), before, after);
     }
     if (status == GM_OK) status = gm_buffer_status(&lines.text);
     if (status == GM_OK) {
-        printf("sample 1 (%s, line %" PRId64 "), %d tokens, what carries loss in ⟦ ⟧\n", data->items.file, data->items.items[0].line, (int)sample->length);
+        printf("sample 1 (%s, line %" PRId64 "), %d tokens, what carries loss in ⟦ ⟧\n", data->items.file, data->items.items[0].line,
+               (int)sample->length);
         print_token_lines(&lines);
     }
     gm_buffer_free(&token);
@@ -242,7 +244,8 @@ static gm_status print_sample_table(const gm_run_state *run) {
     gm_buffer text = {0};
     gm_status status = gm_dataset_show_tokens(&text, data, run->tokenizer, 0);
     if (status == GM_OK)
-        printf("sample 1 (%s, line %" PRId64 "): place, id, loss, token\n%s", data->items.file, data->items.items[0].line, gm_buffer_string(&text));
+        printf("sample 1 (%s, line %" PRId64 "): place, id, loss, token\n%s", data->items.file, data->items.items[0].line,
+               gm_buffer_string(&text));
     gm_buffer_free(&text);
     return status;
 }
