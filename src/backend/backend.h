@@ -9,6 +9,7 @@
 #define GM_BACKEND_BACKEND_H
 
 #include "backend/arena.h"
+#include "backend/dropout.h"
 #include "backend/type.h"
 #include "base/status.h"
 #include <stdbool.h>
@@ -26,6 +27,15 @@ typedef struct gm_gemm {
     bool transpose_a, transpose_b, accumulate;
     int64_t out_stride, a_stride, b_stride;
 } gm_gemm;
+
+typedef struct gm_dropout_args { /* out = mask ∘ in, or out += with `accumulate`; element i has the mask's index i */
+    void *out;
+    const void *in;
+    gm_type out_type, in_type;
+    int64_t count;
+    bool accumulate;
+    gm_dropout dropout;
+} gm_dropout_args;
 
 typedef struct gm_rmsnorm_args { /* y = x · inv_rms ∘ w; rows of `columns` */
     void *y;                     /* rows×columns, y_type                                    */
@@ -84,6 +94,7 @@ typedef struct gm_expert_ffn_args {
     const float *u;        /* T×2×N×R: A1 x of all experts, then A3 x */
     float *u2;             /* T×K×R: A2_k a_k */
     gm_expert_lora w1, w3, w2;
+    gm_dropout dropout; /* of a_k on its way into A2: element (slot, f) has the index slot·F + f */
     /* forward */
     void *z;  /* T×F act: Σ_k g_k a_k                                    */
     float *y; /* T×D f32: Σ_k g_k s B2_k u2_k is added (after W2 z)      */
@@ -217,6 +228,7 @@ typedef struct gm_kernels {
     void (*embedding)(gm_backend *, const gm_rows_args *, gm_type table_type); /* out f32 = table rows */
     void (*gather_rows)(gm_backend *, const gm_rows_args *);
     void (*scatter_rows)(gm_backend *, const gm_rows_args *); /* out (out_rows) = 0 but for the given rows */
+    void (*dropout)(gm_backend *, const gm_dropout_args *);
     void (*rmsnorm_forward)(gm_backend *, const gm_rmsnorm_args *);
     void (*rmsnorm_backward)(gm_backend *, const gm_rmsnorm_args *);
     void (*rope)(gm_backend *, const gm_rope_args *);

@@ -13,6 +13,7 @@ typedef enum gm_random_stream {
     GM_RANDOM_EDGES,       /* expert graph               */
     GM_RANDOM_WEIGHTS,     /* random weights of gmoe-bench */
     GM_RANDOM_TEST,
+    GM_RANDOM_DROPOUT,     /* masks of a step            */
 } gm_random_stream;
 
 /* The bare generator: 4 words from a counter of 4 and a key of 2. */

@@ -111,6 +111,7 @@ void gm_model_loss(gm_model *model, gm_step *step, const gm_batch *batch, const 
     gm_objective *objective = &model->objective;
     GM_CHECK(adapter && adapter->buffers.gradient, "training needs an adapter with gradients");
     int64_t cells = cells_of(adapter);
+    step->dropout = share->dropout, step->dropout_rate = (float)adapter->config.dropout;
     gm_routing **routings = gm_arena_take(&step->host, (size_t)adapter->layer_count * sizeof *routings);
     float *count = gm_step_memory(step, 2 * (size_t)cells * sizeof *count);
     const int32_t *row = gm_batch_upload(step, batch->loss_row, batch->loss_rows), *target = gm_batch_upload(step, batch->loss_target, batch->loss_rows);

@@ -8,6 +8,7 @@
  *     da_k = g_k (dz + s A2_eᵀ w_k),  dh3_k = da_k ∘ silu(h1_k),  dh1_k = da_k ∘ h3_k ∘ silu'(h1_k)
  *     dx = W1ᵀ Σ dh1_k + W3ᵀ Σ dh3_k + Aᵀ du,  du1_e = s B1_eᵀ dh1_k,  dA += duᵀ x
  *     dB1_e += s dh1_k u1_eᵀ,  dA2_e += g_k s w_k a_kᵀ,  dB2_e += g_k s dy u2_kᵀ
+ * Dropout, where there is one, is on x on its way into A1 and A3 of all experts, and on a_k on its way into A2.
  * The plain FFN and plain LoRA are the case of one expert with weight 1. */
 #include "ops/lora.h"
 
@@ -15,6 +16,7 @@ typedef struct saved_ffn {
     const gm_expert_ffn *ffn;
     gm_tensor *x, *y, *residual;
     gm_routing *routing;
+    gm_dropout dropout; /* of x */
     gm_expert_ffn_args args;
 } saved_ffn;
 
@@ -33,26 +35,26 @@ static gm_tensor both_down(const gm_expert_ffn *ffn) {
     return both;
 }
 
-static void down_forward(gm_step *step, const gm_expert_ffn *ffn, const gm_tensor *x, float *u) {
+static void down_forward(gm_step *step, const gm_expert_ffn *ffn, const gm_tensor *x, float *u, const gm_dropout *dropout) {
     int64_t half = ffn->experts * ffn->rank;
     if (side_by_side(ffn)) {
         gm_tensor both = both_down(ffn);
-        gm_lora_down(step, u, 0, x, &both);
+        gm_lora_down(step, u, 0, x, &both, dropout);
         return;
     }
-    if (ffn->a1) gm_lora_down(step, u, 2 * half, x, ffn->a1);
-    if (ffn->a3) gm_lora_down(step, u + half, 2 * half, x, ffn->a3);
+    if (ffn->a1) gm_lora_down(step, u, 2 * half, x, ffn->a1, dropout);
+    if (ffn->a3) gm_lora_down(step, u + half, 2 * half, x, ffn->a3, dropout);
 }
 
-static void down_backward(gm_step *step, const gm_expert_ffn *ffn, gm_tensor *x, const float *du) {
+static void down_backward(gm_step *step, const gm_expert_ffn *ffn, gm_tensor *x, const float *du, const gm_dropout *dropout) {
     int64_t half = ffn->experts * ffn->rank;
     if (side_by_side(ffn)) {
         gm_tensor both = both_down(ffn);
-        gm_lora_down_backward(step, x, &both, du, 2 * half);
+        gm_lora_down_backward(step, x, &both, du, 2 * half, dropout);
         return;
     }
-    if (ffn->a1) gm_lora_down_backward(step, x, ffn->a1, du, 2 * half);
-    if (ffn->a3) gm_lora_down_backward(step, x, ffn->a3, du + half, 2 * half);
+    if (ffn->a1) gm_lora_down_backward(step, x, ffn->a1, du, 2 * half, dropout);
+    if (ffn->a3) gm_lora_down_backward(step, x, ffn->a3, du + half, 2 * half, dropout);
 }
 
 static void ffn_backward(gm_step *step, const void *saved) {
@@ -75,7 +77,7 @@ static void ffn_backward(gm_step *step, const void *saved) {
     step->backend->kernels->expert_ffn_backward(step->backend, &args);
     gm_apply_weight_transposed(step, s->x, args.h1, &ffn->w1);
     gm_apply_weight_transposed(step, s->x, args.h3, &ffn->w3);
-    if (args.du) down_backward(step, ffn, s->x, args.du);
+    if (args.du) down_backward(step, ffn, s->x, args.du, &s->dropout);
     gm_step_unscratch(step, mark);
     if (s->residual->needs_grad) gm_grad_pass(step, s->y, s->residual);
 }
@@ -96,15 +98,15 @@ gm_tensor *gm_expert_ffn_op(gm_step *step, const gm_expert_ffn *ffn, gm_tensor *
     gm_tensor *h1 = gm_step_tensor(step, x->type, tokens, size), *h3 = gm_step_tensor(step, x->type, tokens, size);
     frozen_hidden(step, x, &ffn->w1, &ffn->bias1, h1);
     frozen_hidden(step, x, &ffn->w3, &ffn->bias3, h3);
-    saved_ffn saved = {ffn, x, y, residual, routing,
+    saved_ffn saved = {ffn, x, y, residual, routing, gm_step_next_dropout(step),
                        {.tokens = tokens, .hidden = hidden, .ffn = size, .experts = ffn->experts, .slots = slots, .rank = ffn->rank, .scale = ffn->scale,
                         .type = x->type, .h1 = h1->data, .h3 = h3->data, .w1 = site(ffn->a1, ffn->b1), .w3 = site(ffn->a3, ffn->b3),
-                        .w2 = site(ffn->a2, ffn->b2)}};
+                        .w2 = site(ffn->a2, ffn->b2), .dropout = gm_step_next_dropout(step)}};
     gm_expert_ffn_args *args = &saved.args;
     if (routing) args->expert = routing->expert, args->gate = routing->gate->data;
     if (ffn->a1 || ffn->a3) {
         float *u = gm_step_memory(step, (size_t)(tokens * 2 * ffn->experts * ffn->rank) * sizeof *u);
-        down_forward(step, ffn, x, u);
+        down_forward(step, ffn, x, u, &saved.dropout);
         args->u = u;
     }
     if (ffn->a2) args->u2 = gm_step_memory(step, (size_t)(tokens * slots * ffn->rank) * sizeof(float));

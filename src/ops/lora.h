@@ -9,9 +9,9 @@ void gm_apply_weight(gm_step *step, void *y, gm_type y_type, const void *x, cons
 /* dx (gradient of x) += dy W; dy: T×O of the weight's type */
 void gm_apply_weight_transposed(gm_step *step, gm_tensor *x, const void *dy, const gm_tensor *weight);
 
-/* u (T×R f32, row stride u_stride) = x Aᵀ */
-void gm_lora_down(gm_step *step, float *u, int64_t u_stride, const gm_tensor *x, const gm_tensor *a);
-/* dA += duᵀ x,  dx += du A;  du: T×R f32 contiguous in rows of du_stride */
-void gm_lora_down_backward(gm_step *step, gm_tensor *x, gm_tensor *a, const float *du, int64_t du_stride);
+/* u (T×R f32, row stride u_stride) = (mask ∘ x) Aᵀ; the mask is dropout's */
+void gm_lora_down(gm_step *step, float *u, int64_t u_stride, const gm_tensor *x, const gm_tensor *a, const gm_dropout *dropout);
+/* dA += duᵀ (mask ∘ x),  dx += mask ∘ du A;  du: T×R f32 contiguous in rows of du_stride */
+void gm_lora_down_backward(gm_step *step, gm_tensor *x, gm_tensor *a, const float *du, int64_t du_stride, const gm_dropout *dropout);
 
 #endif

@@ -1,12 +1,13 @@
-/* Linear layer with LoRA (Hu et al. 2021): y = W x + bias + B (s u),  u = A x.      x: T×I act   W: O×I   u: T×R f32
- * Saved: x, s·u. W and bias are frozen.
- * Backward: du = s dy B,  dA += duᵀ x,  dB += dyᵀ (s u),  dx += dy W + du A. */
+/* Linear layer with LoRA (Hu et al. 2021): y = W x + bias + B (s u),  u = A x̃.      x: T×I act   W: O×I   u: T×R f32
+ * x̃ is x after dropout. Saved: x, s·u, dropout's key. W and bias are frozen.
+ * Backward: du = s dy B,  dA += duᵀ x̃,  dB += dyᵀ (s u),  dx += dy W + mask ∘ du A. */
 #include "ops/lora.h"
 
 typedef struct saved_linear {
     const gm_linear *linear;
     gm_tensor *x, *y, *residual;
     float *u; /* T×R: s·u */
+    gm_dropout dropout;
 } saved_linear;
 
 static void branch_backward(gm_step *step, const saved_linear *s, const void *dy) {
@@ -22,7 +23,7 @@ static void branch_backward(gm_step *step, const saved_linear *s, const void *dy
     kernels->gemm(step->backend, &(gm_gemm){.out = du, .a = dy, .b = b_act, .m = tokens, .n = rank, .k = outputs, .type = type, .out_type = GM_F32,
                                             .transpose_b = true});
     kernels->scale(step->backend, du, linear->scale, tokens * rank);
-    gm_lora_down_backward(step, s->x, linear->a, du, rank);
+    gm_lora_down_backward(step, s->x, linear->a, du, rank, &s->dropout);
 }
 
 static void linear_backward(gm_step *step, const void *saved) {
@@ -35,11 +36,11 @@ static void linear_backward(gm_step *step, const void *saved) {
     if (s->residual && s->residual->needs_grad) gm_grad_pass(step, s->y, s->residual);
 }
 
-static float *branch_forward(gm_step *step, const gm_linear *linear, const gm_tensor *x, gm_tensor *y) {
+static float *branch_forward(gm_step *step, const gm_linear *linear, const gm_tensor *x, gm_tensor *y, const gm_dropout *dropout) {
     const gm_kernels *kernels = step->backend->kernels;
     int64_t count = x->rows * linear->a->rows;
     float *u = gm_step_memory(step, (size_t)count * sizeof *u);
-    gm_lora_down(step, u, 0, x, linear->a);
+    gm_lora_down(step, u, 0, x, linear->a, dropout);
     kernels->scale(step->backend, u, linear->scale, count);
     size_t mark = gm_step_mark(step);
     const void *u_act = gm_step_as(step, u, GM_F32, x->type, count);
@@ -58,7 +59,11 @@ gm_tensor *gm_lora_linear(gm_step *step, const gm_linear *linear, gm_tensor *x, 
     if (residual) kernels->copy(step->backend, y->data, residual->data, gm_tensor_bytes(y));
     gm_apply_weight(step, y->data, y->type, x->data, &linear->weight, x->rows, residual != NULL);
     if (linear->bias.data) kernels->add_rows(step->backend, y->data, y->type, linear->bias.data, linear->bias.type, y->rows, y->columns);
-    saved_linear saved = {linear, x, y, residual, linear->a ? branch_forward(step, linear, x, y) : NULL};
+    saved_linear saved = {.linear = linear, .x = x, .y = y, .residual = residual};
+    if (linear->a) {
+        saved.dropout = gm_step_next_dropout(step);
+        saved.u = branch_forward(step, linear, x, y, &saved.dropout);
+    }
     if (linear->a || x->needs_grad || (residual && residual->needs_grad)) gm_step_record(step, linear_backward, &saved, sizeof saved, y, NULL);
     return y;
 }

@@ -57,6 +57,7 @@ void gm_step_reset(gm_step *step, bool training) {
     gm_arena_release(&step->host, 0);
     step->last = NULL;
     step->free_count = 0;
+    step->dropout = NULL;
     step->training = training;
 }
 
@@ -143,6 +144,13 @@ void gm_step_backward(gm_step *step) {
     }
     step->last = NULL;
     gm_step_enter(step, GM_PART_OTHER);
+}
+
+gm_dropout gm_step_next_dropout(gm_step *step) {
+    if (!step->training || !step->dropout || step->dropout_rate == 0) return (gm_dropout){0};
+    gm_dropout dropout = {.rate = step->dropout_rate};
+    for (int i = 0; i < 2; i++) dropout.key[i] = gm_random_u32(step->dropout);
+    return dropout;
 }
 
 const void *gm_step_as(gm_step *step, const void *in, gm_type in_type, gm_type type, int64_t count) {

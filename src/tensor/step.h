@@ -11,6 +11,7 @@
 #ifndef GM_TENSOR_STEP_H
 #define GM_TENSOR_STEP_H
 
+#include "base/random.h"
 #include "tensor/tensor.h"
 
 typedef struct gm_step gm_step;
@@ -34,6 +35,8 @@ struct gm_step {
     gm_backend *backend;
     gm_type type; /* of activations: f32 or bf16 */
     bool training; /* record, and make gradients */
+    float dropout_rate;
+    gm_random *dropout; /* draws the masks' keys; NULL: no dropout. Forgotten by gm_step_reset */
     gm_arena activations, host;
     gm_record *last;
     struct { void *memory; size_t bytes; } free_gradients[GM_STEP_FREE];
@@ -81,6 +84,9 @@ void gm_step_record(gm_step *step, gm_backward backward, const void *saved, size
 bool gm_grad_begin(gm_step *step, gm_tensor *tensor);
 /* Gradient `from` becomes, or is added to, that of `to` (same shape, both f32); `from` has none afterwards. */
 void gm_grad_pass(gm_step *step, gm_tensor *from, gm_tensor *to);
+
+/* The mask of the next site that drops; rate 0 outside training. */
+gm_dropout gm_step_next_dropout(gm_step *step);
 
 /* `in` as `type`: itself, or a converted copy in scratch. */
 const void *gm_step_as(gm_step *step, const void *in, gm_type in_type, gm_type type, int64_t count);

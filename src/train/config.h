@@ -34,7 +34,6 @@ typedef struct gm_config {
         int64_t patience; /* evaluations without improvement that end the run; 0: never */
     } eval;
     struct { /* keys of the interface with one value that is built so far */
-        double dropout;
         bool dora, activation_checkpointing;
         int routing, optimizer, metric;
         int64_t shots;

@@ -41,7 +41,7 @@ const gm_config_key gm_config_keys[] = {
 
     {INTEGER("adapter.rank", adapter.rank, 1, 4096), .meaning = "LoRA rank r"},
     {NUMBER("adapter.alpha", adapter.alpha, 0, HUGE_NUMBER), .meaning = "LoRA magnitude: the scale is alpha / rank"},
-    {NUMBER("adapter.dropout", only.dropout, 0, 1), .fallback = "0", .only_default = true, .meaning = "on the LoRA branch's input"},
+    {NUMBER("adapter.dropout", adapter.dropout, 0, 0.99), .meaning = "on the LoRA branches' inputs, in training"},
     {AT("adapter.targets", adapter.target, GM_CONFIG_TARGETS), .choices = targets, .meaning = "linear layers that get LoRA"},
     {BOOL("adapter.rslora", adapter.rslora), .meaning = "rank-stabilised scale alpha / sqrt(rank)"},
     {BOOL("adapter.dora", only.dora), .fallback = "false", .only_default = true, .meaning = "weight-decomposed LoRA"},

@@ -60,7 +60,8 @@ static void measure_micro_batch(gm_trainer *t) {
     const gm_pack *pack = &t->pack;
     gm_batch batch = {.tokens = pack->tokens, .sequences = pack->sequences, .ids = pack->ids, .positions = pack->positions, .starts = pack->starts,
                       .loss_rows = pack->loss_rows, .loss_row = pack->loss_row, .loss_target = pack->loss_target};
-    gm_step_share share = {.step_tokens = batch.tokens, .step_loss_tokens = batch.loss_rows};
+    gm_random dropout = gm_random_begin(0, GM_RANDOM_DROPOUT, 0);
+    gm_step_share share = {.step_tokens = batch.tokens, .step_loss_tokens = batch.loss_rows, .dropout = &dropout};
     gm_step_reset(&t->step, true);
     gm_model_begin_step(t->model);
     gm_model_loss(t->model, &t->step, &batch, &share);

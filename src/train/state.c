@@ -155,7 +155,7 @@ static gm_status read_tensor(const gm_safetensors *file, const char *path, const
 
 static gm_status read_optimizer(const gm_snapshot *s, const char *directory) {
     const gm_adapter_buffers *buffers = gm_adapter_buffers_of(s->adapter);
-    const unsigned char *moment1, *moment2, *saved_counts, *saved_load;
+    const unsigned char *moment1 = NULL, *moment2 = NULL, *saved_counts = NULL, *saved_load = NULL;
     int64_t counts, layers = 0, experts = 0;
     double *count = gm_adapter_counts(s->adapter, &counts), *load = gm_adapter_expert_load(s->adapter, &layers, &experts);
     int64_t loads = load ? layers * experts : 0;

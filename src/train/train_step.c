@@ -43,7 +43,8 @@ gm_status gm_trainer_step(gm_trainer *t) {
     double begin = gm_clock_seconds();
     uint32_t count;
     const uint32_t *indices = gm_order_batch(&t->order, t->state.step, &count);
-    gm_step_share share = {0};
+    gm_random dropout = gm_random_begin((uint64_t)t->config->seed, GM_RANDOM_DROPOUT, (uint32_t)t->state.step);
+    gm_step_share share = {.dropout = &dropout};
     for (uint32_t i = 0; i < count; i++) {
         share.step_tokens += t->data->samples[indices[i]].length;
         share.step_loss_tokens += gm_sample_loss_tokens(&t->data->samples[indices[i]], t->data->loss_on_all);

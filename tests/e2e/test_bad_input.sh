@@ -31,7 +31,7 @@ expect 2 '^gmoe-train: good/config.json: output_dir: is missing; give it there o
 refused 2 '^gmoe-train: --set: adapter.router.hiden_size: no such key; did you mean hidden_size\?' --set adapter.router.hiden_size=3
 refused 2 '^gmoe-train: --set: train.batch_size: is "many"; it must be an integer' --set train.batch_size=many
 refused 2 '^gmoe-train: --set: train.batch_size: is 0; it must be between' --set train.batch_size=0
-refused 2 '^gmoe-train: --set: adapter.dropout: 0.1 is not built yet' --set adapter.dropout=0.1
+refused 2 "^gmoe-train: --set: adapter.dora: true is not built yet" --set adapter.dora=true
 refused 2 'adapter.top_k' --set adapter.top_k=99
 refused 2 '^gmoe-train: --set: "nonsense" is not KEY=VALUE' --set nonsense
 refused 2 'no task is called "arcc"' --set task=arcc

@@ -10,7 +10,7 @@ steps=${RESUME_STEPS:-400}
 # 10 samples in batches of 4: an epoch's last batch is smaller; 60 tokens a micro-batch: several a step.
 train=("$bin/gmoe-train" --config "$golden/config.json" --base-model "$golden/base" --data-dir data --init-adapter "$golden/init"
     --set train.max_steps=$steps --set train.epochs=1000 --set train.micro_batch_tokens=60 --set train.shuffle=true --set train.learning_rate=1e-3
-    --set train.eval_every=40 --set train.save_every=7 --set adapter.losses.count=ema)
+    --set train.eval_every=40 --set train.save_every=7 --set adapter.losses.count=ema --set adapter.dropout=0.1)
 
 # What must be equal: adapters, metrics but for times, and the load of experts.
 essence() {

@@ -87,7 +87,7 @@ static void close_golden(golden *g) {
 static void forward_backward(golden *g, const gm_batch *batch) {
     gm_model_begin_step(g->model);
     gm_step_reset(&g->step, true);
-    gm_model_loss(g->model, &g->step, batch, &(gm_step_share){batch->tokens, batch->loss_rows, 0});
+    gm_model_loss(g->model, &g->step, batch, &(gm_step_share){batch->tokens, batch->loss_rows, 0, NULL});
     gm_step_backward(&g->step);
 }
 

@@ -62,7 +62,8 @@ static void open_fixture(fixture *f, const gm_model_config *model, const gm_adap
     gm_step_init(&f->step, f->backend, GM_F32);
     gm_step_measure(&f->step);
     gm_model_begin_step(f->model);
-    gm_model_loss(f->model, &f->step, &f->batch, &(gm_step_share){TOKENS, LOSS_ROWS, 0});
+    gm_random dropout = gm_random_begin(4, GM_RANDOM_DROPOUT, 2);
+    gm_model_loss(f->model, &f->step, &f->batch, &(gm_step_share){TOKENS, LOSS_ROWS, 0, &dropout});
     gm_step_backward(&f->step);
     gm_step_plan plan = gm_step_planned(&f->step);
     assert_int_equal(gm_step_place(&f->step, &plan), GM_OK);
@@ -75,9 +76,10 @@ static void close_fixture(fixture *f) {
 }
 
 static gm_losses run(fixture *f, bool backward) {
+    gm_random dropout = gm_random_begin(4, GM_RANDOM_DROPOUT, 2); /* the same masks each time */
     gm_model_begin_step(f->model);
     gm_step_reset(&f->step, true);
-    gm_model_loss(f->model, &f->step, &f->batch, &(gm_step_share){TOKENS, LOSS_ROWS, 0});
+    gm_model_loss(f->model, &f->step, &f->batch, &(gm_step_share){TOKENS, LOSS_ROWS, 0, &dropout});
     if (backward) gm_step_backward(&f->step);
     return gm_model_end_step(f->model);
 }
@@ -184,6 +186,22 @@ static void test_lora_and_subsets(void **state) {
     check_gradients(&model, &config, "gmoe without gate and q");
 }
 
+static void test_dropout(void **state) {
+    (void)state;
+    gm_model_config model = tiny_model();
+    gm_adapter_config config = small_gmoe();
+    config.dropout = 0.3;
+    check_gradients(&model, &config, "gmoe with dropout");
+    config.rank = 2; /* without dropout this rank has a way of its own */
+    check_gradients(&model, &config, "rank 2 with dropout");
+    fixture f;
+    open_fixture(&f, &model, &config, 0.3f);
+    double dropped = run(&f, false).ce;
+    f.adapter->config.dropout = 0;
+    assert_true(fabs(run(&f, false).ce - dropped) > 1e-4);
+    close_fixture(&f);
+}
+
 static double score_of(fixture *f, int32_t row, int32_t token) {
     float logit, log_sum;
     int32_t which = 0;
@@ -239,7 +257,7 @@ static void test_two_micro_batches_equal_one(void **state) {
     gm_model_begin_step(f.model);
     for (int i = 0; i < 2; i++) {
         gm_step_reset(&f.step, true);
-        gm_model_loss(f.model, &f.step, &parts[i], &(gm_step_share){TOKENS, LOSS_ROWS, i ? 10 : 0});
+        gm_model_loss(f.model, &f.step, &parts[i], &(gm_step_share){TOKENS, LOSS_ROWS, i ? 10 : 0, NULL});
         gm_step_backward(&f.step);
     }
     gm_losses split = gm_model_end_step(f.model);
@@ -254,6 +272,7 @@ int main(void) {
         cmocka_unit_test(test_gmoe),
         cmocka_unit_test(test_linear_router_and_balance),
         cmocka_unit_test(test_lora_and_subsets),
+        cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_zero_b_changes_nothing),
         cmocka_unit_test(test_packing_equals_one_by_one),
         cmocka_unit_test(test_two_micro_batches_equal_one),

@@ -105,7 +105,6 @@ static void wrong_values(void **state) {
 
 static void what_is_planned_is_refused_by_name(void **state) {
     (void)state;
-    check_refused("{\"adapter\": {\"dropout\": 0.1}}", "adapter.dropout: 0.1 is not built yet; only 0 is");
     check_refused("{\"adapter\": {\"dora\": true}}", "adapter.dora: true is not built yet; only false is");
     check_refused("{\"train\": {\"activation_checkpointing\": true}}", "train.activation_checkpointing: true is not built yet; only false is");
     check_refused("{\"adapter\": {\"router\": {\"edges\": \"learned\"}}}", "adapter.router.edges: \"learned\" is not built yet; take another value");

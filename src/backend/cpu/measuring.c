@@ -17,6 +17,7 @@ static void sum_squares(gm_backend *b, double *o, const float *i, int64_t n) { (
 
 #define NOTHING(name, type) static void name(gm_backend *b, const type *a) { (void)b, (void)a; }
 NOTHING(rows, gm_rows_args)
+NOTHING(dropout, gm_dropout_args)
 NOTHING(rmsnorm, gm_rmsnorm_args)
 NOTHING(rope, gm_rope_args)
 NOTHING(expert_ffn, gm_expert_ffn_args)
@@ -42,6 +43,7 @@ const gm_kernels gm_cpu_kernels_measuring = {
     .embedding = embedding,
     .gather_rows = rows,
     .scatter_rows = rows,
+    .dropout = dropout,
     .rmsnorm_forward = rmsnorm,
     .rmsnorm_backward = rmsnorm,
     .rope = rope,

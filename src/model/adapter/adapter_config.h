@@ -17,6 +17,7 @@ typedef struct gm_adapter_config {
     int64_t rank;
     double alpha;                    /* scale s = α/r, rank-stabilised: α/√r */
     bool rslora;
+    double dropout;                  /* on the branches' inputs, in training */
     bool target[GM_TARGETS];
     int64_t num_experts, top_k;      /* 1, 1 without a router */
     struct {

@@ -41,7 +41,9 @@ gm_status gm_adapter_config_write(const gm_adapter *adapter, const char *path, c
     gm_buffer out = {0};
     gm_buffer_format(&out, "{\n  \"peft_type\": \"%s\",\n  \"task_type\": \"CAUSAL_LM\",\n  \"base_model_name_or_path\": ", plain ? "LORA" : "GMOE");
     gm_json_write_string(&out, base_name, strlen(base_name));
-    gm_buffer_format(&out, ",\n  \"bias\": \"none\",\n  \"inference_mode\": true,\n  \"lora_dropout\": 0.0,\n  \"use_rslora\": %s,\n  \"r\": %lld", c->rslora ? "true" : "false", (long long)c->rank);
+    gm_buffer_text(&out, ",\n  \"bias\": \"none\",\n  \"inference_mode\": true");
+    write_member(&out, "lora_dropout", c->dropout);
+    gm_buffer_format(&out, ",\n  \"use_rslora\": %s,\n  \"r\": %lld", c->rslora ? "true" : "false", (long long)c->rank);
     write_member(&out, "lora_alpha", c->alpha);
     gm_buffer_text(&out, ",\n  \"target_modules\": [");
     const char *separator = "";

@@ -33,6 +33,14 @@ static void slot_values(gm_strip *strip, const gm_expert_ffn_args *args, const f
     expand(strip->h3, h3, args, args->w3.b, args->w3.b ? args->u + u_offset(args, t, 1, e) : NULL, e, first, n);
 }
 
+/* Multiplies columns first … first + n of a slot with dropout's mask. */
+static void drop(const gm_expert_ffn_args *args, float *restrict values, int64_t slot, int64_t first, int64_t n) {
+    if (args->dropout.rate == 0) return;
+    const gm_dropout dropout = args->dropout;
+    uint32_t at = (uint32_t)(slot * args->ffn + first);
+    for (int64_t i = 0; i < n; i++) values[i] *= gm_dropout_factor(&dropout, at + (uint32_t)i);
+}
+
 /* One slot over one strip: z takes its gated values, u2 (rank) its part of A2 a. */
 static void slot_forward(const gm_expert_ffn_args *args, gm_strip *strip, const float *h1, const float *h3, float *restrict z, float *u2, int64_t slot,
                          int64_t first, int64_t n) {
@@ -43,10 +51,11 @@ static void slot_forward(const gm_expert_ffn_args *args, gm_strip *strip, const 
         strip->a[i] = strip->h1[i] * gm_sigmoid(strip->h1[i]) * strip->h3[i];
         z[i] += gate * strip->a[i];
     }
+    drop(args, strip->a, slot, first, n);
     for (int64_t j = 0; args->w2.a && j < args->rank; j++) u2[j] += gm_dot(strip->a, args->w2.a + (e * args->rank + j) * args->ffn + first, n);
 }
 
-/* The same for all three sites at rank 2, in one pass: the paper's setting. */
+/* The same for all three sites at rank 2 without dropout, in one pass: the paper's setting. */
 static void slot_forward_rank2(const gm_expert_ffn_args *args, const float *restrict h1, const float *restrict h3, float *restrict z, float *u2, int64_t slot,
                                int64_t first, int64_t n) {
     int64_t e = slot_expert(args, slot), t = slot / args->slots, row = 2 * e * args->ffn + first;
@@ -64,7 +73,9 @@ static void slot_forward_rank2(const gm_expert_ffn_args *args, const float *rest
     u2[0] += u20, u2[1] += u21;
 }
 
-static bool all_sites_rank2(const gm_expert_ffn_args *args) { return args->rank == 2 && args->w1.a && args->w3.a && args->w2.a; }
+static bool all_sites_rank2(const gm_expert_ffn_args *args) {
+    return args->rank == 2 && args->w1.a && args->w3.a && args->w2.a && args->dropout.rate == 0;
+}
 
 static void forward_token(const gm_expert_ffn_args *args, int64_t t) {
     gm_strip strip;
@@ -151,7 +162,9 @@ static void slot_backward(const gm_expert_ffn_args *args, gm_strip *strip, const
     slot_values(strip, args, h1, h3, t, e, first, n);
     memset(strip->da, 0, (size_t)n * sizeof *strip->da);
     for (int64_t j = 0; args->w2.a && j < args->rank; j++) gm_axpy(strip->da, gate * args->scale * w[j], args->w2.a + (e * args->rank + j) * args->ffn + first, n);
+    drop(args, strip->da, slot, first, n);
     sums[0] += slot_gradients(strip, dz, gate, n);
+    drop(args, strip->a, slot, first, n); /* what A2 has seen */
     lora_gradients(args, strip, gate, w, sums, t, e, first, n);
 }
 

@@ -116,6 +116,7 @@ void GM_KERNEL(gm_cpu_embedding)(gm_backend *, const gm_rows_args *, gm_type tab
 void GM_KERNEL(gm_cpu_gather_rows)(gm_backend *, const gm_rows_args *);
 void GM_KERNEL(gm_cpu_scatter_rows)(gm_backend *, const gm_rows_args *);
 /* one file each, by name */
+void GM_KERNEL(gm_cpu_dropout)(gm_backend *, const gm_dropout_args *);
 void GM_KERNEL(gm_cpu_rmsnorm_forward)(gm_backend *, const gm_rmsnorm_args *);
 void GM_KERNEL(gm_cpu_rmsnorm_backward)(gm_backend *, const gm_rmsnorm_args *);
 void GM_KERNEL(gm_cpu_rope)(gm_backend *, const gm_rope_args *);

@@ -31,6 +31,7 @@ const gm_kernels GM_KERNEL(gm_cpu_kernels) = {
     ENTRY(embedding),
     ENTRY(gather_rows),
     ENTRY(scatter_rows),
+    ENTRY(dropout),
     ENTRY(rmsnorm_forward),
     ENTRY(rmsnorm_backward),
     ENTRY(rope),
