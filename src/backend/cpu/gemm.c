@@ -1,4 +1,4 @@
-/* Every matrix product of the CPU backend, through oneDNN's matmul (the C API of its version 2).
+/* Every matrix product of the CPU backend, through oneDNN's matmul (the C API of its versions 2 and 3).
  *
  * Frozen weights are used where they lie, in the mapped file: oneDNN's own layouts gain little (docs/cpu/gemm.md has the
  * figures) and would double or triple the memory.
@@ -29,7 +29,7 @@ typedef struct gm_product_key {
 typedef struct gm_product { /* one shape's primitive */
     gm_product_key key;
     dnnl_primitive_t primitive;
-    dnnl_memory_desc_t a, b, out, pad; /* v2: values */
+    dnnl_memory_desc_t a, b, out, pad; /* version 2: structs; 3: owned pointers */
     dnnl_memory_t (*memory)[MEMORIES]; /* of each thread (owned): making them anew costs as much as a small product */
     size_t scratch;
     bool reference; /* oneDNN has only its slow path for this type here, or none (primitive NULL) */
@@ -53,6 +53,30 @@ struct gm_onednn {
         GM_CHECK(dnnl_status_ == dnnl_success, "oneDNN status %d from %s", (int)dnnl_status_, #expression); \
     } while (0)
 
+#if DNNL_VERSION_MAJOR >= 3
+#define DESC(desc) (desc)
+static void keep_desc(dnnl_memory_desc_t *desc, const_dnnl_memory_desc_t of) { DNNL_CHECK(dnnl_memory_desc_clone(desc, of)); }
+static void forget_desc(dnnl_memory_desc_t *desc) {
+    if (*desc) DNNL_CHECK(dnnl_memory_desc_destroy(*desc));
+}
+static dnnl_status_t append_sum(dnnl_post_ops_t post) { return dnnl_post_ops_append_sum(post, 1.0f, 0, dnnl_data_type_undef); }
+static dnnl_status_t plan_matmul(dnnl_primitive_desc_t *plan, dnnl_engine_t engine, dnnl_memory_desc_t *a, dnnl_memory_desc_t *b, dnnl_memory_desc_t *out,
+                                 dnnl_primitive_attr_t attributes) {
+    return dnnl_matmul_primitive_desc_create(plan, engine, *a, *b, NULL, *out, attributes);
+}
+#else
+#define DESC(desc) (&(desc))
+static void keep_desc(dnnl_memory_desc_t *desc, const dnnl_memory_desc_t *of) { *desc = *of; }
+static void forget_desc(dnnl_memory_desc_t *desc) { (void)desc; }
+static dnnl_status_t append_sum(dnnl_post_ops_t post) { return dnnl_post_ops_append_sum(post, 1.0f); }
+static dnnl_status_t plan_matmul(dnnl_primitive_desc_t *plan, dnnl_engine_t engine, dnnl_memory_desc_t *a, dnnl_memory_desc_t *b, dnnl_memory_desc_t *out,
+                                 dnnl_primitive_attr_t attributes) {
+    dnnl_matmul_desc_t desc;
+    DNNL_CHECK(dnnl_matmul_desc_init(&desc, a, b, NULL, out));
+    return dnnl_primitive_desc_create(plan, &desc, attributes, engine, NULL);
+}
+#endif
+
 gm_status gm_onednn_open(gm_onednn **onednn, int threads) {
     gm_onednn *opened;
     GM_ALLOC(opened, 1);
@@ -73,6 +97,7 @@ static void forget_products(gm_onednn *onednn) {
                 if (onednn->products->memory[t][i]) dnnl_memory_destroy(onednn->products->memory[t][i]);
         if (onednn->products->primitive) dnnl_primitive_destroy(onednn->products->primitive);
         free(onednn->products->memory);
+        forget_desc(&onednn->products->a), forget_desc(&onednn->products->b), forget_desc(&onednn->products->out), forget_desc(&onednn->products->pad);
         free(onednn->products);
         onednn->products = next;
     }
@@ -99,7 +124,11 @@ static void describe(dnnl_memory_desc_t *desc, int64_t rows, int64_t columns, gm
     dnnl_dims_t dims = {rows, columns};
     if (stride == 0) stride = transposed ? rows : columns;
     dnnl_dims_t strides = {transposed ? 1 : stride, transposed ? stride : 1};
+#if DNNL_VERSION_MAJOR >= 3
+    DNNL_CHECK(dnnl_memory_desc_create_with_strides(desc, 2, dims, data_type(type), strides));
+#else
     DNNL_CHECK(dnnl_memory_desc_init_by_strides(desc, 2, dims, data_type(type), strides));
+#endif
 }
 
 static void make_key(gm_product_key *key, const gm_gemm *gemm, bool on_thread) {
@@ -128,16 +157,14 @@ static gm_product *make_product(gm_onednn *onednn, const gm_product_key *key) {
     if (shape->accumulate) {
         dnnl_post_ops_t post;
         DNNL_CHECK(dnnl_post_ops_create(&post));
-        DNNL_CHECK(dnnl_post_ops_append_sum(post, 1.0f));
+        DNNL_CHECK(append_sum(post));
         DNNL_CHECK(dnnl_primitive_attr_set_post_ops(attributes, post));
         DNNL_CHECK(dnnl_post_ops_destroy(post));
     }
-    dnnl_matmul_desc_t desc;
     dnnl_primitive_desc_t primitive_desc;
     int threads = omp_get_max_threads();
     if (key->on_thread) omp_set_num_threads(1);
-    DNNL_CHECK(dnnl_matmul_desc_init(&desc, &product->a, &product->b, NULL, &product->out));
-    dnnl_status_t made = dnnl_primitive_desc_create(&primitive_desc, &desc, attributes, onednn->engine, NULL);
+    dnnl_status_t made = plan_matmul(&primitive_desc, onednn->engine, &product->a, &product->b, &product->out, attributes);
     if (made == dnnl_unimplemented && shape->type == GM_BF16) { /* no bf16 at all on this processor */
         omp_set_num_threads(threads);
         DNNL_CHECK(dnnl_primitive_attr_destroy(attributes));
@@ -147,8 +174,8 @@ static gm_product *make_product(gm_onednn *onednn, const gm_product_key *key) {
     DNNL_CHECK(made);
     DNNL_CHECK(dnnl_primitive_create(&product->primitive, primitive_desc));
     omp_set_num_threads(threads);
-    product->pad = *dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_scratchpad_md, 0);
-    product->scratch = dnnl_memory_desc_get_size(&product->pad);
+    keep_desc(&product->pad, dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_scratchpad_md, 0));
+    product->scratch = dnnl_memory_desc_get_size(DESC(product->pad));
     const char *implementation = "";
     DNNL_CHECK(dnnl_primitive_desc_query(primitive_desc, dnnl_query_impl_info_str, 0, &implementation));
     product->reference = shape->type == GM_BF16 && strncmp(implementation, "ref", 3) == 0;
@@ -157,7 +184,7 @@ static gm_product *make_product(gm_onednn *onednn, const gm_product_key *key) {
     return product;
 }
 
-static const gm_product *find_product(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread) {
+static gm_product *find_product(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread) {
     gm_product_key key;
     int64_t found;
     make_key(&key, gemm, on_thread);
@@ -170,22 +197,22 @@ static const gm_product *find_product(gm_onednn *onednn, const gm_gemm *gemm, bo
         GM_CHECK(gm_map_put(&onednn->table, (const char *)&product->key, sizeof key, found, NULL, NULL) == GM_OK, "%s", gm_error_text());
     }
     pthread_mutex_unlock(&onednn->lock);
-    return (const gm_product *)(intptr_t)found;
+    return (gm_product *)(intptr_t)found;
 }
 
 /* The product's memory object of the calling thread for `data`. */
-static dnnl_memory_t memory_for(gm_onednn *onednn, const gm_product *product, int argument, const dnnl_memory_desc_t *desc, const void *data) {
+static dnnl_memory_t memory_for(gm_onednn *onednn, gm_product *product, int argument, dnnl_memory_desc_t *desc, const void *data) {
     int thread = product->key.on_thread ? omp_get_thread_num() : 0;
     GM_CHECK(thread < onednn->threads, "thread %d of %d in a product", thread, onednn->threads);
     dnnl_memory_t *memory = &product->memory[thread][argument];
     if (*memory)
         DNNL_CHECK(dnnl_memory_set_data_handle(*memory, (void *)data));
     else
-        DNNL_CHECK(dnnl_memory_create(memory, desc, onednn->engine, (void *)data));
+        DNNL_CHECK(dnnl_memory_create(memory, DESC(*desc), onednn->engine, (void *)data));
     return *memory;
 }
 
-static void execute(gm_onednn *onednn, const gm_product *product, const gm_gemm *gemm, void *scratch) {
+static void execute(gm_onednn *onednn, gm_product *product, const gm_gemm *gemm, void *scratch) {
     dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, memory_for(onednn, product, A, &product->a, gemm->a)},
                                    {DNNL_ARG_WEIGHTS, memory_for(onednn, product, B, &product->b, gemm->b)},
                                    {DNNL_ARG_DST, memory_for(onednn, product, OUT, &product->out, gemm->out)},
@@ -231,7 +258,7 @@ size_t gm_cpu_gemm_scratch(gm_backend *backend, const gm_gemm *gemm) { return sc
 
 static void run(gm_backend *backend, const gm_gemm *gemm, void *scratch, bool on_thread) {
     gm_onednn *onednn = gm_cpu(backend)->onednn;
-    const gm_product *product = find_product(onednn, gemm, on_thread);
+    gm_product *product = find_product(onednn, gemm, on_thread);
     scratch = (void *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
     if (!product->reference) {
         execute(onednn, product, gemm, scratch);
