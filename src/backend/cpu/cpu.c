@@ -42,6 +42,7 @@ static double gemm_seconds(gm_backend *backend) {
 
 static void close_backend(gm_backend *backend) {
     gm_onednn_close(gm_cpu(backend)->onednn);
+    free(gm_cpu(backend)->gemm_scratch);
     free(backend->context);
     free(backend);
 }
@@ -72,6 +73,7 @@ gm_status gm_backend_open_cpu(gm_backend **backend, int threads) {
                            .allocate = allocate, .release = release, .write = write_memory, .read = read_memory, .gemm_seconds = gemm_seconds, .close = close_backend};
     gm_status status = gm_onednn_open(&context->onednn, context->threads);
     if (status != GM_OK) return close_backend(opened), status;
+    context->fast_bf16 = gm_onednn_is_fast(context->onednn, &(gm_gemm){.m = 64, .n = 64, .k = 64, .type = GM_BF16, .out_type = GM_F32}, false);
     *backend = opened;
     return GM_OK;
 }

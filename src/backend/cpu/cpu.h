@@ -3,15 +3,14 @@
 #define GM_BACKEND_CPU_CPU_H
 
 #include "backend/backend.h"
-
-/* oneDNN, behind gemm.c alone. */
-typedef struct gm_onednn gm_onednn;
-gm_status gm_onednn_open(gm_onednn **onednn, int threads); /* threads: most at once in gm_cpu_gemm_on_thread */
-void gm_onednn_close(gm_onednn *onednn);
+#include "backend/cpu/onednn.h"
 
 typedef struct gm_cpu_context {
     gm_onednn *onednn;
     int threads;
+    bool fast_bf16;                  /* products of bf16 need not be widened to f32  */
+    void *gemm_scratch;              /* owned: of products that all threads share    */
+    size_t gemm_scratch_bytes;
     double gemm_seconds;             /* products that all threads share */
     double thread_gemm_seconds[256]; /* products that kernels run inside their own parallel regions, by thread */
 } gm_cpu_context;

@@ -1,0 +1,222 @@
+/* oneDNN's matmul, through the C API of its versions 2 and 3: nothing else of gmoe knows oneDNN.
+ *
+ * A primitive is made once per shape and kept, PRODUCTS_MOST of them at most: packed micro-batches differ in their number of
+ * tokens, and each primitive takes about 100 KB. */
+#include "backend/cpu/onednn.h"
+#include "base/map.h"
+#include "base/memory.h"
+
+#include <dnnl.h>
+#include <omp.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PRODUCTS_MOST = 512 };
+
+enum { A, B, OUT, SCRATCH, MEMORIES }; /* a product's arguments */
+
+typedef struct gm_product_key {
+    gm_gemm shape;      /* pointers zeroed */
+    int64_t on_thread;  /* made for one thread: oneDNN cuts the work up by the threads it sees */
+} gm_product_key;
+
+typedef struct gm_product { /* one shape's primitive */
+    gm_product_key key;
+    dnnl_primitive_t primitive;
+    dnnl_memory_desc_t a, b, out, pad; /* version 2: structs; 3: owned pointers */
+    dnnl_memory_t (*memory)[MEMORIES]; /* of each thread (owned): making them anew costs as much as a small product */
+    size_t scratch;
+    bool reference; /* oneDNN has only its slow path for this type here, or none (primitive NULL) */
+    struct gm_product *next;
+} gm_product;
+
+struct gm_onednn {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    pthread_mutex_t lock; /* of the table: products are looked up inside parallel regions */
+    gm_map table;
+    gm_product *products; /* owned */
+    int threads;          /* that may be inside a product at once */
+};
+
+#define DNNL_CHECK(expression)                                                                           \
+    do {                                                                                                 \
+        dnnl_status_t dnnl_status_ = (expression);                                                       \
+        GM_CHECK(dnnl_status_ == dnnl_success, "oneDNN status %d from %s", (int)dnnl_status_, #expression); \
+    } while (0)
+
+#if DNNL_VERSION_MAJOR >= 3
+#define DESC(desc) (desc)
+static void keep_desc(dnnl_memory_desc_t *desc, const_dnnl_memory_desc_t of) { DNNL_CHECK(dnnl_memory_desc_clone(desc, of)); }
+static void forget_desc(dnnl_memory_desc_t *desc) {
+    if (*desc) DNNL_CHECK(dnnl_memory_desc_destroy(*desc));
+}
+static dnnl_status_t append_sum(dnnl_post_ops_t post) { return dnnl_post_ops_append_sum(post, 1.0f, 0, dnnl_data_type_undef); }
+static dnnl_status_t plan_matmul(dnnl_primitive_desc_t *plan, dnnl_engine_t engine, dnnl_memory_desc_t *a, dnnl_memory_desc_t *b, dnnl_memory_desc_t *out,
+                                 dnnl_primitive_attr_t attributes) {
+    return dnnl_matmul_primitive_desc_create(plan, engine, *a, *b, NULL, *out, attributes);
+}
+#else
+#define DESC(desc) (&(desc))
+static void keep_desc(dnnl_memory_desc_t *desc, const dnnl_memory_desc_t *of) { *desc = *of; }
+static void forget_desc(dnnl_memory_desc_t *desc) { (void)desc; }
+static dnnl_status_t append_sum(dnnl_post_ops_t post) { return dnnl_post_ops_append_sum(post, 1.0f); }
+static dnnl_status_t plan_matmul(dnnl_primitive_desc_t *plan, dnnl_engine_t engine, dnnl_memory_desc_t *a, dnnl_memory_desc_t *b, dnnl_memory_desc_t *out,
+                                 dnnl_primitive_attr_t attributes) {
+    dnnl_matmul_desc_t desc;
+    DNNL_CHECK(dnnl_matmul_desc_init(&desc, a, b, NULL, out));
+    return dnnl_primitive_desc_create(plan, &desc, attributes, engine, NULL);
+}
+#endif
+
+gm_status gm_onednn_open(gm_onednn **onednn, int threads) {
+    gm_onednn *opened;
+    GM_ALLOC(opened, 1);
+    opened->threads = threads;
+    pthread_mutex_init(&opened->lock, NULL);
+    *onednn = opened;
+    if (dnnl_engine_create(&opened->engine, dnnl_cpu, 0) != dnnl_success ||
+        dnnl_stream_create(&opened->stream, opened->engine, dnnl_stream_default_flags) != dnnl_success)
+        return gm_error(GM_FAIL, "oneDNN: no CPU engine could be made");
+    return GM_OK;
+}
+
+static void forget_products(gm_onednn *onednn) {
+    while (onednn->products) {
+        gm_product *next = onednn->products->next;
+        for (int t = 0; t < onednn->threads; t++)
+            for (int i = 0; i < MEMORIES; i++)
+                if (onednn->products->memory[t][i]) dnnl_memory_destroy(onednn->products->memory[t][i]);
+        if (onednn->products->primitive) dnnl_primitive_destroy(onednn->products->primitive);
+        free(onednn->products->memory);
+        forget_desc(&onednn->products->a), forget_desc(&onednn->products->b), forget_desc(&onednn->products->out), forget_desc(&onednn->products->pad);
+        free(onednn->products);
+        onednn->products = next;
+    }
+    gm_map_free(&onednn->table);
+}
+
+void gm_onednn_close(gm_onednn *onednn) {
+    if (!onednn) return;
+    forget_products(onednn);
+    if (onednn->stream) dnnl_stream_destroy(onednn->stream);
+    if (onednn->engine) dnnl_engine_destroy(onednn->engine);
+    pthread_mutex_destroy(&onednn->lock);
+    free(onednn);
+}
+
+static dnnl_data_type_t data_type(gm_type type) {
+    GM_CHECK(type == GM_F32 || type == GM_BF16, "a product of %s", gm_type_name(type));
+    return type == GM_F32 ? dnnl_f32 : dnnl_bf16;
+}
+
+/* rows×columns as the product sees it; stored transposed, its row stride becomes the column stride. */
+static void describe(dnnl_memory_desc_t *desc, int64_t rows, int64_t columns, gm_type type, bool transposed, int64_t stride) {
+    dnnl_dims_t dims = {rows, columns};
+    if (stride == 0) stride = transposed ? rows : columns;
+    dnnl_dims_t strides = {transposed ? 1 : stride, transposed ? stride : 1};
+#if DNNL_VERSION_MAJOR >= 3
+    DNNL_CHECK(dnnl_memory_desc_create_with_strides(desc, 2, dims, data_type(type), strides));
+#else
+    DNNL_CHECK(dnnl_memory_desc_init_by_strides(desc, 2, dims, data_type(type), strides));
+#endif
+}
+
+static void make_key(gm_product_key *key, const gm_gemm *gemm, bool on_thread) {
+    gm_gemm *shape = &key->shape;
+    memset(key, 0, sizeof *key); /* compared byte by byte, padding too */
+    shape->m = gemm->m, shape->n = gemm->n, shape->k = gemm->k;
+    shape->type = gemm->type, shape->out_type = gemm->out_type;
+    shape->transpose_a = gemm->transpose_a, shape->transpose_b = gemm->transpose_b, shape->accumulate = gemm->accumulate;
+    shape->out_stride = gemm->out_stride, shape->a_stride = gemm->a_stride, shape->b_stride = gemm->b_stride;
+    key->on_thread = on_thread;
+}
+
+static gm_product *make_product(gm_onednn *onednn, const gm_product_key *key) {
+    const gm_gemm *shape = &key->shape;
+    gm_product *product = gm_alloc(1, sizeof *product);
+    GM_CHECK(product, "%s", gm_error_text());
+    product->memory = gm_alloc((size_t)onednn->threads, sizeof *product->memory);
+    GM_CHECK(product->memory, "%s", gm_error_text());
+    memcpy(&product->key, key, sizeof *key);
+    describe(&product->a, shape->m, shape->k, shape->type, shape->transpose_a, shape->a_stride);
+    describe(&product->b, shape->k, shape->n, shape->type, shape->transpose_b, shape->b_stride);
+    describe(&product->out, shape->m, shape->n, shape->out_type, false, shape->out_stride);
+    dnnl_primitive_attr_t attributes;
+    DNNL_CHECK(dnnl_primitive_attr_create(&attributes));
+    DNNL_CHECK(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user));
+    if (shape->accumulate) {
+        dnnl_post_ops_t post;
+        DNNL_CHECK(dnnl_post_ops_create(&post));
+        DNNL_CHECK(append_sum(post));
+        DNNL_CHECK(dnnl_primitive_attr_set_post_ops(attributes, post));
+        DNNL_CHECK(dnnl_post_ops_destroy(post));
+    }
+    dnnl_primitive_desc_t primitive_desc;
+    int threads = omp_get_max_threads();
+    if (key->on_thread) omp_set_num_threads(1);
+    dnnl_status_t made = plan_matmul(&primitive_desc, onednn->engine, &product->a, &product->b, &product->out, attributes);
+    if (made == dnnl_unimplemented && shape->type == GM_BF16) { /* no bf16 at all on this processor */
+        omp_set_num_threads(threads);
+        DNNL_CHECK(dnnl_primitive_attr_destroy(attributes));
+        product->reference = true;
+        return product;
+    }
+    DNNL_CHECK(made);
+    DNNL_CHECK(dnnl_primitive_create(&product->primitive, primitive_desc));
+    omp_set_num_threads(threads);
+    keep_desc(&product->pad, dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_scratchpad_md, 0));
+    product->scratch = dnnl_memory_desc_get_size(DESC(product->pad));
+    const char *implementation = "";
+    DNNL_CHECK(dnnl_primitive_desc_query(primitive_desc, dnnl_query_impl_info_str, 0, &implementation));
+    product->reference = shape->type == GM_BF16 && strncmp(implementation, "ref", 3) == 0;
+    DNNL_CHECK(dnnl_primitive_desc_destroy(primitive_desc));
+    DNNL_CHECK(dnnl_primitive_attr_destroy(attributes));
+    return product;
+}
+
+static gm_product *find_product(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread) {
+    gm_product_key key;
+    int64_t found;
+    make_key(&key, gemm, on_thread);
+    pthread_mutex_lock(&onednn->lock);
+    if (!gm_map_get(&onednn->table, (const char *)&key, sizeof key, &found)) {
+        gm_product *product = make_product(onednn, &key);
+        product->next = onednn->products;
+        onednn->products = product;
+        found = (int64_t)(intptr_t)product;
+        GM_CHECK(gm_map_put(&onednn->table, (const char *)&product->key, sizeof key, found, NULL, NULL) == GM_OK, "%s", gm_error_text());
+    }
+    pthread_mutex_unlock(&onednn->lock);
+    return (gm_product *)(intptr_t)found;
+}
+
+/* The product's memory object of the calling thread for `data`. */
+static dnnl_memory_t memory_for(gm_onednn *onednn, gm_product *product, int argument, dnnl_memory_desc_t *desc, const void *data) {
+    int thread = product->key.on_thread ? omp_get_thread_num() : 0;
+    GM_CHECK(thread < onednn->threads, "thread %d of %d in a product", thread, onednn->threads);
+    dnnl_memory_t *memory = &product->memory[thread][argument];
+    if (*memory)
+        DNNL_CHECK(dnnl_memory_set_data_handle(*memory, (void *)data));
+    else
+        DNNL_CHECK(dnnl_memory_create(memory, DESC(*desc), onednn->engine, (void *)data));
+    return *memory;
+}
+
+bool gm_onednn_is_fast(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread) { return !find_product(onednn, gemm, on_thread)->reference; }
+
+size_t gm_onednn_scratch(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread) { return find_product(onednn, gemm, on_thread)->scratch; }
+
+void gm_onednn_limit(gm_onednn *onednn) {
+    if (onednn->table.count >= PRODUCTS_MOST) forget_products(onednn);
+}
+
+void gm_onednn_multiply(gm_onednn *onednn, const gm_gemm *gemm, void *scratch, bool on_thread) {
+    gm_product *product = find_product(onednn, gemm, on_thread);
+    dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, memory_for(onednn, product, A, &product->a, gemm->a)},
+                                   {DNNL_ARG_WEIGHTS, memory_for(onednn, product, B, &product->b, gemm->b)},
+                                   {DNNL_ARG_DST, memory_for(onednn, product, OUT, &product->out, gemm->out)},
+                                   {DNNL_ARG_SCRATCHPAD, memory_for(onednn, product, SCRATCH, &product->pad, scratch)}};
+    DNNL_CHECK(dnnl_primitive_execute(product->primitive, onednn->stream, 4, arguments));
+}
