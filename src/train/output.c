@@ -79,12 +79,17 @@ gm_status gm_output_open(gm_output *output, const char *directory, gm_existing e
     return remove_leftovers(output);
 }
 
+static gm_status remove_file(const gm_output *output, const char *name) {
+    char path[GM_PATH];
+    GM_TRY(gm_output_path(output, path, name));
+    return unlink(path) == 0 || errno == ENOENT ? GM_OK : gm_error(GM_FAIL, "%s: cannot be removed: %s", path, strerror(errno));
+}
+
+gm_status gm_output_reopen(const gm_output *output) { return remove_file(output, "result.json"); }
+
 gm_status gm_output_clear(const gm_output *output) {
     char path[GM_PATH];
-    for (int i = 0; i < RUN_FILES; i++) {
-        GM_TRY(gm_output_path(output, path, run_files[i]));
-        if (unlink(path) != 0 && errno != ENOENT) return gm_error(GM_FAIL, "%s: cannot be removed: %s", path, strerror(errno));
-    }
+    for (int i = 0; i < RUN_FILES; i++) GM_TRY(remove_file(output, run_files[i]));
     for (int i = 0; i < RUN_DIRECTORIES; i++) {
         GM_TRY(gm_output_path(output, path, run_directories[i]));
         GM_TRY(gm_directory_remove(path));

@@ -18,6 +18,8 @@ typedef struct gm_output {
 gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing);
 /* Removes what an existing run wrote: with GM_EXISTING_OVERWRITE, once the new one is ready to begin. */
 gm_status gm_output_clear(const gm_output *output);
+/* Removes result.json: a run that goes on has no result until it ends again. */
+gm_status gm_output_reopen(const gm_output *output);
 /* Gives the lock back; a directory that was made for the run and is still empty goes too. */
 void gm_output_close(gm_output *output);
 

@@ -41,7 +41,7 @@ static gm_status find_checkpoint(gm_run_state *run) {
     GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
     GM_TRY(gm_checkpoint_clean(folder));
     GM_TRY(gm_checkpoint_newest(folder, run->checkpoint, &run->checkpoint_step));
-    if (run->checkpoint[0]) return gm_state_check_config(&run->config, run->checkpoint);
+    if (run->checkpoint[0]) return gm_state_check_config(&run->config, run->checkpoint, NULL);
     char result[GM_PATH];
     GM_TRY(gm_output_path(&run->output, result, "result.json"));
     if (gm_file_exists(result)) /* finished: starting over would replace it, whatever its configuration was */
@@ -81,6 +81,7 @@ static gm_status begin_output(gm_run_state *run) {
     char path[GM_PATH];
     bool anew = run->options->existing == GM_EXISTING_OVERWRITE || (run->output.run_exists && !run->checkpoint[0]);
     if (anew) GM_TRY(gm_output_clear(&run->output)); /* nothing of the earlier run stays beside the new one */
+    if (!anew && run->trainer.state.step < run->trainer.total_steps) GM_TRY(gm_output_reopen(&run->output));
     GM_TRY(write_config(run));
     GM_TRY(gm_output_path(&run->output, path, "metrics.jsonl"));
     return gm_metrics_open(&run->metrics, path, run->resumed_step, &run->config.adapter, run->trainer.total_steps);

@@ -6,18 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static gm_status resolve_scoring(gm_run_state *run) {
-    gm_config *config = &run->config;
-    const char *scoring = gm_task_default_scoring(run->task, config->eval.prompt);
+gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task) {
+    const char *scoring = gm_task_default_scoring(task, config->eval.prompt);
     if (!scoring) {
         gm_buffer known = {0};
-        for (int i = 0; i < gm_task_prompt_count(run->task); i++) gm_buffer_format(&known, "%s%s", i ? ", " : "", gm_task_prompt_name(run->task, i));
-        gm_status status = gm_error(GM_USAGE, "eval.prompt: the task %s has no prompt \"%s\"; it has %s", gm_task_name(run->task), config->eval.prompt, gm_buffer_string(&known));
+        for (int i = 0; i < gm_task_prompt_count(task); i++) gm_buffer_format(&known, "%s%s", i ? ", " : "", gm_task_prompt_name(task, i));
+        gm_status status = gm_error(GM_USAGE, "eval.prompt: the task %s has no prompt \"%s\"; it has %s", gm_task_name(task), config->eval.prompt, gm_buffer_string(&known));
         gm_buffer_free(&known);
         return status;
     }
     if (config->eval.scoring == GM_SCORING_AUTO && !gm_scoring_parse(scoring, &config->eval.scoring))
-        return gm_error(GM_USAGE, "%s: scoring %s", gm_task_name(run->task), scoring);
+        return gm_error(GM_USAGE, "%s: scoring %s", gm_task_name(task), scoring);
     return GM_OK;
 }
 
@@ -39,7 +38,7 @@ static gm_status load_evaluation(gm_run_state *run, const char *split, gm_eval_s
 gm_status gm_run_load_inputs(gm_run_state *run) {
     const gm_config *c = &run->config;
     GM_TRY(gm_task_open(&run->task, c->task));
-    GM_TRY(resolve_scoring(run));
+    GM_TRY(gm_run_resolve_scoring(&run->config, run->task));
     GM_TRY(gm_tokenizer_open(&run->tokenizer, c->base_model));
     GM_TRY(gm_dataset_load(&run->data, run->task, run->tokenizer, c, run->options->skip_bad));
     if (c->train.eval_every > 0) GM_TRY(load_evaluation(run, "validation", &run->validation, &run->has_validation));

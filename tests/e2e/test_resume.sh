@@ -136,6 +136,16 @@ touch -d '1 hour ago' seeds/seed-5/result.json
 good "${seeds[@]}" --output-dir seeds --resume
 cmp -s seeds/summary.json summary.json || fail "--seeds --resume: another summary"
 [ -n "$(find seeds/seed-5/result.json -mmin +30)" ] || fail "a seed that was done was run again"
+rm seeds/seed-6/result.json # the first seed's is of another configuration than the second's would be: nothing is run
+expect 2 'seed 5: seeds/seed-5: was made with another configuration: train.learning_rate: 0.001 there, 0.002 now' "${seeds[@]}" --output-dir seeds --resume --set train.learning_rate=2e-3
+expect 2 'seed 5: .*eval.scoring: "label" there, "likelihood" now' "${seeds[@]}" --output-dir seeds --resume --set eval.scoring=likelihood
+[ ! -e seeds/seed-6/result.json ] || fail "a seed was run beside one of another configuration"
+good "${seeds[@]}" --output-dir seeds --resume --set train.max_steps=9 # told to go on
+grep -q '"steps": 9,' seeds/seed-5/result.json && grep -q '"steps": 9,' seeds/seed-6/result.json || fail "finished seeds did not go on"
+# a run that goes on has no result until it ends again
+{ LD_PRELOAD=$(realpath "$bin/../tests/preload_fault.so") ASAN_OPTIONS=verify_asan_link_order=0 FAULT=kill FAULT_AT=40 \
+    "${seeds[@]}" --output-dir seeds --resume --set train.max_steps=100 >log 2>&1; } 2>/dev/null
+[ $? -eq 137 ] && [ ! -e seeds/seed-5/result.json ] || fail "a run that was told to go on and was killed has a result"
 good "$bin/gmoe-eval" --base-model "$golden/base" --data-dir data --task jsonl --adapter seeds/seed-6/checkpoints/step-8 --output eval.json # a checkpoint is an adapter
 
 # --- no space: saves fail, older checkpoints stay; three in a row end the run
