@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Thread_local char error_text[1024];
+static _Thread_local char error_text[GM_ERROR_TEXT];
 
 const char *gm_error_text(void) { return error_text; }
 

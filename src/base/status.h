@@ -12,6 +12,8 @@
 #define GM_PRINTF(format_index, first_index)
 #endif
 
+enum { GM_ERROR_TEXT = 1024 }; /* bytes of the thread's message, for keeping a copy */
+
 /* Sets the thread's message (cut at 1023 bytes, control bytes replaced) and returns `code`. */
 gm_status gm_error(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 

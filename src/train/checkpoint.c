@@ -75,7 +75,7 @@ static gm_status write_fresh(const char *fresh, int64_t step, gm_checkpoint_writ
 
 /* Leaves the message of what went wrong first. */
 static gm_status give_up(gm_status status, const char *fresh) {
-    char text[1024];
+    char text[GM_ERROR_TEXT];
     snprintf(text, sizeof text, "%s", gm_error_text());
     gm_directory_remove(fresh);
     return gm_error(status, "%s", text);
@@ -123,6 +123,21 @@ gm_status gm_checkpoint_newest(const char *folder, char path[GM_PATH], int64_t *
         return gm_error(GM_BAD_FILE, "%s: every checkpoint is damaged; train anew with --overwrite, or without --resume in another output_dir", folder);
     if (count == 0) path[0] = '\0';
     return GM_OK;
+}
+
+gm_status gm_checkpoint_before(const char *folder, int64_t step, char path[GM_PATH]) {
+    int64_t *steps;
+    size_t count;
+    gm_status status = list_steps(folder, &steps, &count);
+    bool found = false;
+    for (size_t i = 0; i < count && status == GM_OK && !found; i++) {
+        if (steps[i] >= step) continue;
+        status = step_path(path, folder, steps[i], "");
+        found = status == GM_OK && gm_manifest_verify(path, steps[i]) == GM_OK;
+    }
+    if (!found) path[0] = '\0';
+    free(steps);
+    return status;
 }
 
 gm_status gm_checkpoint_prune(const char *folder, int64_t keep) {

@@ -17,6 +17,9 @@ gm_status gm_checkpoint_save(const char *folder, int64_t step, gm_checkpoint_wri
  * the folder has none at all; all of them damaged is GM_BAD_FILE. */
 gm_status gm_checkpoint_newest(const char *folder, char path[GM_PATH], int64_t *step);
 
+/* The newest one before `step` that verifies, without warnings; "" where there is none. */
+gm_status gm_checkpoint_before(const char *folder, int64_t step, char path[GM_PATH]);
+
 /* Removes all but the `keep` newest; call it after gm_checkpoint_save. */
 gm_status gm_checkpoint_prune(const char *folder, int64_t keep);
 

@@ -98,6 +98,16 @@ static gm_status evaluate_test(gm_run_state *run, const char *adapter, gm_run_re
     return GM_OK;
 }
 
+/* Published first, because an evaluation may take long; an adapter whose scores are not finite does not stay. */
+static gm_status evaluate_final(gm_run_state *run, gm_run_result *result) {
+    gm_status status = evaluate_test(run, "final", result);
+    if (status != GM_DIVERGED) return status;
+    char text[GM_ERROR_TEXT], adapter[GM_PATH];
+    snprintf(text, sizeof text, "%s", gm_error_text());
+    if (gm_output_path(&run->output, adapter, "adapter") == GM_OK) gm_directory_remove(adapter);
+    return gm_error(status, "%s", text);
+}
+
 static gm_status evaluate_best(gm_run_state *run, gm_run_result *result) {
     char best[GM_PATH], final[GM_PATH];
     GM_TRY(gm_output_path(&run->output, best, "best"));
@@ -112,12 +122,21 @@ static gm_status evaluate_best(gm_run_state *run, gm_run_result *result) {
 static gm_status finish(gm_run_state *run, gm_run_result *result) {
     gm_trainer *t = &run->trainer;
     gm_snapshot snapshot = gm_trainer_snapshot(t);
+    GM_TRY(gm_trainer_check_values(t));
     GM_TRY(gm_directory_publish(run->output.directory, "adapter", gm_state_write_adapter, &snapshot));
     *result = (gm_run_result){.steps = t->state.step, .trainable = gm_adapter_trainable(run->adapter), .best_step = t->state.best_step, .best = t->state.best,
                               .seconds = t->state.seconds, .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
-    if (run->has_test) GM_TRY(evaluate_test(run, "final", result));
+    if (run->has_test) GM_TRY(evaluate_final(run, result));
     if (run->has_test && t->state.best_step >= 0 && t->state.best_step != t->state.step) GM_TRY(evaluate_best(run, result));
     return gm_run_report(run, result);
+}
+
+/* Weights that diverged may be in a checkpoint: the good one is older than they are. */
+static gm_status name_good_checkpoint(const gm_run_state *run) {
+    char text[GM_ERROR_TEXT], folder[GM_PATH], path[GM_PATH] = "";
+    snprintf(text, sizeof text, "%s", gm_error_text());
+    if (gm_output_path(&run->output, folder, "checkpoints") == GM_OK) gm_checkpoint_before(folder, run->trainer.state.step, path);
+    return path[0] ? gm_error(GM_DIVERGED, "%s; the last good checkpoint is %s", text, path) : gm_error(GM_DIVERGED, "%s; there is no good checkpoint", text);
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
@@ -140,9 +159,12 @@ static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     gm_adapter_expert_load_reset(run->adapter); /* of the measuring run */
     if (run->checkpoint[0]) GM_TRY(restore(run));
     GM_TRY(begin_output(run));
-    GM_TRY(gm_trainer_run(&run->trainer));
-    gm_status status = finish(run, result);
-    return status == GM_INTERRUPTED ? gm_trainer_stop(&run->trainer) : status;
+    gm_status status = gm_trainer_run(&run->trainer);
+    if (status == GM_OK) {
+        status = finish(run, result);
+        if (status == GM_INTERRUPTED) status = gm_trainer_stop(&run->trainer);
+    }
+    return status == GM_DIVERGED ? name_good_checkpoint(run) : status;
 }
 
 static void close_run(gm_run_state *run) {

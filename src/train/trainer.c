@@ -57,7 +57,9 @@ static gm_status watch_evaluation(void *context, double done) {
 }
 
 gm_status gm_trainer_evaluate(gm_trainer *t, gm_eval_set *set, const char *adapter, gm_eval_result *result) {
-    GM_TRY(gm_evaluate_items(set, t->model, &t->step, result, watch_evaluation, &(gm_watch){t, set->split}));
+    gm_status status = gm_evaluate_items(set, t->model, &t->step, result, watch_evaluation, &(gm_watch){t, set->split});
+    if (status == GM_DIVERGED) gm_error_prefix(status, "step %" PRId64, t->state.step);
+    GM_TRY(status);
     gm_metrics_eval(t->metrics, t->state.step, t->task_name, set->split, adapter, result);
     return GM_OK;
 }
@@ -82,6 +84,7 @@ static gm_status evaluate_validation(gm_trainer *t) {
     bool better = t->state.best_step < 0 || (result.by_loss ? value < t->state.best : value > t->state.best);
     t->state.stale = better ? 0 : t->state.stale + 1;
     if (!better) return GM_OK;
+    GM_TRY(gm_trainer_check_values(t));
     GM_TRY(publish_best(t, &published));
     if (!published) return GM_OK; /* best_step says what is in best/ */
     t->state.best = value;
@@ -93,6 +96,7 @@ static gm_status evaluate_validation(gm_trainer *t) {
 
 static gm_status save(gm_trainer *t) {
     char folder[GM_PATH], name[64];
+    GM_TRY(gm_trainer_check_values(t));
     double begin = gm_clock_seconds();
     gm_snapshot snapshot = gm_trainer_snapshot(t);
     GM_TRY(gm_output_path(t->output, folder, "checkpoints"));

@@ -54,6 +54,9 @@ gm_snapshot gm_trainer_snapshot(gm_trainer *trainer);
 /* Evaluates a set; a stop signal ends it with GM_INTERRUPTED. */
 gm_status gm_trainer_evaluate(gm_trainer *trainer, gm_eval_set *set, const char *adapter, gm_eval_result *result);
 
+/* GM_DIVERGED where the last update left a value that is not finite: asked before the adapter is written anywhere (train_step.c). */
+gm_status gm_trainer_check_values(const gm_trainer *trainer);
+
 /* One optimiser step (train_step.c): state.step counts up. */
 gm_status gm_trainer_step(gm_trainer *trainer);
 /* plan.c: the largest micro-batch of the run, measured. */

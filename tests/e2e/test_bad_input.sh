@@ -121,8 +121,20 @@ rm -f out/lock
 [ $? -eq 1 ] || fail "a full standard output is no failure"
 
 # --- divergence: 5, naming step and term, with the last good checkpoint in place
-expect 5 '^gmoe-train: step [0-9]+: (ce|loss|grad_norm|poisson|normal) is ' "${train[@]}" --output-dir diverged --init-adapter good/init --set train.learning_rate=1e6 \
-    --set train.max_steps=500 --set train.save_every=1 --set train.weight_decay=1e6
+expect 5 '^gmoe-train: step [0-9]+: (ce|loss|grad_norm|poisson|normal) is .*; the last good checkpoint is diverged/checkpoints/step-[0-9]+$' "${train[@]}" --output-dir diverged --init-adapter good/init --set train.learning_rate=1 \
+    --set train.max_steps=500 --set train.save_every=1 --set train.weight_decay=10
 [ -e diverged/checkpoints ] || fail "no checkpoint is left after a divergence"
 [ ! -e diverged/adapter ] || fail "a diverged run has an adapter"
+good_one=$(sed -n 's/.*the last good checkpoint is //p' "$work/stderr")
+[ -s "$good_one/MANIFEST" ] || fail "$good_one is no checkpoint"
+# in the last update, which no loss follows: values that are not finite, or finite ones that make scores that are not
+last=("${train[@]}" --set train.learning_rate=1e6 --set train.weight_decay=1e6 --set train.save_every=1)
+expect 5 'gmoe-train: step 1: its update leaves values .* not finite; .*; there is no good checkpoint$' "${last[@]}" --output-dir last --set train.max_steps=1 --set adapter.router.token_gain=1e28
+[ ! -e last/adapter ] && [ "$(ls last/checkpoints 2>/dev/null)" = "" ] || fail "a run that diverged at its last step wrote its values"
+expect 5 'gmoe-train: step 1: .*: a score is not finite; there is no good checkpoint$' "${last[@]}" --output-dir last --overwrite --set train.max_steps=1 --set adapter.router.token_gain=1e15
+[ ! -e last/adapter ] || fail "an adapter whose scores are not finite is published"
+cp good/test.jsonl good/validation.jsonl
+expect 5 'gmoe-train: step 1: its update|gmoe-train: step 1: .*: a score is not finite' "${last[@]}" --output-dir last --overwrite --set train.max_steps=1 --set adapter.router.token_gain=1e28 --set train.eval_every=1
+[ ! -e last/adapter ] && [ ! -e last/best ] || fail "best/ of values that are not finite"
+rm good/validation.jsonl
 finish
