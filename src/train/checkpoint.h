@@ -27,10 +27,12 @@ gm_status gm_checkpoint_prune(const char *folder, int64_t keep);
  * for nothing when pruning. Call it when the run goes on from `step`. */
 gm_status gm_checkpoint_set_aside(const char *folder, int64_t step);
 
-/* Removes what an interrupted save or prune left. */
+/* Removes what an interrupted save or prune left; a checkpoint that was moved aside for its successor and not replaced is put back. */
 gm_status gm_checkpoint_clean(const char *folder);
 
 /* Puts `write`'s files in place of directory/name, which readers see whole: the old one or the new one. */
 gm_status gm_directory_publish(const char *directory, const char *name, gm_checkpoint_writer write, void *context);
+/* Puts directory/name back where the program died between moving it aside and putting the new one in its place. */
+gm_status gm_directory_recover(const char *directory, const char *name);
 
 #endif

@@ -2,6 +2,7 @@
  * lock does not exist. The file is removed at the end while it is locked; whoever opened it in between notices that
  * its name means another file (or none) and opens again. */
 #include "train/output.h"
+#include "train/checkpoint.h"
 
 #include "base/log.h"
 
@@ -15,10 +16,12 @@
 
 static const char *const run_files[] = {"config.json", "metrics.jsonl", "result.json", "report.html", "summary.json"};
 static const char *const run_directories[] = {"checkpoints", "adapter", "best"};
+static const char *const published[] = {"adapter", "best"};
 static const char *const leftovers[] = {"adapter.tmp", "adapter.old.tmp", "best.tmp", "best.old.tmp"};
 enum {
     RUN_FILES = sizeof run_files / sizeof *run_files,
     RUN_DIRECTORIES = sizeof run_directories / sizeof *run_directories,
+    PUBLISHED = sizeof published / sizeof *published,
     LEFTOVERS = sizeof leftovers / sizeof *leftovers,
 };
 
@@ -58,6 +61,7 @@ static gm_status lock_directory(gm_output *output) {
 
 static gm_status remove_leftovers(const gm_output *output) {
     char path[GM_PATH];
+    for (int i = 0; i < PUBLISHED; i++) GM_TRY(gm_directory_recover(output->directory, published[i]));
     for (int i = 0; i < LEFTOVERS; i++) {
         GM_TRY(gm_output_path(output, path, leftovers[i]));
         GM_TRY(gm_directory_remove(path));

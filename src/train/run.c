@@ -60,6 +60,7 @@ static gm_status restore(gm_run_state *run) {
         return gm_error(GM_USAGE, "%s: is past the run's end at step %" PRId64 "; raise train.epochs or train.max_steps", run->checkpoint, t->total_steps);
     run->resumed_step = t->saved_step = t->state.step;
     gm_log(GM_LOG_INFO, "resumed from %s", run->checkpoint);
+    GM_TRY(gm_trainer_find_best(t));
     GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
     GM_TRY(gm_checkpoint_set_aside(folder, t->state.step));
     return gm_checkpoint_prune(folder, run->config.train.keep_checkpoints); /* an interrupted run may not have come to it */
@@ -124,10 +125,10 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
     gm_snapshot snapshot = gm_trainer_snapshot(t);
     GM_TRY(gm_trainer_check_values(t));
     GM_TRY(gm_directory_publish(run->output.directory, "adapter", gm_state_write_adapter, &snapshot));
-    *result = (gm_run_result){.steps = t->state.step, .trainable = gm_adapter_trainable(run->adapter), .best_step = t->state.best_step, .best = t->state.best,
+    *result = (gm_run_result){.steps = t->state.step, .trainable = gm_adapter_trainable(run->adapter), .best_step = t->best.step, .best = t->best.value, .best_by_loss = t->best.by_loss,
                               .seconds = t->state.seconds, .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
     if (run->has_test) GM_TRY(evaluate_final(run, result));
-    if (run->has_test && t->state.best_step >= 0 && t->state.best_step != t->state.step) GM_TRY(evaluate_best(run, result));
+    if (run->has_test && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));
     return gm_run_report(run, result);
 }
 

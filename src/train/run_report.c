@@ -93,7 +93,7 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     gm_buffer_text(&text, "],\n \"best\": ");
     if (result->best_step >= 0) {
         gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\"", result->best_step);
-        write_number(&text, run->validation.count ? "accuracy" : "loss", result->best);
+        write_number(&text, result->best_by_loss ? "loss" : "accuracy", result->best);
         gm_buffer_char(&text, '}');
     } else {
         gm_buffer_text(&text, "null");
@@ -121,7 +121,7 @@ gm_status gm_run_report(gm_run_state *run, const gm_run_result *result) {
     gm_format_duration(duration, result->seconds);
     gm_log(GM_LOG_INFO, "%" PRId64 " steps in %s, %.0f tokens/s, %" PRId64 " trainable parameters", result->steps, duration, result->tokens_per_s, result->trainable);
     if (result->best_step >= 0)
-        gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step, run->validation.count ? "accuracy" : "loss", result->best);
+        gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step, result->best_by_loss ? "loss" : "accuracy", result->best);
     for (int i = 0; i < result->score_count; i++)
         gm_print_score(gm_task_name(run->task), result->scores[i].split, result->scores[i].adapter, gm_scoring_name(run->config.eval.scoring), &result->scores[i].result);
     return GM_OK;

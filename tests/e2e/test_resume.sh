@@ -126,6 +126,24 @@ expect 2 'another base model' "${train[@]}" --output-dir whole --resume --base-m
 expect 2 "past the run's end" "${train[@]}" --output-dir whole --resume --set train.max_steps=3
 good "${train[@]}" --output-dir whole --resume --set train.save_every=3 --set train.eval_every=50 --set train.keep_checkpoints=5
 
+# --- evaluated past the last checkpoint, killed, resumed with other intervals: best/ and what is said of it are one evaluation's
+mkdir lossy
+grep -h -o '"prompt": *"[^"]*"' data/train.jsonl | sed 's/.*/{&, "completion": " in the bag"}/' | tee lossy/train.jsonl >lossy/validation.jsonl
+odd=("${train[@]}" --data-dir lossy --set train.micro_batch_tokens=1000 --set train.learning_rate=1e-2 --output-dir odd)
+good "${odd[@]}" --set train.max_steps=9 --set train.eval_every=4 --set train.save_every=6
+best_value() { grep -o '"loss": [0-9.e+-]*' "$1" | head -1; }
+[ "$(cat odd/best/evaluation.json | grep -o '"step": 9')" ] || fail "the loss does not fall: $(cat odd/best/evaluation.json)"
+rm -r odd/checkpoints/step-9 odd/result.json odd/adapter
+good "${odd[@]}" --resume --set train.max_steps=7 --set train.eval_every=100 # evaluates at step 7 alone, which is worse
+grep -q '"best": {"step": 9,' odd/result.json || fail "best/ of step 9 is called $(grep -o '"best": {[^}]*}' odd/result.json)"
+[ "$(best_value odd/best/evaluation.json)" = "$(grep -o '"best": {[^}]*}' odd/result.json | grep -o '"loss": [0-9.e+-]*')" ] || fail "best/ and result.json have different losses"
+grep -aq '"step":"9"' odd/best/adapter_model.safetensors || fail "best/ is not of the step that it names"
+good "${odd[@]}" --resume --set train.max_steps=12 --set train.eval_every=0 # not evaluated any more: best/ stays, and is named
+grep -q '"best": {"step": 9,' odd/result.json || fail "best/ is forgotten: $(grep -o '"best": {[^}]*}' odd/result.json)"
+rm -r odd/best
+good "${odd[@]}" --resume --set train.max_steps=14 --set train.eval_every=100
+grep -q '"best": {"step": 14,' odd/result.json && grep -aq '"step":"14"' odd/best/adapter_model.safetensors || fail "best/ that was removed is not made anew"
+
 # --- several seeds: those that are done are not run again
 seeds=("${train[@]}" --set train.max_steps=8 --set train.save_every=4 --set train.eval_every=4 --seeds 5,6)
 good "${seeds[@]}" --output-dir seeds
