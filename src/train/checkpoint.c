@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- names ------------------------------------------------------------------------------------------------------ */
@@ -188,10 +189,19 @@ static bool ends_with(const char *name, const char *end) {
     return length > most && strcmp(name + length - most, end) == 0;
 }
 
+static gm_status check_kind(const char *folder, const char *name) {
+    char path[GM_PATH];
+    struct stat info;
+    GM_TRY(gm_path_join(path, folder, name));
+    if (lstat(path, &info) != 0 || S_ISDIR(info.st_mode)) return GM_OK;
+    return gm_error(GM_FAIL, "%s: is no directory, and a checkpoint's name; remove it", path);
+}
+
 /* Entries change while they are gone through, so that first what was moved aside is put back, in a pass of its own. */
 static gm_status clean(const char *folder, const char *name, bool recover) {
     char path[GM_PATH];
     int64_t step;
+    if (is_checkpoint(name, &step)) return check_kind(folder, name);
     if (strncmp(name, "step-", 5) != 0 || !ends_with(name, recover ? ".old.tmp" : ".tmp")) return GM_OK;
     GM_TRY(gm_path_join(path, folder, name));
     if (!recover) return gm_directory_remove(path);

@@ -27,7 +27,8 @@ gm_status gm_checkpoint_prune(const char *folder, int64_t keep);
  * for nothing when pruning. Call it when the run goes on from `step`. */
 gm_status gm_checkpoint_set_aside(const char *folder, int64_t step);
 
-/* Removes what an interrupted save or prune left; a checkpoint that was moved aside for its successor and not replaced is put back. */
+/* Removes what an interrupted save or prune left; a checkpoint that was moved aside for its successor and not replaced is put back.
+ * A checkpoint's name that is not a directory's is GM_FAIL. */
 gm_status gm_checkpoint_clean(const char *folder);
 
 /* Puts `write`'s files in place of directory/name, which readers see whole: the old one or the new one. */

@@ -144,6 +144,15 @@ static gm_status name_good_checkpoint(const gm_run_state *run) {
 
 static gm_status stop_asked(void) { return gm_signals_stop() ? gm_error(GM_INTERRUPTED, "interrupted before the first step: nothing to save") : GM_OK; }
 
+/* A run that failed before its first step was done is no run: its directory can be taken again. */
+static gm_status leave_nothing(const gm_run_state *run, gm_status status) {
+    char text[GM_ERROR_TEXT];
+    if (run->trainer.state.step > 0 || run->trainer.saved_step >= 0) return status;
+    snprintf(text, sizeof text, "%s", gm_error_text());
+    gm_output_clear(&run->output);
+    return gm_error(status, "%s", text);
+}
+
 static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     const gm_run_options *options = run->options;
     GM_TRY(gm_device_check(options->device));
@@ -159,13 +168,14 @@ static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     GM_TRY(gm_trainer_place(&run->trainer));
     gm_adapter_expert_load_reset(run->adapter); /* of the measuring run */
     if (run->checkpoint[0]) GM_TRY(restore(run));
-    GM_TRY(begin_output(run));
-    gm_status status = gm_trainer_run(&run->trainer);
+    gm_status status = begin_output(run);
+    if (status == GM_OK) status = gm_trainer_run(&run->trainer);
     if (status == GM_OK) {
         status = finish(run, result);
         if (status == GM_INTERRUPTED) status = gm_trainer_stop(&run->trainer);
     }
-    return status == GM_DIVERGED ? name_good_checkpoint(run) : status;
+    if (status == GM_DIVERGED) status = name_good_checkpoint(run);
+    return status == GM_OK || status == GM_INTERRUPTED ? status : leave_nothing(run, status);
 }
 
 static void close_run(gm_run_state *run) {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { FILE_BYTES = 1 << 24 };
 
@@ -73,6 +74,26 @@ static gm_status find_all_done(const gm_config *base, gm_seed_score *scores, siz
     gm_status status = gm_task_open(&task, base->task);
     for (size_t i = 0; i < count && status == GM_OK; i++) status = find_done(base, task, &scores[i]);
     gm_task_close(task);
+    return status;
+}
+
+/* What is wrong with any seed's directory, or with the summary's name, is known before the first seed trains. */
+static gm_status check_outputs(const gm_config *base, const gm_run_options *options, const gm_seed_score *scores, size_t count) {
+    gm_config *config;
+    char summary[GM_PATH];
+    struct stat info;
+    GM_TRY(gm_path_join(summary, base->output_dir, "summary.json"));
+    if (lstat(summary, &info) == 0 && !S_ISREG(info.st_mode)) return gm_error(GM_FAIL, "output_dir: %s: is no regular file; remove it, or take another output_dir", summary);
+    GM_ALLOC(config, 1);
+    gm_status status = GM_OK;
+    for (size_t i = 0; i < count && status == GM_OK; i++) {
+        gm_output output = {.lock = -1};
+        status = seed_config(config, base, scores[i].seed);
+        if (status == GM_OK) status = gm_output_open(&output, config->output_dir, options->existing);
+        gm_output_close(&output);
+        if (status != GM_OK) gm_error_prefix(status, "seed %" PRId64, scores[i].seed);
+    }
+    free(config);
     return status;
 }
 
@@ -152,7 +173,8 @@ gm_status gm_run_seeds(const gm_config *config, const gm_run_options *options, c
     gm_seed_score *scores;
     GM_ALLOC(scores, count);
     for (size_t i = 0; i < count; i++) scores[i].seed = seeds[i];
-    gm_status status = options->existing == GM_EXISTING_RESUME ? find_all_done(config, scores, count) : GM_OK;
+    gm_status status = options->dry_run ? GM_OK : check_outputs(config, options, scores, count);
+    if (status == GM_OK && options->existing == GM_EXISTING_RESUME) status = find_all_done(config, scores, count);
     for (size_t i = 0; i < count && status == GM_OK; i++) status = run_seed(config, options, &scores[i]);
     if (status == GM_OK && !options->dry_run) status = summarise(config, scores, count);
     free(scores);

@@ -103,6 +103,47 @@ expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir good/config.json
 expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir /proc/gmoe/run --base-model nowhere
 expect 1 '^gmoe-eval: --output ' "${eval[@]}" --output nowhere/o.json
 
+# --- names in the output directory that something of another kind has: before the weights are read, nothing through a link
+mkdir elsewhere
+touch elsewhere/precious
+for name in checkpoints adapter best best.tmp adapter.old.tmp; do
+    mkdir taken && touch "taken/$name"
+    expect 1 "^gmoe-train: output_dir: taken/$name: is no directory" "${train[@]}" --output-dir taken --base-model good/base
+    rm -r taken && mkdir taken && ln -s "$PWD/elsewhere" "taken/$name"
+    for option in --overwrite --resume --quiet; do
+        expect 1 "^gmoe-train: output_dir: taken/$name: is a symbolic link" "${train[@]}" --output-dir taken $option
+    done
+    rm -r taken
+done
+for name in config.json metrics.jsonl result.json result.json.tmp lock; do
+    mkdir -p "taken/$name"
+    expect 1 "^gmoe-train: output_dir: taken/$name: is no regular file" "${train[@]}" --output-dir taken
+    rm -r taken && mkdir taken && ln -s "$PWD/elsewhere/precious" "taken/$name"
+    expect 1 "^gmoe-train: output_dir: taken/$name: is a symbolic link" "${train[@]}" --output-dir taken --overwrite
+    rm -r taken
+done
+[ -f elsewhere/precious ] && [ ! -s elsewhere/precious ] || fail "something was changed through a link"
+mkdir -p taken/checkpoints && touch taken/checkpoints/step-7
+expect 1 'taken/checkpoints/step-7: is no directory' "${train[@]}" --output-dir taken --resume
+rm -r taken && mkdir taken && ln -s "$PWD/elsewhere" taken/link && ln -s ../elsewhere taken/checkpoints.link
+mkdir taken/checkpoints && ln -s "$PWD/elsewhere" taken/checkpoints/link
+good "${train[@]}" --output-dir taken --overwrite
+[ -f elsewhere/precious ] && [ -e taken/link ] || fail "a link was followed when a run was replaced"
+rm -r taken
+mkdir -p many/seed-4/adapter many/summary.json
+expect 1 'many/summary.json: is no regular file' "${train[@]}" --output-dir many --seeds 3,4
+rmdir many/summary.json
+expect 2 'seed 4: output_dir: many/seed-4: holds a run already' "${train[@]}" --output-dir many --seeds 3,4
+[ "$(ls many)" = seed-4 ] || fail "a seed was run beside one that cannot be"
+
+# --- directories made for a run that did not come to its first step
+mkdir there
+expect 3 'nowhere|is not there' "${train[@]}" --output-dir there/one/two//three/ --data-dir there
+expect 2 'nowhere' "${train[@]}" --output-dir there/one/two --base-model nowhere
+expect 2 'nowhere' "${train[@]}" --output-dir there/one/two --base-model nowhere --seeds 1,2
+expect 5 'step 1: ' "${train[@]}" --output-dir there/one/two --set adapter.alpha=1e30 --init-adapter good/init
+[ "$(ls there)" = "" ] && rmdir there || fail "directories stay: $(find there)"
+
 # --- a run that is there already
 good "${train[@]}" --output-dir out --quiet
 cp -r out before
