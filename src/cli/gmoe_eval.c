@@ -76,6 +76,7 @@ static gm_status check_writable(const char *option, const char *path) {
 static gm_status check_arguments(const arguments *a) {
     gm_scoring scoring;
     if (!a->base_model) return gm_error(GM_USAGE, "--base-model DIR is missing; --help says more");
+    if (!gm_directory_exists(a->base_model)) return gm_error(GM_USAGE, "--base-model: %s: is no directory", a->base_model);
     if (!a->tasks) return gm_error(GM_USAGE, "--task NAME is missing; --help says more");
     if (a->scoring && (!gm_scoring_parse(a->scoring, &scoring) || scoring == GM_SCORING_AUTO))
         return gm_error(GM_USAGE, "--scoring: \"%.40s\" is none of label, likelihood", a->scoring);

@@ -15,16 +15,22 @@
 
 /* ---- beginning -------------------------------------------------------------------------------------------------- */
 
+static const char smaller_adapter[] = "a lower adapter.rank, adapter.num_experts or adapter.router.hidden_size needs less";
+static const char smaller_batches[] = "a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less";
+
 static gm_status open_model(gm_run_state *run) {
     const gm_config *c = &run->config;
     GM_TRY(gm_device_open(&run->backend, run->options->device));
-    GM_TRY(gm_model_open(&run->model, run->backend, c->base_model, c->dtype));
+    GM_TRY(gm_run_making(gm_model_open(&run->model, run->backend, c->base_model, c->dtype), "the base model", "with the dtype of its files nothing is copied"));
     int64_t vocabulary = gm_model_config_of(run->model)->vocabulary;
     if (gm_tokenizer_vocabulary(run->tokenizer) > vocabulary)
         return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, c->base_model, gm_tokenizer_vocabulary(run->tokenizer), vocabulary);
-    GM_TRY(gm_adapter_create(&run->adapter, run->model, &c->adapter, (uint64_t)c->seed));
-    if (run->options->init_adapter && !run->checkpoint[0]) GM_TRY(gm_adapter_load(run->adapter, run->options->init_adapter));
-    return gm_adapter_prepare_training(run->adapter);
+    GM_TRY(gm_run_making(gm_adapter_create(&run->adapter, run->model, &c->adapter, (uint64_t)c->seed), "the adapter", smaller_adapter));
+    if (run->options->init_adapter && !run->checkpoint[0]) {
+        gm_status status = gm_adapter_load(run->adapter, run->options->init_adapter);
+        if (status != GM_OK) return gm_error_prefix(status, "--init-adapter");
+    }
+    return gm_run_making(gm_adapter_prepare_training(run->adapter), "the adapter", smaller_adapter);
 }
 
 static gm_status open_trainer(gm_run_state *run) {
@@ -32,7 +38,7 @@ static gm_status open_trainer(gm_run_state *run) {
                                 .backend = run->backend, .model = run->model, .adapter = run->adapter, .output = &run->output, .metrics = &run->metrics};
     run->trainer.identity = (gm_run_identity){.base = gm_model_hash(run->model), .dataset = run->data.items.checksum, .samples = (int64_t)run->data.items.count};
     GM_TRY(gm_tokenizer_checksum(run->config.base_model, &run->trainer.identity.tokenizer));
-    return gm_trainer_open(&run->trainer, run->has_test ? &run->test : NULL);
+    return gm_run_making(gm_trainer_open(&run->trainer, run->has_test ? &run->test : NULL), "the memory plan", smaller_batches);
 }
 
 /* Which checkpoint a resumed run begins with, and whether its configuration is this run's: known before weights are read. */
@@ -165,7 +171,7 @@ static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     GM_TRY(stop_asked());
     GM_TRY(gm_run_describe_inputs(run));
     if (options->dry_run) return gm_run_print_plan(run);
-    GM_TRY(gm_trainer_place(&run->trainer));
+    GM_TRY(gm_run_making(gm_trainer_place(&run->trainer), "the training step", smaller_batches));
     gm_adapter_expert_load_reset(run->adapter); /* of the measuring run */
     if (run->checkpoint[0]) GM_TRY(restore(run));
     gm_status status = begin_output(run);
@@ -174,6 +180,7 @@ static gm_status run_all(gm_run_state *run, gm_run_result *result) {
         status = finish(run, result);
         if (status == GM_INTERRUPTED) status = gm_trainer_stop(&run->trainer);
     }
+    status = gm_run_making(status, "training", smaller_adapter); /* what is allocated from here on is copies of the adapter, to be written */
     if (status == GM_DIVERGED) status = name_good_checkpoint(run);
     return status == GM_OK || status == GM_INTERRUPTED ? status : leave_nothing(run, status);
 }

@@ -6,6 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+gm_status gm_run_making(gm_status status, const char *what, const char *remedy) {
+    if (status == GM_NO_MEMORY) gm_error(status, "%s: %s%s%s", what, gm_error_text(), remedy ? "; " : "", remedy ? remedy : "");
+    return status;
+}
+
 gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task) {
     const char *scoring = gm_task_default_scoring(task, config->eval.prompt);
     if (!scoring) {
@@ -35,14 +40,18 @@ static gm_status load_evaluation(gm_run_state *run, const char *split, gm_eval_s
     return status;
 }
 
+static const char less_data[] = "a smaller file or a lower train.max_length needs less";
+
 gm_status gm_run_load_inputs(gm_run_state *run) {
     const gm_config *c = &run->config;
-    GM_TRY(gm_task_open(&run->task, c->task));
+    gm_status status = gm_task_open(&run->task, c->task);
+    if (status != GM_OK) return gm_error_prefix(status, "task");
     GM_TRY(gm_run_resolve_scoring(&run->config, run->task));
-    GM_TRY(gm_tokenizer_open(&run->tokenizer, c->base_model));
-    GM_TRY(gm_dataset_load(&run->data, run->task, run->tokenizer, c, run->options->skip_bad));
-    if (c->train.eval_every > 0) GM_TRY(load_evaluation(run, "validation", &run->validation, &run->has_validation));
-    return load_evaluation(run, "test", &run->test, &run->has_test);
+    if (!gm_directory_exists(c->base_model)) return gm_error(GM_USAGE, "base_model: %s: is no directory; it is the base model's, as Hugging Face publishes it", c->base_model);
+    GM_TRY(gm_run_making(gm_tokenizer_open(&run->tokenizer, c->base_model), "the tokenizer", NULL));
+    GM_TRY(gm_run_making(gm_dataset_load(&run->data, run->task, run->tokenizer, c, run->options->skip_bad), "the training split", less_data));
+    if (c->train.eval_every > 0) GM_TRY(gm_run_making(load_evaluation(run, "validation", &run->validation, &run->has_validation), "the validation split", less_data));
+    return gm_run_making(load_evaluation(run, "test", &run->test, &run->has_test), "the test split", less_data);
 }
 
 static void note_evaluation(const char *split, bool there, const gm_eval_set *set, const char *absent) {

@@ -26,7 +26,7 @@ with() {
 # --- command line and configuration: 2
 expect 2 '^gmoe-train: --config FILE is missing' "$bin/gmoe-train"
 expect 2 '^gmoe-train: --confg: no such option; did you mean --config\?' "$bin/gmoe-train" --confg x
-expect 2 '^gmoe-train: nowhere.json: No such file' "$bin/gmoe-train" --config nowhere.json
+expect 2 '^gmoe-train: --config: nowhere.json: No such file' "$bin/gmoe-train" --config nowhere.json
 expect 2 '^gmoe-train: good/config.json: output_dir: is missing; give it there or with --output-dir' "${train[@]}"
 refused 2 '^gmoe-train: --set: adapter.router.hiden_size: no such key; did you mean hidden_size\?' --set adapter.router.hiden_size=3
 refused 2 '^gmoe-train: --set: train.batch_size: is "many"; it must be an integer' --set train.batch_size=many
@@ -37,18 +37,31 @@ refused 2 '^gmoe-train: --set: "nonsense" is not KEY=VALUE' --set nonsense
 refused 2 'no task is called "arcc"' --set task=arcc
 refused 2 '^gmoe-train: eval.prompt: the task jsonl has no prompt "fancy"; it has paper, lm-eval' --set eval.prompt=fancy
 refused 2 '^gmoe-train: nowhere: is no directory' --data-dir nowhere
-refused 2 'nowhere' --base-model nowhere
+refused 2 '^gmoe-train: base_model: nowhere: is no directory' --base-model nowhere
+refused 2 '^gmoe-train: --set: train.learning_rate: 1e999 is out of range' --set train.learning_rate=1e999
+refused 2 '^gmoe-train: --set: seed: -1e400 is out of range' --set seed=-1e400
+refused 2 '^gmoe-train: --set: train.learning_rate: is \[1\]; it must be a number' --set 'train.learning_rate=[1]'
+refused 2 '^gmoe-train: --set: train.epochs: is \[1,2\]; it must be an integer' --set 'train.epochs=[1,2]'
+refused 2 '^gmoe-train: --set: task: a list of tasks is not built yet' --set 'task=["a"]'
+refused 2 '^gmoe-train: task: x/nowhere.json: there is no such task file' --set task=x/nowhere.json
 refused 2 '^gmoe-train: --seeds: "1,x"' --seeds 1,x
 refused 2 '^gmoe-train: --resume and --overwrite' --resume --overwrite
 refused 2 '^gmoe-train: --device: "tpu"' --device tpu
 refused 1 '^gmoe-train: this build has no CUDA backend; use --device cpu' --device cuda
 printf '{"task": "jsonl", "adapter": {"router": {"hiden_size": 3}}}' >typo.json
 expect 2 '^gmoe-train: typo.json: adapter.router.hiden_size: no such key; did you mean hidden_size\?' "$bin/gmoe-train" --config typo.json
+printf '{"task": "jsonl", "train.epochs": 3}' >dots.json
+expect 2 '^gmoe-train: dots.json: train.epochs: a name with dots; in a file objects are nested: "train": \{"epochs": …\}$' "$bin/gmoe-train" --config dots.json
+printf '{"adapter": {"router.type": "graph"}}' >dots.json
+expect 2 '^gmoe-train: dots.json: adapter: router.type: a name with dots; .* "router": \{"type": …\}$' "$bin/gmoe-train" --config dots.json
+printf '{"train":\n {"epochs": 1e999}}' >large.json
+expect 2 '^gmoe-train: large.json: line 2: the number 1e999 is out of range' "$bin/gmoe-train" --config large.json
 printf '{"task": "jsonl",' >cut.json
 expect 2 '^gmoe-train: cut.json: ' "$bin/gmoe-train" --config cut.json
 expect 2 '^gmoe-eval: --task NAME is missing' "$bin/gmoe-eval" --base-model good/base
 expect 2 '^gmoe-eval: --scoring: "guess"' "${eval[@]}" --scoring guess
 expect 2 'no such split' "${eval[@]}" --split dev
+expect 2 '^gmoe-eval: --base-model: nowhere: is no directory' "${eval[@]}" --base-model nowhere
 
 # --- model: 3
 with base/config.json 's/("hidden_size": *)[0-9]+/\17/'
@@ -94,8 +107,12 @@ truncate -s -10 bad/adapter_model.safetensors
 refused 3 'adapter_model.safetensors' --init-adapter bad
 refused 3 'lora_A' --init-adapter good/init --set adapter.rank=3
 refused 3 'experts.3|gate.X' --init-adapter good/init --set adapter.num_experts=3
-refused 2 'nowhere' --init-adapter nowhere
+refused 2 '^gmoe-train: --init-adapter: nowhere' --init-adapter nowhere
 expect 3 'bad' "${eval[@]}" --adapter bad
+good "${train[@]}" --output-dir versioned --set train.max_steps=1
+sed -i 's/"gmoe_format_version":"1"/"gmoe_format_version":"2"/' versioned/adapter/adapter_model.safetensors
+expect 3 'versioned/adapter/adapter_model.safetensors: has gmoe_format_version 2; this program reads 1' "${eval[@]}" --adapter versioned/adapter
+refused 3 '^gmoe-train: --init-adapter: .*gmoe_format_version 2' --init-adapter versioned/adapter
 
 # --- output directory: before the weights are read
 expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir good/config.json
@@ -160,6 +177,18 @@ rm -f out/lock
 # --- standard output that is closed, and full
 "$bin/gmoe-train" --help >/dev/full 2>"$work/stderr"
 [ $? -eq 1 ] || fail "a full standard output is no failure"
+
+# --- no memory: 4, naming what it was for and the keys that say how much
+limited() { # MEGABYTES of address space, COMMAND…
+    (ulimit -v $(($1 * 1024)) && shift && exec "$@")
+}
+if ! nm -D "$bin/gmoe-train" 2>/dev/null | grep -q asan; then # the sanitizers reserve terabytes
+    expect 4 '^gmoe-train: the adapter: out of memory: .*; a lower adapter.rank, ' limited 900 "${train[@]}" --output-dir thirsty --set adapter.rank=4096 --set adapter.num_experts=256 --set train.max_steps=1
+    for i in $(seq 12); do cat good/train.jsonl good/train.jsonl; done >many.jsonl
+    mkdir -p long && for i in $(seq 40); do cat many.jsonl; done >long/train.jsonl
+    expect 4 '^gmoe-train: the (training step|memory plan): out of memory: .*; a lower train.micro_batch_tokens, ' limited 900 "${train[@]}" --output-dir thirsty --data-dir long --set train.batch_size=9600 --set train.micro_batch_tokens=1000000
+    [ ! -e thirsty ] || fail "something is left of a run without memory"
+fi
 
 # --- divergence: 5, naming step and term, with the last good checkpoint in place
 expect 5 '^gmoe-train: step [0-9]+: (ce|loss|grad_norm|poisson|normal) is .*; the last good checkpoint is diverged/checkpoints/step-[0-9]+$' "${train[@]}" --output-dir diverged --init-adapter good/init --set train.learning_rate=1 \
