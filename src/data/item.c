@@ -217,7 +217,7 @@ static gm_status make_item(gm_loader *loader, const cJSON *record, gm_item *item
 }
 
 static gm_status add_item(gm_item_set *set, const gm_item *item) {
-    GM_TRY(gm_grow((void **)&set->items, &set->capacity, set->count + 1, sizeof *set->items));
+    GM_GROW(set->items, set->capacity, set->count + 1);
     set->items[set->count++] = *item;
     set->with_choices += item->choice_count > 0;
     uLong sum = crc32_z(set->checksum, (const Bytef *)item->prompt, strlen(item->prompt) + 1);

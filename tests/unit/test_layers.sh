@@ -11,4 +11,6 @@ check "$work/src"
 echo '#include "train/trainer.h"' >"$work/src/base/upward.c"
 if check "$work/src"; then echo "an upward include passed"; exit 1; fi
 grep -q 'src/base/upward.c includes "train/trainer.h"' "$work/log"
+# a typed pointer's address is no void pointer's: GM_GROW is for that
+if grep -rnF '(void **)&' src; then echo "a pointer is written through another type"; exit 1; fi
 echo "layers: ok"

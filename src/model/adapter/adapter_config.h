@@ -5,6 +5,8 @@
 
 #include "backend/backend.h"
 
+enum { GM_EXPERTS = 256 }; /* at most */
+
 typedef enum gm_target { GM_TARGET_Q, GM_TARGET_K, GM_TARGET_V, GM_TARGET_O, GM_TARGET_GATE, GM_TARGET_UP, GM_TARGET_DOWN, GM_TARGETS } gm_target;
 
 typedef enum gm_router_type { GM_ROUTER_NONE, GM_ROUTER_GRAPH, GM_ROUTER_LINEAR } gm_router_type;
