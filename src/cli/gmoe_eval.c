@@ -141,8 +141,8 @@ static gm_status show_progress(void *context, double done) {
 static gm_status score_set(evaluation *e, gm_eval_set *set, const char *task, gm_eval_result *result) {
     gm_step step;
     gm_step_init(&step, e->backend, e->type);
-    gm_step_measure(&step);
-    gm_status status = gm_eval_set_measure(set, e->model, &step);
+    gm_status status = gm_step_measure(&step);
+    if (status == GM_OK) status = gm_eval_set_measure(set, e->model, &step);
     gm_step_plan plan = gm_step_planned(&step);
     if (status == GM_OK) status = gm_step_place(&step, &plan);
     if (status == GM_OK) status = gm_evaluate_items(set, e->model, &step, result, show_progress, (void *)(uintptr_t)task);

@@ -29,8 +29,7 @@ gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task) {
 static gm_status load_evaluation(gm_run_state *run, const char *split, gm_eval_set *set, bool *there) {
     const gm_config *c = &run->config;
     gm_item_set items = {0};
-    char path[GM_PATH];
-    *there = gm_task_find_file(run->task, c->data_dir, split, path) == GM_OK;
+    GM_TRY(gm_task_look_for(run->task, c->data_dir, split, there));
     if (!*there) return GM_OK;
     gm_eval_options options = {.scoring = c->eval.scoring, .batch_tokens = c->eval.batch_tokens, .max_length = c->train.max_length,
                                .append_eos = gm_dataset_append_eos(run->task, c)};

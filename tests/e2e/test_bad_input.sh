@@ -101,6 +101,15 @@ refused 3 'bad/train.jsonl' --data-dir bad
 rm bad/train.jsonl
 refused 3 'the split train of jsonl is not there' --data-dir bad
 
+# --- evaluation splits: one that is not there is none, one that leads nowhere or is empty is a fault
+rm -rf bad && cp -r good bad && ln -sf nowhere bad/test.jsonl
+refused 3 'bad/test.jsonl: No such file' --data-dir bad
+rm bad/test.jsonl && ln -s validation.jsonl bad/validation.jsonl
+refused 1 'bad/validation.jsonl: Too many levels' --data-dir bad --set train.eval_every=1
+rm bad/validation.jsonl
+: >bad/test.jsonl
+refused 3 'bad/test.jsonl: holds no item' --data-dir bad
+
 # --- adapter: 3
 rm -rf bad && mkdir bad && cp good/init/adapter_model.safetensors bad/
 truncate -s -10 bad/adapter_model.safetensors
