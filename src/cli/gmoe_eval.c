@@ -180,7 +180,6 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
     gm_status status = gm_task_load(task, a->data_dir, a->split, a->prompt, a->skip_bad, &items);
     if (status == GM_OK && a->limit > 0) keep_first(&items, (size_t)a->limit);
     if (status == GM_OK) status = gm_eval_set_build(&set, &items, a->split, e->tokenizer, &options);
-    if (status == GM_OK && items.skipped) gm_log(GM_LOG_WARN, "%s: %" PRId64 " bad lines were left out (--skip-bad)", items.file, items.skipped);
     if (status == GM_OK && set.cut) gm_log(GM_LOG_WARN, "%s: %" PRId64 " prompts are longer than --max-length and lost their beginning", items.file, set.cut);
     gm_item_set_free(&items);
     if (status == GM_OK && !e->model) status = open_model(e);
