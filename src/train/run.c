@@ -98,6 +98,7 @@ static gm_status begin_output(gm_run_state *run) {
 
 static gm_status evaluate_test(gm_run_state *run, const char *adapter, gm_run_result *result) {
     gm_run_score *score = &result->scores[result->score_count];
+    gm_log(GM_LOG_INFO, "evaluating test with the %s adapter: %zu items", adapter, run->test.count ? run->test.count : run->test.total);
     GM_TRY(gm_trainer_evaluate(&run->trainer, &run->test, adapter, &score->result));
     score->adapter = adapter;
     score->split = "test";

@@ -34,6 +34,11 @@ static gm_status load_evaluation(gm_run_state *run, const char *split, gm_eval_s
     gm_eval_options options = {.scoring = c->eval.scoring, .batch_tokens = c->eval.batch_tokens, .max_length = c->train.max_length,
                                .append_eos = gm_dataset_append_eos(run->task, c)};
     gm_status status = gm_task_load(run->task, c->data_dir, split, c->eval.prompt, run->options->skip_bad, &items);
+    if (status == GM_BAD_FILE && items.unlabelled) { /* a run needs no such split; it only is not evaluated */
+        gm_log(GM_LOG_WARN, "%s", gm_error_text());
+        *there = false;
+        return GM_OK;
+    }
     if (status == GM_OK) status = gm_eval_set_build(set, &items, split, run->tokenizer, &options);
     gm_item_set_free(&items);
     return status;
@@ -67,13 +72,12 @@ gm_status gm_run_describe_inputs(const gm_run_state *run) {
     const gm_dataset *data = &run->data;
     gm_log(GM_LOG_INFO, "train: %zu samples of %s, %" PRId64 " tokens, %" PRId64 " of them with loss, the longest sample has %" PRId64, data->items.count, data->items.file,
            data->tokens, data->loss_tokens, data->longest);
-    if (data->items.skipped) gm_log(GM_LOG_WARN, "train: %" PRId64 " bad lines were left out (--skip-bad)", data->items.skipped);
     if (data->cut) gm_log(GM_LOG_WARN, "train: %" PRId64 " prompts are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut, run->config.train.max_length);
     int64_t positions = gm_model_config_of(run->model)->max_positions;
     if (data->longest > positions) gm_log(GM_LOG_WARN, "train: samples of up to %" PRId64 " tokens; the base model was made for %" PRId64 "; train.max_length %" PRId64 " would cut prompts to that", data->longest, positions, positions);
     note_evaluation("validation", run->has_validation, &run->validation,
-                    run->config.train.eval_every > 0 ? "the split is absent: no evaluation during training, no best/" : "not evaluated (train.eval_every 0), no best/");
-    note_evaluation("test", run->has_test, &run->test, "the split is absent: no evaluation at the end");
+                    run->config.train.eval_every > 0 ? "the split is absent or has no labels: no evaluation during training, no best/" : "not evaluated (train.eval_every 0), no best/");
+    note_evaluation("test", run->has_test, &run->test, "the split is absent or has no labels: no evaluation at the end");
     gm_buffer text = {0};
     gm_status status = gm_dataset_show(&text, data, run->tokenizer, 0);
     if (status == GM_OK) {

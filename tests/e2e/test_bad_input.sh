@@ -95,7 +95,9 @@ with test.jsonl '5s/"prompt"/"prmpt"/'
 refused 3 'bad/test.jsonl: line 5: .*prompt' --data-dir bad
 expect 3 'bad/test.jsonl: line 5: .*prompt' "${eval[@]}" --data-dir bad
 good "${eval[@]}" --data-dir bad --skip-bad
-grep -q '1 bad lines were left out' "$work/stderr" || fail "--skip-bad does not say how many lines were left out"
+[ "$(grep -c 'bad/test.jsonl: 1 bad lines were left out' "$work/stderr")" = 1 ] || fail "--skip-bad does not say once how many lines were left out"
+good "${train[@]}" --output-dir skipping --data-dir bad --skip-bad
+[ "$(grep -c 'bad lines' "$work/stderr")" = 1 ] || fail "gmoe-train says $(grep -c 'bad lines' "$work/stderr") times how many lines were left out"
 : >bad/train.jsonl
 refused 3 'bad/train.jsonl' --data-dir bad
 rm bad/train.jsonl
@@ -169,6 +171,24 @@ expect 2 'nowhere' "${train[@]}" --output-dir there/one/two --base-model nowhere
 expect 2 'nowhere' "${train[@]}" --output-dir there/one/two --base-model nowhere --seeds 1,2
 expect 5 'step 1: ' "${train[@]}" --output-dir there/one/two --set adapter.alpha=1e30 --init-adapter good/init
 [ "$(ls there)" = "" ] && rmdir there || fail "directories stay: $(find there)"
+
+# --- a test split without labels: the run is not evaluated at its end, but it is a run
+mkdir -p unlabelled/ARC-Challenge
+for split in Train Dev Test; do
+    for i in 1 2 3; do
+        printf '{"id": "%d", "question": {"stem": "where is the kite?", "choices": [{"text": "here", "label": "A"}, {"text": "there", "label": "B"}]}, "answerKey": "B"}\n' $i
+    done >unlabelled/ARC-Challenge/ARC-Challenge-$split.jsonl
+done
+sed -i 's/"answerKey": "B"/"answerKey": ""/' unlabelled/ARC-Challenge/ARC-Challenge-Test.jsonl
+good "${train[@]}" --data-dir unlabelled --set task=arc-c --output-dir nolabels --set train.max_steps=1
+grep -q 'the split test is published without labels' "$work/stderr" && grep -q '^{"tasks": \[\]' nolabels/result.json || fail "a test split without labels"
+
+# --- experts without tokens, and what is said while a split is evaluated
+good "${train[@]}" --output-dir idle --set adapter.num_experts=64 --set adapter.top_k=1 --set train.max_steps=1
+[ "$(grep -c '^warning: [0-9]* experts never got a token: layer 0: ' "$work/stderr")" = 1 ] || fail "experts without tokens are not named once"
+grep -q '^ "idle_experts": \[{"layer": 0, "experts": \[[0-9]' idle/result.json || fail "no idle_experts"
+python3 -c 'import json; json.load(open("idle/result.json"))' 2>/dev/null || ! command -v python3 >/dev/null || fail "result.json is no JSON"
+grep -q '^evaluating test with the final adapter: 5 items' "$work/stderr" || fail "the evaluation at the end is not announced"
 
 # --- a run that is there already
 good "${train[@]}" --output-dir out --quiet
