@@ -49,10 +49,6 @@ extern const gm_method gm_method_gmoe, gm_method_lora;
 extern const gm_method *const gm_methods[];
 const gm_method *gm_method_find(const char *name);
 
-/* Names of the enumerations' values, in their order, NULL at the end (src/model/adapter/adapter_json.c). */
-extern const char *const gm_router_type_names[], *const gm_edges_names[], *const gm_features_names[], *const gm_divergence_names[],
-    *const gm_count_names[], *const gm_normal_target_names[];
-
 /* Contradictions within (top_k over num_experts, a rank of 0, a density outside 0…1, …): GM_USAGE, key named as "adapter.…". */
 gm_status gm_adapter_config_check(const gm_adapter_config *config);
 double gm_adapter_scale(const gm_adapter_config *config); /* s */
