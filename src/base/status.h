@@ -20,6 +20,7 @@ gm_status gm_error(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 /* Puts "prefix: " before the thread's message, keeps the code. */
 gm_status gm_error_prefix(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 
+/* GM_CHECK's end. Where what it says is gm_error_text() of a GM_NO_MEMORY, the program ends with that status instead. */
 noreturn void gm_abort(const char *file, int line, const char *format, ...) GM_PRINTF(3, 4);
 
 /* Propagate a failure. */

@@ -110,6 +110,7 @@ static gm_status answer_text(gm_loader *loader, const cJSON *record, gm_buffer *
     } else if (item) {
         return gm_error(GM_BAD_FILE, "%s: neither a string nor a whole number nor true or false", task->answer.text);
     }
+    GM_TRY(gm_buffer_status(text));
     bool none = text->length == 0 || strcmp(gm_buffer_string(text), "-1") == 0; /* the hub writes "" and −1 */
     if (none && task->completion.count == 0 && loader->set->count == 0 && loader->set->skipped == 0) {
         loader->unlabelled = true;
@@ -117,8 +118,7 @@ static gm_status answer_text(gm_loader *loader, const cJSON *record, gm_buffer *
         return gm_error(GM_BAD_FILE, "no %s: the split %s is published without labels; use %s", task->answer.text, loader->split,
                         test ? "the split validation" : "another one");
     }
-    if (!item && !string) return gm_error(GM_BAD_FILE, "no field %s", task->answer.text);
-    return gm_buffer_status(text);
+    return item || string ? GM_OK : gm_error(GM_BAD_FILE, "no field %s", task->answer.text);
 }
 
 static gm_status answer_unknown(gm_loader *loader, const char *text, const char *const *keys, int count) {

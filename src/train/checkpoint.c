@@ -127,8 +127,10 @@ gm_status gm_checkpoint_newest(const char *folder, char path[GM_PATH], int64_t *
         status = step_path(path, folder, steps[i], "");
         if (status != GM_OK) break;
         *step = steps[i];
-        found = gm_manifest_verify(path, steps[i]) == GM_OK;
-        if (!found) gm_log(GM_LOG_WARN, "%s; %s", gm_error_text(), i + 1 < count ? "falling back to an older checkpoint" : "no older checkpoint is left");
+        gm_status verified = gm_manifest_verify(path, steps[i]);
+        if (verified == GM_NO_MEMORY) status = verified; /* which says nothing of the checkpoint */
+        found = verified == GM_OK;
+        if (!found && status == GM_OK) gm_log(GM_LOG_WARN, "%s; %s", gm_error_text(), i + 1 < count ? "falling back to an older checkpoint" : "no older checkpoint is left");
     }
     free(steps);
     GM_TRY(status);

@@ -133,8 +133,8 @@ static gm_status refuse_planned(const gm_config *config, const gm_config_key *ke
     gm_buffer value = {0};
     gm_config_write_value(&value, config, key);
     cJSON *fallback = cJSON_Parse(key->fallback), *now = cJSON_Parse(gm_buffer_string(&value));
-    gm_status status = GM_OK;
-    if (!cJSON_Compare(fallback, now, true))
+    gm_status status = gm_buffer_status(&value);
+    if (status == GM_OK && !cJSON_Compare(fallback, now, true))
         status = gm_error(GM_USAGE, "%s is not built yet; only %s is", gm_buffer_string(&value), key->fallback);
     cJSON_Delete(fallback);
     cJSON_Delete(now);
@@ -290,8 +290,9 @@ static gm_status build(gm_config *config, const char *source, const cJSON *file,
 
 gm_status gm_config_parse(gm_config *config, const char *source, const char *text, size_t length) {
     cJSON *tree = NULL;
-    if (gm_json_parse(source, text, length, &tree) != GM_OK) return GM_USAGE; /* the message stands */
-    gm_status status = cJSON_IsObject(tree) ? build(config, source, tree, NULL, 0) : gm_error(GM_USAGE, "%s: is no JSON object", source);
+    gm_status status = gm_json_parse(source, text, length, &tree);
+    if (status != GM_OK) return status == GM_BAD_FILE ? GM_USAGE : status; /* the message stands */
+    status = cJSON_IsObject(tree) ? build(config, source, tree, NULL, 0) : gm_error(GM_USAGE, "%s: is no JSON object", source);
     cJSON_Delete(tree);
     return status;
 }

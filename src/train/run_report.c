@@ -104,7 +104,7 @@ static void write_idle(gm_buffer *out, const gm_adapter *adapter) {
         between = ", ";
     }
     gm_buffer_char(out, ']');
-    if (gm_buffer_status(&list) != GM_OK) out->failed = true;
+    gm_buffer_pass_failure(out, &list);
     gm_buffer_free(&list);
 }
 
