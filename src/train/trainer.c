@@ -122,6 +122,8 @@ gm_status gm_trainer_find_best(gm_trainer *t) {
     gm_status status = gm_file_exists(path) ? read_best(&t->best, path) : GM_OK;
     if (status != GM_OK && status != GM_BAD_FILE) return status;
     if (status == GM_BAD_FILE) gm_log(GM_LOG_WARN, "%s; the next evaluation makes best/ anew", gm_error_text());
+    if (!gm_file_exists(path) && gm_directory_exists(best) && t->validation) /* of a version that did not write the file */
+        t->best = (gm_published){t->state.best_step, t->state.best, t->validation->count == 0};
     if (t->best.step < 0) t->state.best_step = -1; /* what comes next is the best */
     return GM_OK;
 }

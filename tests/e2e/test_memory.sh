@@ -12,10 +12,23 @@ cd "$work" || exit 1
 train=("$bin/gmoe-train" --config "$golden/config.json" --base-model "$golden/base" --data-dir data --init-adapter "$golden/init" --quiet
     --set train.max_steps=2 --set train.eval_every=1 --set train.save_every=1)
 
+# --- every allocation of a tokenizer's, whose parts could be lost in silence: the ids are right or there are none
+head -20 "$golden/../tokenizer/texts.jsonl" >texts.jsonl
+tokenize=("$bin/gmoe-tokenize" --tokenizer "$golden/base")
+"${tokenize[@]}" <texts.jsonl >ids.jsonl || fail "gmoe-tokenize"
+LD_PRELOAD=$preload MEMORY_COUNT=$work/count "${tokenize[@]}" <texts.jsonl >/dev/null
+for ((at = 1; at <= $(cat count); at++)); do
+    LD_PRELOAD=$preload MEMORY_FAIL_AT=$at "${tokenize[@]}" <texts.jsonl >other.jsonl 2>log
+    status=$?
+    [ $status -eq 4 ] || { [ $status -eq 0 ] && cmp -s ids.jsonl other.jsonl; } || fail "gmoe-tokenize, allocation $at: exit status $status: $(tail -1 log)"
+done
+
+# --- runs
 good "${train[@]}" --output-dir whole
 LD_PRELOAD=$preload MEMORY_COUNT=$work/count "${train[@]}" --output-dir counted >log 2>&1 || fail "with the preloaded library: $(tail -1 log)"
 calls=$(cat count)
 [ "${calls:-0}" -gt 200 ] || fail "only ${calls:-0} allocations are counted"
+
 # ends STATUS WHAT: what is left after a program that got no memory
 ends() {
     local status=$1

@@ -131,6 +131,11 @@ mkdir lossy
 grep -h -o '"prompt": *"[^"]*"' data/train.jsonl | sed 's/.*/{&, "completion": " in the bag"}/' | tee lossy/train.jsonl >lossy/validation.jsonl
 odd=("${train[@]}" --data-dir lossy --set train.micro_batch_tokens=1000 --set train.learning_rate=1e-2 --output-dir odd)
 good "${odd[@]}" --set train.max_steps=9 --set train.eval_every=4 --set train.save_every=6
+cp odd/best/evaluation.json .
+rm odd/best/evaluation.json # as a version without this file left it: the checkpoint says what best/ is
+good "${odd[@]}" --resume --set train.max_steps=9 --set train.eval_every=4
+grep -q '"best": {"step": 9, "split": "validation", "loss"' odd/result.json || fail "best/ without its file is called $(grep -o '"best": {[^}]*}' odd/result.json)"
+mv evaluation.json odd/best
 best_value() { grep -o '"loss": [0-9.e+-]*' "$1" | head -1; }
 [ "$(cat odd/best/evaluation.json | grep -o '"step": 9')" ] || fail "the loss does not fall: $(cat odd/best/evaluation.json)"
 rm -r odd/checkpoints/step-9 odd/result.json odd/adapter
