@@ -310,7 +310,8 @@ static gm_status load_lines(gm_loader *loader) {
         if (status != GM_BAD_FILE || !loader->skip_bad || loader->unlabelled) return status;
         if (loader->set->skipped++ < LOGGED_SKIPS) gm_log(GM_LOG_WARN, "skipped: %s", gm_error_text());
     }
-    if (loader->set->skipped) gm_log(GM_LOG_WARN, "%s: %lld bad lines were left out (--skip-bad)", loader->lines.path, (long long)loader->set->skipped);
+    if (loader->set->skipped)
+        gm_log(GM_LOG_WARN, "%s: %lld bad lines were left out (--skip-bad)", loader->lines.path, (long long)loader->set->skipped);
     if (loader->set->count) return GM_OK;
     if (loader->set->skipped == 0) return gm_error(GM_BAD_FILE, "%s: holds no item", loader->lines.path);
     return gm_error(GM_BAD_FILE, "%s: all its lines are bad; the last: %s", loader->lines.path, gm_error_text());

@@ -130,7 +130,9 @@ gm_status gm_checkpoint_newest(const char *folder, char path[GM_PATH], int64_t *
         gm_status verified = gm_manifest_verify(path, steps[i]);
         if (verified == GM_NO_MEMORY) status = verified; /* which says nothing of the checkpoint */
         found = verified == GM_OK;
-        if (!found && status == GM_OK) gm_log(GM_LOG_WARN, "%s; %s", gm_error_text(), i + 1 < count ? "falling back to an older checkpoint" : "no older checkpoint is left");
+        if (!found && status == GM_OK)
+            gm_log(GM_LOG_WARN, "%s; %s", gm_error_text(),
+                   i + 1 < count ? "falling back to an older checkpoint" : "no older checkpoint is left");
     }
     free(steps);
     GM_TRY(status);
@@ -217,7 +219,8 @@ gm_status gm_checkpoint_clean(const char *folder) {
     for (int pass = 0; pass < 2 && status == GM_OK; pass++) {
         DIR *directory = opendir(folder);
         if (!directory) return errno == ENOENT ? GM_OK : gm_error(GM_FAIL, "%s: %s", folder, strerror(errno));
-        for (struct dirent *entry; status == GM_OK && (entry = readdir(directory)) != NULL;) status = clean(folder, entry->d_name, pass == 0);
+        for (struct dirent *entry; status == GM_OK && (entry = readdir(directory)) != NULL;)
+            status = clean(folder, entry->d_name, pass == 0);
         closedir(directory);
     }
     return status;

@@ -16,7 +16,8 @@ static gm_status wrong_type(const gm_config_key *key, const cJSON *value) {
     char *text = cJSON_PrintUnformatted(value);
     const char *type = gm_config_type_name(key->type);
     bool one = key->type == GM_CONFIG_STRING || key->type == GM_CONFIG_CHOICE || key->type == GM_CONFIG_NUMBER;
-    gm_status status = gm_error(GM_USAGE, "is %.60s; it must be %s%s", text ? text : "of another type", strchr("aeio", type[0]) ? "an " : one ? "a " : "", type);
+    const char *article = strchr("aeio", type[0]) ? "an " : one ? "a " : "";
+    gm_status status = gm_error(GM_USAGE, "is %.60s; it must be %s%s", text ? text : "of another type", article, type);
     cJSON_free(text);
     return status;
 }
@@ -216,7 +217,8 @@ static gm_status dotted_name(const char *source, const char *path, const char *n
     }
     gm_buffer_text(&nested, "…");
     while (depth-- > 0) gm_buffer_char(&nested, '}');
-    gm_status status = gm_error(GM_USAGE, "%s: %s%s%.100s: a name with dots; in a file objects are nested: %.200s", source, path, path[0] ? ": " : "", name, gm_buffer_string(&nested));
+    gm_status status = gm_error(GM_USAGE, "%s: %s%s%.100s: a name with dots; in a file objects are nested: %.200s", source, path,
+                                path[0] ? ": " : "", name, gm_buffer_string(&nested));
     gm_buffer_free(&nested);
     return status;
 }
@@ -260,7 +262,8 @@ static gm_status setting_value(const gm_setting *setting, cJSON **value) {
     bool text = key && (key->type == GM_CONFIG_STRING || key->type == GM_CONFIG_CHOICE);
     bool list = key && strcmp(key->path, "task") == 0 && setting->value[0] == '['; /* refused as what it is, not as a name */
     *value = NULL;
-    if (!text && out_of_double(setting->value)) return gm_error(GM_USAGE, "%s: %s: %.60s is out of range", setting->source, setting->path, setting->value);
+    if (!text && out_of_double(setting->value))
+        return gm_error(GM_USAGE, "%s: %s: %.60s is out of range", setting->source, setting->path, setting->value);
     if (!text || list || setting->value[0] == '"')
         if (gm_json_parse(setting->source, setting->value, strlen(setting->value), value) != GM_OK) *value = NULL;
     if (!*value) *value = cJSON_CreateString(setting->value);

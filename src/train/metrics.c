@@ -77,11 +77,13 @@ static gm_status drop_later_events(const char *path, int64_t last_step) {
     snprintf(fresh, sizeof fresh, "%s.tmp", path);
     GM_TRY(gm_line_reader_open(&lines, path, GM_FAIL));
     int file = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    gm_status status = file >= 0 ? copy_kept(&lines, file, fresh, last_step, &dropped) : gm_error(GM_FAIL, "%s: cannot be written: %s", fresh, strerror(errno));
+    gm_status status = file >= 0 ? copy_kept(&lines, file, fresh, last_step, &dropped)
+                                 : gm_error(GM_FAIL, "%s: cannot be written: %s", fresh, strerror(errno));
     gm_line_reader_close(&lines);
     if (status == GM_OK && dropped && fsync(file) != 0) status = gm_error(GM_FAIL, "%s: cannot be written: %s", fresh, strerror(errno));
     if (file >= 0) close(file);
-    if (status == GM_OK && dropped && rename(fresh, path) != 0) status = gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno));
+    if (status == GM_OK && dropped && rename(fresh, path) != 0)
+        status = gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno));
     if (file >= 0 && (status != GM_OK || !dropped)) unlink(fresh);
     return status;
 }

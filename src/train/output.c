@@ -46,9 +46,12 @@ static gm_status check_names(const gm_output *output, const char *const *names, 
         struct stat info;
         GM_TRY(gm_output_path(output, path, names[i]));
         if (lstat(path, &info) != 0) continue; /* absent; what else is wrong is told by the lock */
-        if (S_ISLNK(info.st_mode)) return gm_error(GM_FAIL, "%s: is a symbolic link, through which nothing is written; remove it, or take another output_dir", path);
+        if (S_ISLNK(info.st_mode))
+            return gm_error(GM_FAIL, "%s: is a symbolic link, through which nothing is written; remove it, or take another output_dir",
+                            path);
         if (!(directories ? S_ISDIR(info.st_mode) : S_ISREG(info.st_mode)))
-            return gm_error(GM_FAIL, "%s: is no %s, and the run writes one of this name; remove it, or take another output_dir", path, directories ? "directory" : "regular file");
+            return gm_error(GM_FAIL, "%s: is no %s, and the run writes one of this name; remove it, or take another output_dir", path,
+                            directories ? "directory" : "regular file");
     }
     return GM_OK;
 }

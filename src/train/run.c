@@ -21,7 +21,8 @@ static const char smaller_batches[] = "a lower train.micro_batch_tokens, eval.ba
 static gm_status open_model(gm_run_state *run) {
     const gm_config *c = &run->config;
     GM_TRY(gm_device_open(&run->backend, run->options->device));
-    GM_TRY(gm_run_making(gm_model_open(&run->model, run->backend, c->base_model, c->dtype), "the base model", "with the dtype of its files nothing is copied"));
+    GM_TRY(gm_run_making(gm_model_open(&run->model, run->backend, c->base_model, c->dtype), "the base model",
+                         "with the dtype of its files nothing is copied"));
     int64_t vocabulary = gm_model_config_of(run->model)->vocabulary;
     if (gm_tokenizer_vocabulary(run->tokenizer) > vocabulary)
         return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, c->base_model, gm_tokenizer_vocabulary(run->tokenizer), vocabulary);
@@ -132,8 +133,9 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
     gm_snapshot snapshot = gm_trainer_snapshot(t);
     GM_TRY(gm_trainer_check_values(t));
     GM_TRY(gm_directory_publish(run->output.directory, "adapter", gm_state_write_adapter, &snapshot));
-    *result = (gm_run_result){.steps = t->state.step, .trainable = gm_adapter_trainable(run->adapter), .best_step = t->best.step, .best = t->best.value, .best_by_loss = t->best.by_loss,
-                              .seconds = t->state.seconds, .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
+    *result = (gm_run_result){.steps = t->state.step, .trainable = gm_adapter_trainable(run->adapter), .seconds = t->state.seconds,
+                              .best_step = t->best.step, .best = t->best.value, .best_by_loss = t->best.by_loss,
+                              .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
     if (run->has_test) GM_TRY(evaluate_final(run, result));
     if (run->has_test && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));
     return gm_run_report(run, result);
@@ -144,7 +146,8 @@ static gm_status name_good_checkpoint(const gm_run_state *run) {
     char text[GM_ERROR_TEXT], folder[GM_PATH], path[GM_PATH] = "";
     snprintf(text, sizeof text, "%s", gm_error_text());
     if (gm_output_path(&run->output, folder, "checkpoints") == GM_OK) gm_checkpoint_before(folder, run->trainer.state.step, path);
-    return path[0] ? gm_error(GM_DIVERGED, "%s; the last good checkpoint is %s", text, path) : gm_error(GM_DIVERGED, "%s; there is no good checkpoint", text);
+    return path[0] ? gm_error(GM_DIVERGED, "%s; the last good checkpoint is %s", text, path)
+                   : gm_error(GM_DIVERGED, "%s; there is no good checkpoint", text);
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
@@ -181,7 +184,7 @@ static gm_status run_all(gm_run_state *run, gm_run_result *result) {
         status = finish(run, result);
         if (status == GM_INTERRUPTED) status = gm_trainer_stop(&run->trainer);
     }
-    status = gm_run_making(status, "training", smaller_adapter); /* what is allocated from here on is copies of the adapter, to be written */
+    status = gm_run_making(status, "training", smaller_adapter); /* from here on copies of the adapter are made, to be written */
     if (status == GM_DIVERGED) status = name_good_checkpoint(run);
     return status == GM_OK || status == GM_INTERRUPTED ? status : leave_nothing(run, status);
 }

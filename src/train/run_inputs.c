@@ -16,7 +16,8 @@ gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task) {
     if (!scoring) {
         gm_buffer known = {0};
         for (int i = 0; i < gm_task_prompt_count(task); i++) gm_buffer_format(&known, "%s%s", i ? ", " : "", gm_task_prompt_name(task, i));
-        gm_status status = gm_error(GM_USAGE, "eval.prompt: the task %s has no prompt \"%s\"; it has %s", gm_task_name(task), config->eval.prompt, gm_buffer_string(&known));
+        gm_status status = gm_error(GM_USAGE, "eval.prompt: the task %s has no prompt \"%s\"; it has %s", gm_task_name(task),
+                                    config->eval.prompt, gm_buffer_string(&known));
         gm_buffer_free(&known);
         return status;
     }
@@ -51,10 +52,13 @@ gm_status gm_run_load_inputs(gm_run_state *run) {
     gm_status status = gm_task_open(&run->task, c->task);
     if (status != GM_OK) return gm_error_prefix(status, "task");
     GM_TRY(gm_run_resolve_scoring(&run->config, run->task));
-    if (!gm_directory_exists(c->base_model)) return gm_error(GM_USAGE, "base_model: %s: is no directory; it is the base model's, as Hugging Face publishes it", c->base_model);
+    if (!gm_directory_exists(c->base_model))
+        return gm_error(GM_USAGE, "base_model: %s: is no directory; it is the base model's, as Hugging Face publishes it", c->base_model);
     GM_TRY(gm_run_making(gm_tokenizer_open(&run->tokenizer, c->base_model), "the tokenizer", NULL));
-    GM_TRY(gm_run_making(gm_dataset_load(&run->data, run->task, run->tokenizer, c, run->options->skip_bad), "the training split", less_data));
-    if (c->train.eval_every > 0) GM_TRY(gm_run_making(load_evaluation(run, "validation", &run->validation, &run->has_validation), "the validation split", less_data));
+    status = gm_dataset_load(&run->data, run->task, run->tokenizer, c, run->options->skip_bad);
+    GM_TRY(gm_run_making(status, "the training split", less_data));
+    if (c->train.eval_every > 0) status = load_evaluation(run, "validation", &run->validation, &run->has_validation);
+    GM_TRY(gm_run_making(status, "the validation split", less_data));
     return gm_run_making(load_evaluation(run, "test", &run->test, &run->has_test), "the test split", less_data);
 }
 
@@ -76,7 +80,8 @@ gm_status gm_run_describe_inputs(const gm_run_state *run) {
     int64_t positions = gm_model_config_of(run->model)->max_positions;
     if (data->longest > positions) gm_log(GM_LOG_WARN, "train: samples of up to %" PRId64 " tokens; the base model was made for %" PRId64 "; train.max_length %" PRId64 " would cut prompts to that", data->longest, positions, positions);
     note_evaluation("validation", run->has_validation, &run->validation,
-                    run->config.train.eval_every > 0 ? "the split is absent or has no labels: no evaluation during training, no best/" : "not evaluated (train.eval_every 0), no best/");
+                    run->config.train.eval_every > 0 ? "the split is absent or has no labels: no evaluation during training, no best/"
+                                                     : "not evaluated (train.eval_every 0), no best/");
     note_evaluation("test", run->has_test, &run->test, "the split is absent or has no labels: no evaluation at the end");
     gm_buffer text = {0};
     gm_status status = gm_dataset_show(&text, data, run->tokenizer, 0);

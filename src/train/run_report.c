@@ -119,7 +119,9 @@ static void warn_of_idle(const gm_adapter *adapter) {
         if (here > 0 && shown++ < SHOWN) gm_buffer_format(&text, "%slayer %" PRId64 ": %s", idle ? "; " : "", l, gm_buffer_string(&list));
         idle += here;
     }
-    if (idle) gm_log(GM_LOG_WARN, "%" PRId64 " experts never got a token: %s%s (idle_experts in result.json)", idle, gm_buffer_string(&text), shown > SHOWN ? "; …" : "");
+    if (idle)
+        gm_log(GM_LOG_WARN, "%" PRId64 " experts never got a token: %s%s (idle_experts in result.json)", idle, gm_buffer_string(&text),
+               shown > SHOWN ? "; …" : "");
     gm_buffer_free(&text);
     gm_buffer_free(&list);
 }
@@ -166,7 +168,8 @@ gm_status gm_run_report(gm_run_state *run, const gm_run_result *result) {
     gm_log(GM_LOG_INFO, "%" PRId64 " steps in %s, %.0f tokens/s, %" PRId64 " trainable parameters", result->steps, duration, result->tokens_per_s, result->trainable);
     warn_of_idle(run->adapter);
     if (result->best_step >= 0)
-        gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step, result->best_by_loss ? "loss" : "accuracy", result->best);
+        gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step,
+               result->best_by_loss ? "loss" : "accuracy", result->best);
     for (int i = 0; i < result->score_count; i++)
         gm_print_score(gm_task_name(run->task), result->scores[i].split, result->scores[i].adapter, gm_scoring_name(run->config.eval.scoring), &result->scores[i].result);
     return GM_OK;

@@ -83,7 +83,8 @@ static gm_status check_outputs(const gm_config *base, const gm_run_options *opti
     char summary[GM_PATH];
     struct stat info;
     GM_TRY(gm_path_join(summary, base->output_dir, "summary.json"));
-    if (lstat(summary, &info) == 0 && !S_ISREG(info.st_mode)) return gm_error(GM_FAIL, "output_dir: %s: is no regular file; remove it, or take another output_dir", summary);
+    if (lstat(summary, &info) == 0 && !S_ISREG(info.st_mode))
+        return gm_error(GM_FAIL, "output_dir: %s: is no regular file; remove it, or take another output_dir", summary);
     GM_ALLOC(config, 1);
     gm_status status = GM_OK;
     for (size_t i = 0; i < count && status == GM_OK; i++) {

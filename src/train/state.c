@@ -86,11 +86,13 @@ gm_status gm_state_check_config(const gm_config *config, const char *directory, 
     gm_status status = saved ? read_text_file(&text, directory, "config.json", path) : GM_NO_MEMORY;
     if (status == GM_OK) status = gm_config_parse(saved, path, gm_buffer_string(&text), text.length);
     if (status == GM_OK && !gm_config_same_run(saved, config, &difference))
-        status = difference.failed ? gm_buffer_status(&difference)
-                                   : gm_error(GM_USAGE, "%s: was made with another configuration: %s; resume with the same, or take another output_dir",
-                                              directory, gm_buffer_string(&difference));
+        status = difference.failed
+                     ? gm_buffer_status(&difference)
+                     : gm_error(GM_USAGE, "%s: was made with another configuration: %s; resume with the same, or take another output_dir",
+                                directory, gm_buffer_string(&difference));
     if (status == GM_OK && same_length)
-        *same_length = saved->train.epochs == config->train.epochs && saved->train.max_steps == config->train.max_steps && saved->eval.patience == config->eval.patience;
+        *same_length = saved->train.epochs == config->train.epochs && saved->train.max_steps == config->train.max_steps &&
+                       saved->eval.patience == config->eval.patience;
     free(saved);
     gm_buffer_free(&text);
     gm_buffer_free(&difference);

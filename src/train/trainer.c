@@ -87,7 +87,8 @@ static gm_status write_best(void *context, const char *directory) {
     char path[GM_PATH];
     GM_TRY(gm_state_write_adapter(&best->snapshot, directory));
     GM_TRY(gm_path_join(path, directory, best_file));
-    gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\", \"%s\": ", best->best.step, metric_name(best->best.by_loss));
+    gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\", \"%s\": ", best->best.step,
+                     metric_name(best->best.by_loss));
     gm_json_write_double(&text, best->best.value);
     gm_buffer_text(&text, "}\n");
     gm_status status = gm_buffer_status(&text);
@@ -152,7 +153,8 @@ static gm_status evaluate_validation(gm_trainer *t) {
     bool better = t->state.best_step < 0 || is_better(result.by_loss, value, t->state.best);
     t->state.stale = better ? 0 : t->state.stale + 1;
     if (!better) return GM_OK;
-    bool ahead = t->best.step >= 0 && t->best.step != t->state.step && t->best.by_loss == result.by_loss && is_better(result.by_loss, t->best.value, value);
+    bool ahead = t->best.step >= 0 && t->best.step != t->state.step && t->best.by_loss == result.by_loss &&
+                 is_better(result.by_loss, t->best.value, value);
     if (!ahead) GM_TRY(publish_best(t, value, result.by_loss, &published));
     if (!published) return GM_OK; /* best_step says what is in best/ */
     t->state.best = value;

@@ -51,7 +51,8 @@ refused 1 '^gmoe-train: this build has no CUDA backend; use --device cpu' --devi
 printf '{"task": "jsonl", "adapter": {"router": {"hiden_size": 3}}}' >typo.json
 expect 2 '^gmoe-train: typo.json: adapter.router.hiden_size: no such key; did you mean hidden_size\?' "$bin/gmoe-train" --config typo.json
 printf '{"task": "jsonl", "train.epochs": 3}' >dots.json
-expect 2 '^gmoe-train: dots.json: train.epochs: a name with dots; in a file objects are nested: "train": \{"epochs": …\}$' "$bin/gmoe-train" --config dots.json
+expect 2 '^gmoe-train: dots.json: train.epochs: a name with dots; .* are nested: "train": \{"epochs": …\}$' \
+    "$bin/gmoe-train" --config dots.json
 printf '{"adapter": {"router.type": "graph"}}' >dots.json
 expect 2 '^gmoe-train: dots.json: adapter: router.type: a name with dots; .* "router": \{"type": …\}$' "$bin/gmoe-train" --config dots.json
 printf '{"train":\n {"epochs": 1e999}}' >large.json
@@ -95,9 +96,11 @@ with test.jsonl '5s/"prompt"/"prmpt"/'
 refused 3 'bad/test.jsonl: line 5: .*prompt' --data-dir bad
 expect 3 'bad/test.jsonl: line 5: .*prompt' "${eval[@]}" --data-dir bad
 good "${eval[@]}" --data-dir bad --skip-bad
-[ "$(grep -c 'bad/test.jsonl: 1 bad lines were left out' "$work/stderr")" = 1 ] || fail "--skip-bad does not say once how many lines were left out"
+[ "$(grep -c 'bad/test.jsonl: 1 bad lines were left out' "$work/stderr")" = 1 ] ||
+    fail "--skip-bad does not say once how many lines were left out"
 good "${train[@]}" --output-dir skipping --data-dir bad --skip-bad
-[ "$(grep -c 'bad lines' "$work/stderr")" = 1 ] || fail "gmoe-train says $(grep -c 'bad lines' "$work/stderr") times how many lines were left out"
+[ "$(grep -c 'bad lines' "$work/stderr")" = 1 ] ||
+    fail "gmoe-train says $(grep -c 'bad lines' "$work/stderr") times how many lines were left out"
 : >bad/train.jsonl
 refused 3 'bad/train.jsonl' --data-dir bad
 rm bad/train.jsonl
@@ -122,7 +125,8 @@ refused 2 '^gmoe-train: --init-adapter: nowhere' --init-adapter nowhere
 expect 3 'bad' "${eval[@]}" --adapter bad
 good "${train[@]}" --output-dir versioned --set train.max_steps=1
 sed -i 's/"gmoe_format_version":"1"/"gmoe_format_version":"2"/' versioned/adapter/adapter_model.safetensors
-expect 3 'versioned/adapter/adapter_model.safetensors: has gmoe_format_version 2; this program reads 1' "${eval[@]}" --adapter versioned/adapter
+expect 3 'versioned/adapter/adapter_model.safetensors: has gmoe_format_version 2; this program reads 1' "${eval[@]}" \
+    --adapter versioned/adapter
 refused 3 '^gmoe-train: --init-adapter: .*gmoe_format_version 2' --init-adapter versioned/adapter
 
 # --- output directory: before the weights are read
@@ -176,18 +180,22 @@ expect 5 'step 1: ' "${train[@]}" --output-dir there/one/two --set adapter.alpha
 mkdir -p unlabelled/ARC-Challenge
 for split in Train Dev Test; do
     for i in 1 2 3; do
-        printf '{"id": "%d", "question": {"stem": "where is the kite?", "choices": [{"text": "here", "label": "A"}, {"text": "there", "label": "B"}]}, "answerKey": "B"}\n' $i
+        printf '{"id": "%d", "question": {"stem": "where is the kite?", "choices": [{"text": "here", "label": "A"}, ' $i
+        printf '{"text": "there", "label": "B"}]}, "answerKey": "B"}\n'
     done >unlabelled/ARC-Challenge/ARC-Challenge-$split.jsonl
 done
 sed -i 's/"answerKey": "B"/"answerKey": ""/' unlabelled/ARC-Challenge/ARC-Challenge-Test.jsonl
 good "${train[@]}" --data-dir unlabelled --set task=arc-c --output-dir nolabels --set train.max_steps=1
-grep -q 'the split test is published without labels' "$work/stderr" && grep -q '^{"tasks": \[\]' nolabels/result.json || fail "a test split without labels"
+grep -q 'the split test is published without labels' "$work/stderr" && grep -q '^{"tasks": \[\]' nolabels/result.json ||
+    fail "a test split without labels"
 
 # --- experts without tokens, and what is said while a split is evaluated
 good "${train[@]}" --output-dir idle --set adapter.num_experts=64 --set adapter.top_k=1 --set train.max_steps=1
-[ "$(grep -c '^warning: [0-9]* experts never got a token: layer 0: ' "$work/stderr")" = 1 ] || fail "experts without tokens are not named once"
+[ "$(grep -c '^warning: [0-9]* experts never got a token: layer 0: ' "$work/stderr")" = 1 ] ||
+    fail "experts without tokens are not named once"
 grep -q '^ "idle_experts": \[{"layer": 0, "experts": \[[0-9]' idle/result.json || fail "no idle_experts"
-python3 -c 'import json; json.load(open("idle/result.json"))' 2>/dev/null || ! command -v python3 >/dev/null || fail "result.json is no JSON"
+python3 -c 'import json; json.load(open("idle/result.json"))' 2>/dev/null || ! command -v python3 >/dev/null ||
+    fail "result.json is no JSON"
 grep -q '^evaluating test with the final adapter: 5 items' "$work/stderr" || fail "the evaluation at the end is not announced"
 
 # --- a run that is there already
@@ -212,15 +220,18 @@ limited() { # MEGABYTES of address space, COMMAND…
     (ulimit -v $(($1 * 1024)) && shift && exec "$@")
 }
 if ! nm -D "$bin/gmoe-train" 2>/dev/null | grep -q asan; then # the sanitizers reserve terabytes
-    expect 4 '^gmoe-train: the adapter: out of memory: .*; a lower adapter.rank, ' limited 900 "${train[@]}" --output-dir thirsty --set adapter.rank=4096 --set adapter.num_experts=256 --set train.max_steps=1
+    expect 4 '^gmoe-train: the adapter: out of memory: .*; a lower adapter.rank, ' limited 900 "${train[@]}" \
+        --output-dir thirsty --set adapter.rank=4096 --set adapter.num_experts=256 --set train.max_steps=1
     for i in $(seq 12); do cat good/train.jsonl good/train.jsonl; done >many.jsonl
     mkdir -p long && for i in $(seq 40); do cat many.jsonl; done >long/train.jsonl
-    expect 4 '^gmoe-train: the (training step|memory plan): out of memory: .*; a lower train.micro_batch_tokens, ' limited 900 "${train[@]}" --output-dir thirsty --data-dir long --set train.batch_size=9600 --set train.micro_batch_tokens=1000000
+    expect 4 '^gmoe-train: the (training step|memory plan): out of memory: .*; a lower train.micro_batch_tokens, ' limited 900 \
+        "${train[@]}" --output-dir thirsty --data-dir long --set train.batch_size=9600 --set train.micro_batch_tokens=1000000
     [ ! -e thirsty ] || fail "something is left of a run without memory"
 fi
 
 # --- divergence: 5, naming step and term, with the last good checkpoint in place
-expect 5 '^gmoe-train: step [0-9]+: (ce|loss|grad_norm|poisson|normal) is .*; the last good checkpoint is diverged/checkpoints/step-[0-9]+$' "${train[@]}" --output-dir diverged --init-adapter good/init --set train.learning_rate=1 \
+expect 5 '^gmoe-train: step [0-9]+: (ce|loss|grad_norm|poisson|normal) is .*; the last good checkpoint is diverged/checkpoints/step-' \
+    "${train[@]}" --output-dir diverged --init-adapter good/init --set train.learning_rate=1 \
     --set train.max_steps=500 --set train.save_every=1 --set train.weight_decay=10
 [ -e diverged/checkpoints ] || fail "no checkpoint is left after a divergence"
 [ ! -e diverged/adapter ] || fail "a diverged run has an adapter"
@@ -228,12 +239,15 @@ good_one=$(sed -n 's/.*the last good checkpoint is //p' "$work/stderr")
 [ -s "$good_one/MANIFEST" ] || fail "$good_one is no checkpoint"
 # in the last update, which no loss follows: values that are not finite, or finite ones that make scores that are not
 last=("${train[@]}" --set train.learning_rate=1e6 --set train.weight_decay=1e6 --set train.save_every=1)
-expect 5 'gmoe-train: step 1: its update leaves values .* not finite; .*; there is no good checkpoint$' "${last[@]}" --output-dir last --set train.max_steps=1 --set adapter.router.token_gain=1e28
+expect 5 'gmoe-train: step 1: its update leaves values .* not finite; .*; there is no good checkpoint$' "${last[@]}" \
+    --output-dir last --set train.max_steps=1 --set adapter.router.token_gain=1e28
 [ ! -e last/adapter ] && [ "$(ls last/checkpoints 2>/dev/null)" = "" ] || fail "a run that diverged at its last step wrote its values"
-expect 5 'gmoe-train: step 1: .*: a score is not finite; there is no good checkpoint$' "${last[@]}" --output-dir last --overwrite --set train.max_steps=1 --set adapter.router.token_gain=1e15
+expect 5 'gmoe-train: step 1: .*: a score is not finite; there is no good checkpoint$' "${last[@]}" --output-dir last \
+    --overwrite --set train.max_steps=1 --set adapter.router.token_gain=1e15
 [ ! -e last/adapter ] || fail "an adapter whose scores are not finite is published"
 cp good/test.jsonl good/validation.jsonl
-expect 5 'gmoe-train: step 1: its update|gmoe-train: step 1: .*: a score is not finite' "${last[@]}" --output-dir last --overwrite --set train.max_steps=1 --set adapter.router.token_gain=1e28 --set train.eval_every=1
+expect 5 'gmoe-train: step 1: its update|gmoe-train: step 1: .*: a score is not finite' "${last[@]}" --output-dir last \
+    --overwrite --set train.max_steps=1 --set adapter.router.token_gain=1e28 --set train.eval_every=1
 [ ! -e last/adapter ] && [ ! -e last/best ] || fail "best/ of values that are not finite"
 rm good/validation.jsonl
 finish

@@ -20,12 +20,14 @@ LD_PRELOAD=$preload MEMORY_COUNT=$work/count "${tokenize[@]}" <texts.jsonl >/dev
 for ((at = 1; at <= $(cat count); at++)); do
     LD_PRELOAD=$preload MEMORY_FAIL_AT=$at "${tokenize[@]}" <texts.jsonl >other.jsonl 2>log
     status=$?
-    [ $status -eq 4 ] || { [ $status -eq 0 ] && cmp -s ids.jsonl other.jsonl; } || fail "gmoe-tokenize, allocation $at: exit status $status: $(tail -1 log)"
+    [ $status -eq 4 ] || { [ $status -eq 0 ] && cmp -s ids.jsonl other.jsonl; } ||
+        fail "gmoe-tokenize, allocation $at: exit status $status: $(tail -1 log)"
 done
 
 # --- runs
 good "${train[@]}" --output-dir whole
-LD_PRELOAD=$preload MEMORY_COUNT=$work/count "${train[@]}" --output-dir counted >log 2>&1 || fail "with the preloaded library: $(tail -1 log)"
+LD_PRELOAD=$preload MEMORY_COUNT=$work/count "${train[@]}" --output-dir counted >log 2>&1 ||
+    fail "with the preloaded library: $(tail -1 log)"
 calls=$(cat count)
 [ "${calls:-0}" -gt 200 ] || fail "only ${calls:-0} allocations are counted"
 
@@ -65,7 +67,8 @@ good "${train[@]}" --output-dir begun --set train.max_steps=1
 failing one "$calls"
 MEMORY_FAIL_ON=1 failing "one and all that follow" "$calls"
 cp -r begun run
-LD_PRELOAD=$preload MEMORY_COUNT=$work/count "${train[@]}" --output-dir run --resume >log 2>&1 || fail "resumed with the preloaded library: $(tail -1 log)"
+LD_PRELOAD=$preload MEMORY_COUNT=$work/count "${train[@]}" --output-dir run --resume >log 2>&1 ||
+    fail "resumed with the preloaded library: $(tail -1 log)"
 failing resumed "$(cat count)" --resume
 good "${train[@]}" --output-dir run --resume # whatever was left of the last one
 cmp -s run/adapter/adapter_model.safetensors whole/adapter/adapter_model.safetensors || fail "a run that got no memory does not go on"

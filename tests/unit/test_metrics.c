@@ -90,7 +90,8 @@ static void a_hole(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(later_events_go, set_up, tear_down), cmocka_unit_test_setup_teardown(a_long_file, set_up, tear_down),
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(later_events_go, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(a_long_file, set_up, tear_down),
                                        cmocka_unit_test_setup_teardown(a_hole, set_up, tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,8 @@ static gm_status write_file(const gm_adapter *adapter, const char *path, const f
     char step_text[24], hash_text[24];
     snprintf(step_text, sizeof step_text, "%lld", (long long)step);
     snprintf(hash_text, sizeof hash_text, "%016llx", (unsigned long long)gm_model_hash(adapter->model));
-    const gm_metadata_entry metadata[] = {{"format", "pt"}, {"gmoe_format_version", format_version}, {"base_model_hash", hash_text}, {"step", step_text}};
+    const gm_metadata_entry metadata[] = {
+        {"format", "pt"}, {"gmoe_format_version", format_version}, {"base_model_hash", hash_text}, {"step", step_text}};
     return gm_safetensors_write(path, tensors, parameters->count, metadata, sizeof metadata / sizeof *metadata);
 }
 
