@@ -95,7 +95,9 @@ static gm_status store_choice(void *at, const gm_config_key *key, const cJSON *v
 static gm_status store_number(void *at, const gm_config_key *key, const cJSON *value) {
     int64_t integer = 0;
     if (!cJSON_IsNumber(value)) return wrong_type(key, value);
-    if (key->type == GM_CONFIG_INTEGER && !gm_json_is_integer(value, &integer)) return wrong_type(key, value);
+    bool whole = value->valuedouble == floor(value->valuedouble); /* from 2^53 on a double may be a rounded one */
+    if (key->type == GM_CONFIG_INTEGER && !gm_json_is_integer(value, &integer))
+        return whole ? out_of_range(key, value->valuedouble) : wrong_type(key, value);
     if (!(value->valuedouble >= key->low && value->valuedouble <= key->high)) return out_of_range(key, value->valuedouble);
     if (key->type == GM_CONFIG_INTEGER)
         memcpy(at, &integer, sizeof integer);

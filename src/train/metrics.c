@@ -180,7 +180,9 @@ static void show_step(gm_metrics *metrics, const gm_step_report *report) {
 void gm_metrics_eval_progress(gm_metrics *metrics, const char *split, double done) {
     bool terminal = gm_log_is_terminal();
     double now = gm_clock_seconds();
-    if (now - metrics->shown < (terminal ? seconds_between_bars : seconds_between_lines)) return;
+    bool soon = now - metrics->shown < (terminal ? seconds_between_bars : seconds_between_lines);
+    if (done <= 0) metrics->shown = now; /* a short evaluation needs no lines */
+    if (soon || (done <= 0 && !terminal)) return;
     metrics->shown = now;
     gm_buffer_clear(&metrics->line);
     if (terminal) append_bar(&metrics->line, done);

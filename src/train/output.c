@@ -126,8 +126,8 @@ static gm_status remove_leftovers(const gm_output *output) {
 
 gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing) {
     *output = (gm_output){.lock = -1};
-    if (snprintf(output->directory, sizeof output->directory, "%s", directory) >= (int)sizeof output->directory)
-        return gm_error(GM_USAGE, "%s: the path is too long", directory);
+    if (strlen(directory) >= sizeof output->directory) return gm_error(GM_USAGE, "%s: the path is too long", directory);
+    strcpy(output->directory, directory);
     output->kept = existing_part(directory);
     gm_status status = gm_directory_make(directory);
     if (status == GM_OK) status = check_all_names(output);

@@ -120,8 +120,8 @@ static void warn_of_idle(const gm_adapter *adapter) {
         idle += here;
     }
     if (idle)
-        gm_log(GM_LOG_WARN, "%" PRId64 " experts never got a token: %s%s (idle_experts in result.json)", idle, gm_buffer_string(&text),
-               shown > SHOWN ? "; …" : "");
+        gm_log(GM_LOG_WARN, "%" PRId64 " expert%s never got a token: %s%s (idle_experts in result.json)", idle, idle > 1 ? "s" : "",
+               gm_buffer_string(&text), shown > SHOWN ? "; …" : "");
     gm_buffer_free(&text);
     gm_buffer_free(&list);
 }

@@ -39,6 +39,7 @@ refused 2 '^gmoe-train: eval.prompt: the task jsonl has no prompt "fancy"; it ha
 refused 2 '^gmoe-train: nowhere: is no directory' --data-dir nowhere
 refused 2 '^gmoe-train: base_model: nowhere: is no directory' --base-model nowhere
 refused 2 '^gmoe-train: --set: train.learning_rate: 1e999 is out of range' --set train.learning_rate=1e999
+refused 2 '^gmoe-train: --set: seed: is 9007199254740996; it must be between' --set seed=9007199254740995
 refused 2 '^gmoe-train: --set: seed: -1e400 is out of range' --set seed=-1e400
 refused 2 '^gmoe-train: --set: train.learning_rate: is \[1\]; it must be a number' --set 'train.learning_rate=[1]'
 refused 2 '^gmoe-train: --set: train.epochs: is \[1,2\]; it must be an integer' --set 'train.epochs=[1,2]'
@@ -173,6 +174,7 @@ mkdir there
 expect 3 'nowhere|is not there' "${train[@]}" --output-dir there/one/two//three/ --data-dir there
 expect 2 'nowhere' "${train[@]}" --output-dir there/one/two --base-model nowhere
 expect 2 'nowhere' "${train[@]}" --output-dir there/one/two --base-model nowhere --seeds 1,2
+expect 1 'output_dir: .*: cannot be made: File name too long' "${train[@]}" --output-dir "there/one/$(printf '%0300d' 0)/two"
 expect 5 'step 1: ' "${train[@]}" --output-dir there/one/two --set adapter.alpha=1e30 --init-adapter good/init
 [ "$(ls there)" = "" ] && rmdir there || fail "directories stay: $(find there)"
 
