@@ -25,6 +25,20 @@ good() {
     "$@" >"$work/stdout" 2>"$work/stderr" || { fail "exit status $?: $*"; tail -5 "$work/stderr"; }
 }
 
+# once COMMAND…: the command with the last of each option that stands there twice, but for --set: programs refuse the others
+once() {
+    local -A seen=()
+    local kept=() i=$#
+    while [ $i -ge 1 ]; do
+        case ${!i} in
+        --*) if [ "${!i}" != --set ] && [ -n "${seen[${!i}]-}" ]; then kept=("${kept[@]:1}"); else kept=("${!i}" "${kept[@]}"); fi; seen[${!i}]=1 ;;
+        *) kept=("${!i}" "${kept[@]}") ;;
+        esac
+        i=$((i - 1))
+    done
+    "${kept[@]}"
+}
+
 # need_shared PATH: ends the script as skipped where the shared data lacks it
 need_shared() {
     [ -e "$shared/$1" ] || { echo "skipped: $shared/$1 is absent"; exit 77; }

@@ -63,7 +63,7 @@ expect 2 '^gmoe-train: cut.json: ' "$bin/gmoe-train" --config cut.json
 expect 2 '^gmoe-eval: --task NAME is missing' "$bin/gmoe-eval" --base-model good/base
 expect 2 '^gmoe-eval: --scoring: "guess"' "${eval[@]}" --scoring guess
 expect 2 'no such split' "${eval[@]}" --split dev
-expect 2 '^gmoe-eval: --base-model: nowhere: is no directory' "${eval[@]}" --base-model nowhere
+expect 2 '^gmoe-eval: --base-model: nowhere: is no directory' once "${eval[@]}" --base-model nowhere
 
 # --- model: 3
 with base/config.json 's/("hidden_size": *)[0-9]+/\17/'
@@ -95,11 +95,11 @@ with train.jsonl '4s/"answer": *[0-9]+/"answer": 77/'
 refused 3 'bad/train.jsonl: line 4: .*77' --data-dir bad
 with test.jsonl '5s/"prompt"/"prmpt"/'
 refused 3 'bad/test.jsonl: line 5: .*prompt' --data-dir bad
-expect 3 'bad/test.jsonl: line 5: .*prompt' "${eval[@]}" --data-dir bad
-good "${eval[@]}" --data-dir bad --skip-bad
+expect 3 'bad/test.jsonl: line 5: .*prompt' once "${eval[@]}" --data-dir bad
+good once "${eval[@]}" --data-dir bad --skip-bad
 [ "$(grep -c 'bad/test.jsonl: 1 bad lines were left out' "$work/stderr")" = 1 ] ||
     fail "--skip-bad does not say once how many lines were left out"
-good "${train[@]}" --output-dir skipping --data-dir bad --skip-bad
+good once "${train[@]}" --output-dir skipping --data-dir bad --skip-bad
 [ "$(grep -c 'bad lines' "$work/stderr")" = 1 ] ||
     fail "gmoe-train says $(grep -c 'bad lines' "$work/stderr") times how many lines were left out"
 : >bad/train.jsonl
@@ -133,7 +133,7 @@ refused 3 '^gmoe-train: --init-adapter: .*gmoe_format_version 2' --init-adapter 
 # --- output directory: before the weights are read
 expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir good/config.json
 expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir good/config.json/below
-expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir /proc/gmoe/run --base-model nowhere
+expect 1 '^gmoe-train: output_dir: ' once "${train[@]}" --output-dir /proc/gmoe/run --base-model nowhere
 expect 1 '^gmoe-eval: --output ' "${eval[@]}" --output nowhere/o.json
 
 # --- names in the output directory that something of another kind has: before the weights are read, nothing through a link
@@ -141,7 +141,7 @@ mkdir elsewhere
 touch elsewhere/precious
 for name in checkpoints adapter best best.tmp adapter.old.tmp; do
     mkdir taken && touch "taken/$name"
-    expect 1 "^gmoe-train: output_dir: taken/$name: is no directory" "${train[@]}" --output-dir taken --base-model good/base
+    expect 1 "^gmoe-train: output_dir: taken/$name: is no directory" once "${train[@]}" --output-dir taken --base-model good/base
     rm -r taken && mkdir taken && ln -s "$PWD/elsewhere" "taken/$name"
     for option in --overwrite --resume --quiet; do
         expect 1 "^gmoe-train: output_dir: taken/$name: is a symbolic link" "${train[@]}" --output-dir taken $option
@@ -171,9 +171,9 @@ expect 2 'seed 4: output_dir: many/seed-4: holds a run already' "${train[@]}" --
 
 # --- directories made for a run that did not come to its first step
 mkdir there
-expect 3 'nowhere|is not there' "${train[@]}" --output-dir there/one/two//three/ --data-dir there
-expect 2 'nowhere' "${train[@]}" --output-dir there/one/two --base-model nowhere
-expect 2 'nowhere' "${train[@]}" --output-dir there/one/two --base-model nowhere --seeds 1,2
+expect 3 'nowhere|is not there' once "${train[@]}" --output-dir there/one/two//three/ --data-dir there
+expect 2 'nowhere' once "${train[@]}" --output-dir there/one/two --base-model nowhere
+expect 2 'nowhere' once "${train[@]}" --output-dir there/one/two --base-model nowhere --seeds 1,2
 expect 1 'output_dir: .*: cannot be made: File name too long' "${train[@]}" --output-dir "there/one/$(printf '%0300d' 0)/two"
 expect 5 'step 1: ' "${train[@]}" --output-dir there/one/two --set adapter.alpha=1e30 --init-adapter good/init
 [ "$(ls there)" = "" ] && rmdir there || fail "directories stay: $(find there)"
@@ -187,7 +187,7 @@ for split in Train Dev Test; do
     done >unlabelled/ARC-Challenge/ARC-Challenge-$split.jsonl
 done
 sed -i 's/"answerKey": "B"/"answerKey": ""/' unlabelled/ARC-Challenge/ARC-Challenge-Test.jsonl
-good "${train[@]}" --data-dir unlabelled --set task=arc-c --output-dir nolabels --set train.max_steps=1
+good once "${train[@]}" --data-dir unlabelled --set task=arc-c --output-dir nolabels --set train.max_steps=1
 grep -q 'the split test is published without labels' "$work/stderr" && grep -q '^{"tasks": \[\]' nolabels/result.json ||
     fail "a test split without labels"
 
@@ -206,7 +206,7 @@ cp -r out before
 expect 2 '^gmoe-train: output_dir: out: holds a run already; continue it with --resume' "${train[@]}" --output-dir out
 diff -r before out >/dev/null || fail "the existing run was changed by a refused one"
 expect 2 'batch_size' "${train[@]}" --output-dir out --overwrite --set train.batch_size=0
-expect 3 'nowhere|is not there' "${train[@]}" --output-dir out --overwrite --data-dir before
+expect 3 'nowhere|is not there' once "${train[@]}" --output-dir out --overwrite --data-dir before
 diff -r before out >/dev/null || fail "the existing run was changed by a faulty --overwrite"
 good "${train[@]}" --output-dir out --overwrite --set seed=9
 grep -q '"seed": 9' out/config.json || fail "--overwrite did not replace the run"
@@ -226,7 +226,7 @@ if ! nm -D "$bin/gmoe-train" 2>/dev/null | grep -q asan; then # the sanitizers r
         --output-dir thirsty --set adapter.rank=4096 --set adapter.num_experts=256 --set train.max_steps=1
     for i in $(seq 12); do cat good/train.jsonl good/train.jsonl; done >many.jsonl
     mkdir -p long && for i in $(seq 40); do cat many.jsonl; done >long/train.jsonl
-    expect 4 '^gmoe-train: the (training step|memory plan): out of memory: .*; a lower train.micro_batch_tokens, ' limited 900 \
+    expect 4 '^gmoe-train: the (training step|memory plan): out of memory: .*; a lower train.micro_batch_tokens, ' once limited 900 \
         "${train[@]}" --output-dir thirsty --data-dir long --set train.batch_size=9600 --set train.micro_batch_tokens=1000000
     [ ! -e thirsty ] || fail "something is left of a run without memory"
 fi

@@ -122,7 +122,7 @@ expect 2 'made with 10 training samples; there are 9' "${train[@]}" --output-dir
 cp "$golden/train.jsonl" data/train.jsonl
 cp -r "$golden/base" base
 printf '\x01' | dd of=base/model.safetensors bs=1 seek=$(($(stat -c %s base/model.safetensors) - 3)) conv=notrunc 2>/dev/null
-expect 2 'another base model' "${train[@]}" --output-dir whole --resume --base-model base
+expect 2 'another base model' once "${train[@]}" --output-dir whole --resume --base-model base
 expect 2 "past the run's end" "${train[@]}" --output-dir whole --resume --set train.max_steps=3
 good "${train[@]}" --output-dir whole --resume --set train.save_every=3 --set train.eval_every=50 --set train.keep_checkpoints=5
 
@@ -130,7 +130,7 @@ good "${train[@]}" --output-dir whole --resume --set train.save_every=3 --set tr
 mkdir lossy
 grep -h -o '"prompt": *"[^"]*"' data/train.jsonl | sed 's/.*/{&, "completion": " in the bag"}/' >lossy/train.jsonl
 cp lossy/train.jsonl lossy/validation.jsonl
-odd=("${train[@]}" --data-dir lossy --set train.micro_batch_tokens=1000 --set train.learning_rate=1e-2 --output-dir odd)
+odd=(once "${train[@]}" --data-dir lossy --set train.micro_batch_tokens=1000 --set train.learning_rate=1e-2 --output-dir odd)
 good "${odd[@]}" --set train.max_steps=9 --set train.eval_every=4 --set train.save_every=6
 cp odd/best/evaluation.json .
 rm odd/best/evaluation.json # as a version without this file left it: the checkpoint says what best/ is
