@@ -16,6 +16,8 @@ void gm_buffer_append(gm_buffer *buffer, const void *bytes, size_t length);
 void gm_buffer_text(gm_buffer *buffer, const char *text);
 void gm_buffer_char(gm_buffer *buffer, char character);
 void gm_buffer_format(gm_buffer *buffer, const char *format, ...) GM_PRINTF(2, 3);
+/* After `part` went into `buffer`: what `part` lacks, `buffer` lacks too. */
+static inline void gm_buffer_pass_failure(gm_buffer *buffer, const gm_buffer *part) { buffer->failed |= part->failed; }
 void gm_buffer_clear(gm_buffer *buffer); /* keeps the memory */
 void gm_buffer_free(gm_buffer *buffer);
 gm_status gm_buffer_status(const gm_buffer *buffer);

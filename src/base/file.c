@@ -136,8 +136,13 @@ gm_status gm_directory_sync(const char *path) {
 }
 
 gm_status gm_directory_remove(const char *path) {
-    DIR *directory = opendir(path);
-    if (!directory) return errno == ENOENT ? GM_OK : gm_error(GM_FAIL, "%s: %s", path, strerror(errno));
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); /* what a link points to is not ours */
+    if (fd < 0) return errno == ENOENT ? GM_OK : gm_error(GM_FAIL, "%s: cannot be removed: %s", path, strerror(errno));
+    DIR *directory = fdopendir(fd);
+    if (!directory) {
+        close(fd);
+        return gm_error(GM_NO_MEMORY, "%s: out of memory while removing", path);
+    }
     gm_status status = GM_OK;
     for (struct dirent *entry; status == GM_OK && (entry = readdir(directory)) != NULL;) {
         char name[GM_PATH];

@@ -26,7 +26,8 @@ gm_status gm_file_replace(const char *path, const void *bytes, size_t length);
 
 gm_status gm_directory_make(const char *path);        /* with its parents; fine where it exists */
 gm_status gm_directory_sync(const char *path);        /* fsync of the directory entry           */
-gm_status gm_directory_remove(const char *path);      /* with what is in it; fine where absent   */
+/* With what is in it; fine where absent. Links in it are removed, never followed; `path` itself being one is GM_FAIL. */
+gm_status gm_directory_remove(const char *path);
 bool gm_file_exists(const char *path);
 bool gm_directory_exists(const char *path);
 

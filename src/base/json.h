@@ -3,8 +3,8 @@
  *   tree     cJSON behind the reader's checks: configurations, data lines
  *   writer   appends to a gm_buffer
  * Refused with place and reason: invalid UTF-8, a byte order mark, control bytes in strings, bad escapes, lone
- * surrogates, depth over 64, anything but white space after the value, duplicate names (the tree; in the reader
- * names are the caller's to check). All messages are GM_BAD_FILE and begin with the source's name. */
+ * surrogates, depth over 64, numbers that no finite double is near, anything but white space after the value, duplicate names (the tree; in
+ * the reader names are the caller's to check). All messages are GM_BAD_FILE and begin with the source's name. */
 #ifndef GM_BASE_JSON_H
 #define GM_BASE_JSON_H
 

@@ -191,12 +191,17 @@ static gm_status scan_number(gm_json_reader *reader, const char **begin, bool *i
     return GM_OK;
 }
 
+static gm_status number_value(gm_json_reader *reader, const char *begin, double *value) {
+    size_t length = (size_t)(reader->at - begin);
+    if (gm_parse_double(begin, length, value)) return GM_OK;
+    return gm_json_error(reader, "the number %.*s%s is out of range", length > 40 ? 40 : (int)length, begin, length > 40 ? "…" : "");
+}
+
 gm_status gm_json_read_number(gm_json_reader *reader, double *value) {
     const char *begin;
     bool integral;
     GM_TRY(scan_number(reader, &begin, &integral));
-    if (!gm_parse_double(begin, (size_t)(reader->at - begin), value)) return gm_json_error(reader, "a number out of range");
-    return GM_OK;
+    return number_value(reader, begin, value);
 }
 
 gm_status gm_json_read_integer(gm_json_reader *reader, int64_t *value) {
@@ -226,11 +231,11 @@ gm_status gm_json_read_bool(gm_json_reader *reader, bool *value) {
 }
 
 static gm_status skip_scalar(gm_json_reader *reader, gm_json_type type) {
-    const char *begin;
+    double number;
     bool ignored;
     switch (type) {
     case GM_JSON_STRING: return gm_json_read_string(reader);
-    case GM_JSON_NUMBER: return scan_number(reader, &begin, &ignored);
+    case GM_JSON_NUMBER: return gm_json_read_number(reader, &number);
     case GM_JSON_BOOL: return gm_json_read_bool(reader, &ignored);
     case GM_JSON_NULL: return read_word(reader, "null");
     default: return expect_type(reader, GM_JSON_OBJECT); /* there is no value: say so */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint32_t gm_hash_bytes(const void *bytes, size_t length) {
+static uint32_t hash_bytes(const void *bytes, size_t length) {
     const unsigned char *p = bytes;
     uint64_t h = 0xcbf29ce484222325u;
     for (size_t i = 0; i < length; i++) h = (h ^ p[i]) * 0x100000001b3u;
@@ -18,7 +18,8 @@ static gm_map_entry *find_slot(const gm_map *map, const char *key, size_t length
     }
 }
 
-gm_status gm_map_reserve(gm_map *map, size_t count) {
+/* Makes room for `count` keys in all. */
+static gm_status reserve(gm_map *map, size_t count) {
     size_t capacity = map->capacity ? map->capacity : 16;
     while (count > capacity / 8 * 5) capacity *= 2;
     if (capacity == map->capacity) return GM_OK;
@@ -35,8 +36,8 @@ gm_status gm_map_reserve(gm_map *map, size_t count) {
 
 gm_status gm_map_put(gm_map *map, const char *key, size_t length, int64_t value, bool *was_there, int64_t *old) {
     GM_CHECK(key && length <= UINT32_MAX, "map key of %zu bytes", length);
-    GM_TRY(gm_map_reserve(map, map->count + 1));
-    uint32_t hash = gm_hash_bytes(key, length);
+    GM_TRY(reserve(map, map->count + 1));
+    uint32_t hash = hash_bytes(key, length);
     gm_map_entry *entry = find_slot(map, key, length, hash);
     if (was_there) *was_there = entry->key != NULL;
     if (old && entry->key) *old = entry->value;
@@ -50,7 +51,7 @@ gm_status gm_map_put(gm_map *map, const char *key, size_t length, int64_t value,
 
 bool gm_map_get(const gm_map *map, const char *key, size_t length, int64_t *value) {
     if (map->capacity == 0 || length > UINT32_MAX) return false;
-    const gm_map_entry *entry = find_slot(map, key, length, gm_hash_bytes(key, length));
+    const gm_map_entry *entry = find_slot(map, key, length, hash_bytes(key, length));
     if (entry->key) *value = entry->value;
     return entry->key != NULL;
 }

@@ -17,17 +17,11 @@ typedef struct gm_map {
     size_t capacity, count;
 } gm_map; /* {0} is empty */
 
-/* Makes room for `count` keys in all. */
-gm_status gm_map_reserve(gm_map *map, size_t count);
-
 /* Sets key → value. *old (may be NULL) receives the entry's former value and *was_there says if there was one. */
 gm_status gm_map_put(gm_map *map, const char *key, size_t length, int64_t value, bool *was_there, int64_t *old);
 
 /* True and *value where the key is there. */
 bool gm_map_get(const gm_map *map, const char *key, size_t length, int64_t *value);
 void gm_map_free(gm_map *map);
-
-/* FNV-1a folded; stable over versions of this program (it is stored in no file). */
-uint32_t gm_hash_bytes(const void *bytes, size_t length);
 
 #endif

@@ -13,13 +13,22 @@
 void *gm_alloc(size_t count, size_t size);                    /* free with free()                             */
 void *gm_realloc(void *block, size_t count, size_t size);     /* new bytes are not zeroed; NULL keeps `block` */
 
-/* Grows *block (capacity *capacity elements of `size` bytes) to hold at least `needed`. */
+/* Grows *block (capacity *capacity elements of `size` bytes) to hold at least `needed`; a failure leaves it as it was. `block`
+ * is the address of a void pointer, never a cast one: GM_GROW is for typed pointers. */
 gm_status gm_grow(void **block, size_t *capacity, size_t needed, size_t size);
 
 /* pointer = count zeroed elements, or return GM_NO_MEMORY */
 #define GM_ALLOC(pointer, count)                                                       \
     do {                                                                               \
         if (((pointer) = gm_alloc((count), sizeof *(pointer))) == NULL) return GM_NO_MEMORY; \
+    } while (0)
+
+/* `pointer`, of `capacity` elements, has room for `needed`, or return GM_NO_MEMORY */
+#define GM_GROW(pointer, capacity, needed)                                                                      \
+    do {                                                                                                        \
+        void *gm_grown_ = (pointer);                                                                            \
+        if (gm_grow(&gm_grown_, &(capacity), (needed), sizeof *(pointer)) != GM_OK) return GM_NO_MEMORY;        \
+        (pointer) = gm_grown_;                                                                                  \
     } while (0)
 
 typedef struct gm_region {

@@ -1,11 +1,16 @@
+#define _GNU_SOURCE /* program_invocation_short_name */
 #include "base/status.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-static _Thread_local char error_text[1024];
+static _Thread_local char error_text[GM_ERROR_TEXT];
+static _Thread_local gm_status error_code;
 
 const char *gm_error_text(void) { return error_text; }
 
@@ -23,6 +28,7 @@ gm_status gm_error(gm_status code, const char *format, ...) {
     va_end(arguments);
     make_printable(text);
     memcpy(error_text, text, sizeof text);
+    error_code = code;
     return code;
 }
 
@@ -36,11 +42,18 @@ gm_status gm_error_prefix(gm_status code, const char *format, ...) {
 }
 
 noreturn void gm_abort(const char *file, int line, const char *format, ...) {
-    fprintf(stderr, "gmoe: internal error at %s:%d: ", file, line);
+    char text[sizeof error_text];
     va_list arguments;
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
+    /* A kernel returns no status: one that got no memory can only check for it. That is no mistake of ours, and what is on disk
+     * is whole at any moment. */
+    bool no_memory = error_code == GM_NO_MEMORY && strcmp(text, error_text) == 0;
+    if (no_memory) {
+        fprintf(stderr, "%s: %s\n", program_invocation_short_name, text);
+        _exit(GM_NO_MEMORY);
+    }
+    fprintf(stderr, "gmoe: internal error at %s:%d: %s\n", file, line, text);
     abort();
 }

@@ -12,12 +12,15 @@
 #define GM_PRINTF(format_index, first_index)
 #endif
 
+enum { GM_ERROR_TEXT = 1024 }; /* bytes of the thread's message, for keeping a copy */
+
 /* Sets the thread's message (cut at 1023 bytes, control bytes replaced) and returns `code`. */
 gm_status gm_error(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 
 /* Puts "prefix: " before the thread's message, keeps the code. */
 gm_status gm_error_prefix(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 
+/* GM_CHECK's end. Where what it says is gm_error_text() of a GM_NO_MEMORY, the program ends with that status instead. */
 noreturn void gm_abort(const char *file, int line, const char *format, ...) GM_PRINTF(3, 4);
 
 /* Propagate a failure. */

@@ -78,6 +78,7 @@ static gm_status check_writable(const char *option, const char *path) {
 static gm_status check_arguments(const arguments *a) {
     gm_scoring scoring;
     if (!a->base_model) return gm_error(GM_USAGE, "--base-model DIR is missing; --help says more");
+    if (!gm_directory_exists(a->base_model)) return gm_error(GM_USAGE, "--base-model: %s: is no directory", a->base_model);
     if (!a->tasks) return gm_error(GM_USAGE, "--task NAME is missing; --help says more");
     if (a->scoring && (!gm_scoring_parse(a->scoring, &scoring) || scoring == GM_SCORING_AUTO))
         return gm_error(GM_USAGE, "--scoring: \"%.40s\" is none of label, likelihood", a->scoring);
@@ -143,8 +144,8 @@ static gm_status show_progress(void *context, double done) {
 static gm_status score_set(evaluation *e, gm_eval_set *set, const char *task, gm_eval_result *result) {
     gm_step step;
     gm_step_init(&step, e->backend, e->type);
-    gm_step_measure(&step);
-    gm_status status = gm_eval_set_measure(set, e->model, &step);
+    gm_status status = gm_step_measure(&step);
+    if (status == GM_OK) status = gm_eval_set_measure(set, e->model, &step);
     gm_step_plan plan = gm_step_planned(&step);
     if (status == GM_OK) status = gm_step_place(&step, &plan);
     if (status == GM_OK) status = gm_evaluate_items(set, e->model, &step, result, show_progress, (void *)(uintptr_t)task);
@@ -182,7 +183,6 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
     gm_status status = gm_task_load(task, a->data_dir, a->split, a->prompt, a->skip_bad, &items);
     if (status == GM_OK && a->limit > 0) keep_first(&items, (size_t)a->limit);
     if (status == GM_OK) status = gm_eval_set_build(&set, &items, a->split, e->tokenizer, &options);
-    if (status == GM_OK && items.skipped) gm_log(GM_LOG_WARN, "%s: %" PRId64 " bad lines were left out (--skip-bad)", items.file, items.skipped);
     if (status == GM_OK && set.cut) gm_log(GM_LOG_WARN, "%s: %" PRId64 " prompts are longer than --max-length and lost their beginning", items.file, set.cut);
     gm_item_set_free(&items);
     if (status == GM_OK && !e->model) status = open_model(e);

@@ -89,7 +89,7 @@ gm_status gm_field_string(const gm_field *field, const cJSON *record, const char
 }
 
 gm_status gm_strings_add(gm_strings *strings, const char *item) {
-    GM_TRY(gm_grow((void **)&strings->items, &strings->capacity, strings->count + 1, sizeof *strings->items));
+    GM_GROW(strings->items, strings->capacity, strings->count + 1);
     strings->items[strings->count++] = item;
     return GM_OK;
 }

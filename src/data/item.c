@@ -110,6 +110,7 @@ static gm_status answer_text(gm_loader *loader, const cJSON *record, gm_buffer *
     } else if (item) {
         return gm_error(GM_BAD_FILE, "%s: neither a string nor a whole number nor true or false", task->answer.text);
     }
+    GM_TRY(gm_buffer_status(text));
     bool none = text->length == 0 || strcmp(gm_buffer_string(text), "-1") == 0; /* the hub writes "" and −1 */
     if (none && task->completion.count == 0 && loader->set->count == 0 && loader->set->skipped == 0) {
         loader->unlabelled = true;
@@ -117,8 +118,7 @@ static gm_status answer_text(gm_loader *loader, const cJSON *record, gm_buffer *
         return gm_error(GM_BAD_FILE, "no %s: the split %s is published without labels; use %s", task->answer.text, loader->split,
                         test ? "the split validation" : "another one");
     }
-    if (!item && !string) return gm_error(GM_BAD_FILE, "no field %s", task->answer.text);
-    return gm_buffer_status(text);
+    return item || string ? GM_OK : gm_error(GM_BAD_FILE, "no field %s", task->answer.text);
 }
 
 static gm_status answer_unknown(gm_loader *loader, const char *text, const char *const *keys, int count) {
@@ -217,7 +217,7 @@ static gm_status make_item(gm_loader *loader, const cJSON *record, gm_item *item
 }
 
 static gm_status add_item(gm_item_set *set, const gm_item *item) {
-    GM_TRY(gm_grow((void **)&set->items, &set->capacity, set->count + 1, sizeof *set->items));
+    GM_GROW(set->items, set->capacity, set->count + 1);
     set->items[set->count++] = *item;
     set->with_choices += item->choice_count > 0;
     uLong sum = crc32_z(set->checksum, (const Bytef *)item->prompt, strlen(item->prompt) + 1);
@@ -310,7 +310,8 @@ static gm_status load_lines(gm_loader *loader) {
         if (status != GM_BAD_FILE || !loader->skip_bad || loader->unlabelled) return status;
         if (loader->set->skipped++ < LOGGED_SKIPS) gm_log(GM_LOG_WARN, "skipped: %s", gm_error_text());
     }
-    if (loader->set->skipped) gm_log(GM_LOG_WARN, "%s: %lld bad lines were skipped", loader->lines.path, (long long)loader->set->skipped);
+    if (loader->set->skipped)
+        gm_log(GM_LOG_WARN, "%s: %lld bad lines were left out (--skip-bad)", loader->lines.path, (long long)loader->set->skipped);
     if (loader->set->count) return GM_OK;
     if (loader->set->skipped == 0) return gm_error(GM_BAD_FILE, "%s: holds no item", loader->lines.path);
     return gm_error(GM_BAD_FILE, "%s: all its lines are bad; the last: %s", loader->lines.path, gm_error_text());
@@ -360,5 +361,6 @@ gm_status gm_task_load(const gm_task *task, const char *data_dir, const char *sp
     free(loader.labels.items);
     free(loader.columns.items);
     if (status != GM_OK) gm_item_set_free(set);
+    set->unlabelled = loader.unlabelled;
     return status;
 }

@@ -20,6 +20,7 @@ typedef struct gm_item_set {
     size_t count, capacity;
     size_t with_choices; /* items that can be scored by accuracy */
     int64_t skipped;     /* bad lines left out (skip_bad) */
+    bool unlabelled;     /* the split is published without labels: why loading failed */
     uint32_t checksum;   /* CRC-32 of all items, in order: tells a resumed run that its data changed */
     gm_region region;
     char file[GM_PATH];

@@ -78,7 +78,7 @@ static gm_status fill(gm_line_reader *reader) {
     if (reader->begin > 0) memmove(reader->bytes, reader->bytes + reader->begin, unread);
     reader->begin = 0;
     reader->end = unread;
-    GM_TRY(gm_grow((void **)&reader->bytes, &reader->capacity, unread + CHUNK + 1, 1));
+    GM_GROW(reader->bytes, reader->capacity, unread + CHUNK + 1);
     size_t n = 0;
     if (reader->gunzip) GM_TRY(gunzip_some(reader, reader->bytes + unread, CHUNK, &n));
     else GM_TRY(read_some(reader, reader->bytes + unread, CHUNK, &n));

@@ -2,9 +2,11 @@
 #include "data/task_parts.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const split_names[GM_SPLIT_COUNT] = {"train", "validation", "test"};
@@ -93,12 +95,18 @@ gm_status gm_task_find(char path[GM_PATH], const char *name) {
     return status;
 }
 
+/* A name that leads nowhere, or may not be looked at, is there all the same: opening it says what is wrong. */
+static bool name_is_there(const char *path) {
+    struct stat info;
+    return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 /* directory/name or directory/name.gz into `path`; false where neither is there. */
 static bool find_either(char path[GM_PATH], const char *directory, const char *name) {
     if (snprintf(path, GM_PATH - 3, "%s/%s", directory, name) >= GM_PATH - 3) return false;
-    if (access(path, F_OK) == 0) return true;
+    if (name_is_there(path)) return true;
     strcat(path, ".gz");
-    return access(path, F_OK) == 0;
+    return name_is_there(path);
 }
 
 static gm_status split_missing(const gm_task *task, const char *directory, const char *data_dir, int split) {
@@ -112,6 +120,16 @@ static gm_status split_missing(const gm_task *task, const char *directory, const
                                 task->name, gm_buffer_string(&names));
     gm_buffer_free(&names);
     return status;
+}
+
+gm_status gm_task_look_for(const gm_task *task, const char *data_dir, const char *split, bool *there) {
+    char path[GM_PATH];
+    int index = gm_task_split_index(split);
+    *there = false;
+    if (index >= 0 && !task->splits[index].given) return GM_OK;
+    gm_status status = gm_task_find_file(task, data_dir, split, path);
+    *there = status == GM_OK;
+    return status == GM_BAD_FILE ? GM_OK : status;
 }
 
 gm_status gm_task_find_file(const gm_task *task, const char *data_dir, const char *split, char path[GM_PATH]) {

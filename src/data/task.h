@@ -41,8 +41,12 @@ const char *gm_task_prompt_name(const gm_task *task, int index);
  * no such directory or split. A task may give one file for two splits. */
 gm_status gm_task_find_file(const gm_task *task, const char *data_dir, const char *split, char path[GM_PATH]);
 
+/* Whether the task has such a split and its file is there; faults are those of looking. */
+gm_status gm_task_look_for(const gm_task *task, const char *data_dir, const char *split, bool *there);
+
 /* Reads a split. A bad line is GM_BAD_FILE with file and line; with skip_bad it is counted, a few are logged, and only
- * a file without a good line fails. Free the set with gm_item_set_free (also after a failure: it is then empty). */
+ * a file without a good line fails. Free the set with gm_item_set_free (also after a failure: it is then empty, and
+ * set->unlabelled says whether the split as such has no labels). */
 gm_status gm_task_load(const gm_task *task, const char *data_dir, const char *split, const char *prompt, bool skip_bad, gm_item_set *set);
 
 #endif

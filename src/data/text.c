@@ -98,7 +98,8 @@ void gm_text_clean(gm_buffer *out, const char *text, size_t length) {
     if (start < stop) replace_all(&titled, text + start, stop - start, " [title]", ". ");
     remove_brackets(&plain, gm_buffer_string(&titled), titled.length);
     replace_all(out, gm_buffer_string(&plain), plain.length, "  ", " ");
-    out->failed |= titled.failed || plain.failed;
+    gm_buffer_pass_failure(out, &titled);
+    gm_buffer_pass_failure(out, &plain);
     gm_buffer_free(&titled);
     gm_buffer_free(&plain);
 }

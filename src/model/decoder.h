@@ -22,6 +22,7 @@ typedef struct gm_objective {
     float *count, *share; /* layers×N: of the step's micro-batches so far                  */
     float *mean;          /* layers×N: Σ π of the step so far                              */
     float *past;          /* layers×N: counts of earlier steps                             */
+    float *host;          /* 2×layers×N: count and share, read back; owned                 */
     int64_t tokens;       /* of the step so far                                            */
 } gm_objective;
 

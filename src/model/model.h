@@ -40,7 +40,6 @@ const gm_adapter_buffers *gm_adapter_buffers_of(const gm_adapter *adapter);
 /* LoRA+: elements of the flat buffer whose learning rate takes the ratio (every B): calls per contiguous run. */
 void gm_adapter_each_group(const gm_adapter *adapter, void (*visit)(void *context, int64_t begin, int64_t count, bool is_b), void *context);
 int64_t gm_adapter_trainable(const gm_adapter *adapter); /* trainable parameters, without padding */
-const gm_adapter_config *gm_adapter_config_of(const gm_adapter *adapter);
 
 /* Writes DIR/adapter_model.safetensors and DIR/adapter_config.json (DIR exists). `step` goes to the metadata. */
 gm_status gm_adapter_save(const gm_adapter *adapter, const char *directory, int64_t step, const char *base_name);
@@ -55,7 +54,6 @@ double *gm_adapter_counts(gm_adapter *adapter, int64_t *count);
  * NULL without a router. Part of a checkpoint. */
 double *gm_adapter_expert_load(const gm_adapter *adapter, int64_t *layers, int64_t *experts);
 void gm_adapter_expert_load_reset(gm_adapter *adapter);
-const float *gm_adapter_edges(const gm_adapter *adapter, int64_t layer); /* N×N of 0/1, host; NULL without a graph */
 
 /* ---- computing ---- */
 

@@ -26,11 +26,13 @@ gm_status gm_objective_open(gm_objective *objective, const gm_adapter *adapter) 
     objective->share = objective->count + cells;
     objective->mean = objective->share + cells;
     objective->past = objective->mean + cells;
+    GM_ALLOC(objective->host, 2 * cells);
     return GM_OK;
 }
 
 void gm_objective_close(gm_objective *objective, gm_backend *backend) {
     if (objective->memory) backend->release(backend, objective->memory, objective->bytes);
+    free(objective->host);
     *objective = (gm_objective){0};
 }
 
@@ -146,13 +148,10 @@ gm_losses gm_model_end_step(gm_model *model) {
     double loss[LOSSES];
     model->backend->read(model->backend, loss, objective->loss, sizeof loss);
     size_t cells = (size_t)cells_of(adapter);
-    float *counts = cells ? malloc(2 * cells * sizeof *counts) : NULL;
-    GM_CHECK(counts || !cells, "out of memory for %zu counts", cells);
-    if (counts) {
-        model->backend->read(model->backend, counts, objective->count, 2 * cells * sizeof *counts);
-        remember_counts(model, counts, counts + cells);
+    if (cells) {
+        model->backend->read(model->backend, objective->host, objective->count, 2 * cells * sizeof *objective->host);
+        remember_counts(model, objective->host, objective->host + cells);
     }
-    free(counts);
     const gm_adapter_config *config = &adapter->config;
     return (gm_losses){.ce = loss[LOSS_CE], .poisson = loss[LOSS_POISSON], .normal = loss[LOSS_NORMAL], .balance = loss[LOSS_BALANCE],
                        .total = loss[LOSS_CE] + config->losses.poisson * loss[LOSS_POISSON] + config->losses.normal * loss[LOSS_NORMAL] +

@@ -24,32 +24,36 @@ static void *take_copy(gm_weight_loader *loader, size_t bytes) {
     return loader->counting ? NULL : (unsigned char *)loader->model->copies + at;
 }
 
-static void fill_random(gm_weight_loader *loader, gm_tensor *tensor) {
-    int64_t count = tensor->rows * tensor->columns;
-    float *row = loader->counting ? NULL : malloc((size_t)count * sizeof *row);
-    void *data = take_copy(loader, gm_tensor_bytes(tensor));
-    if (loader->counting || !row) return;
-    float bound = sqrtf(3.0f / (float)tensor->columns);
-    for (int64_t i = 0; i < count; i++) row[i] = tensor->rows == 1 ? 1.0f : bound * (2.0f * gm_random_uniform(loader->random) - 1.0f);
-    void *converted = malloc(gm_tensor_bytes(tensor));
-    if (converted) {
-        gm_convert(converted, tensor->type, row, GM_F32, (size_t)count);
-        loader->model->backend->write(loader->model->backend, data, converted, gm_tensor_bytes(tensor));
-    }
-    free(converted);
-    free(row);
-    tensor->data = data;
+/* Both ways of filling a weight go in pieces, so that a conversion never needs a second whole tensor. 1 MB each, host. */
+enum { PIECE = 1 << 18 };
+static _Thread_local float piece[PIECE], drawn[PIECE];
+
+static void write_piece(gm_model *model, void *out, gm_type type, int64_t at, size_t count) {
+    size_t size = gm_type_size(type);
+    model->backend->write(model->backend, (unsigned char *)out + (size_t)at * size, piece, count * size);
 }
 
-/* Copies in pieces, so that a conversion never needs a second whole tensor. */
-static void copy_weight(gm_model *model, void *out, gm_type type, const gm_file_tensor *from, int64_t count) {
-    enum { PIECE = 1 << 18 };
-    static _Thread_local float piece[PIECE]; /* 1 MB, host */
-    size_t size = gm_type_size(type), from_size = gm_type_size(from->type);
+static size_t piece_at(int64_t done, int64_t count) { return (size_t)(count - done < PIECE ? count - done : PIECE); }
+
+static void fill_random(gm_weight_loader *loader, gm_tensor *tensor) {
+    int64_t count = tensor->rows * tensor->columns;
+    tensor->data = take_copy(loader, gm_tensor_bytes(tensor));
+    if (loader->counting) return;
+    float bound = sqrtf(3.0f / (float)tensor->columns);
     for (int64_t done = 0; done < count; done += PIECE) {
-        size_t n = (size_t)(count - done < PIECE ? count - done : PIECE);
+        size_t n = piece_at(done, count);
+        for (size_t i = 0; i < n; i++) drawn[i] = tensor->rows == 1 ? 1.0f : bound * (2.0f * gm_random_uniform(loader->random) - 1.0f);
+        gm_convert(piece, tensor->type, drawn, GM_F32, n);
+        write_piece(loader->model, tensor->data, tensor->type, done, n);
+    }
+}
+
+static void copy_weight(gm_model *model, void *out, gm_type type, const gm_file_tensor *from, int64_t count) {
+    size_t from_size = gm_type_size(from->type);
+    for (int64_t done = 0; done < count; done += PIECE) {
+        size_t n = piece_at(done, count);
         gm_convert(piece, type, from->bytes + (size_t)done * from_size, from->type, n);
-        model->backend->write(model->backend, (unsigned char *)out + (size_t)done * size, piece, n * size);
+        write_piece(model, out, type, done, n);
     }
     gm_safetensors_release_pages(model->file, from);
 }

@@ -9,15 +9,16 @@ enum { HOST_ARENA_MEASURING = 64 << 20 }; /* tensors and records of the measurin
 
 void gm_step_init(gm_step *step, gm_backend *backend, gm_type type) { *step = (gm_step){.backend = backend, .type = type}; }
 
-void gm_step_measure(gm_step *step) {
+gm_status gm_step_measure(gm_step *step) {
     gm_step_free(step);
     gm_backend_measure(step->backend, true);
     gm_arena_measure(&step->activations, "activations");
     gm_arena_measure(&step->backend->scratch, "scratch");
     step->host_memory = aligned_alloc(GM_ARENA_ALIGN, HOST_ARENA_MEASURING);
-    GM_CHECK(step->host_memory, "no host memory for the measuring run");
+    if (!step->host_memory) return gm_error(GM_NO_MEMORY, "out of memory: the measuring run's tape needs %d bytes", HOST_ARENA_MEASURING);
     gm_arena_place(&step->host, "host", step->host_memory, HOST_ARENA_MEASURING);
     gm_step_reset(step, true);
+    return GM_OK;
 }
 
 gm_step_plan gm_step_planned(const gm_step *step) {

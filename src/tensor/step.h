@@ -55,7 +55,7 @@ typedef struct gm_step_plan { /* bytes */
 void gm_step_init(gm_step *step, gm_backend *backend, gm_type type);
 
 /* From here on the step and its backend only count. */
-void gm_step_measure(gm_step *step);
+gm_status gm_step_measure(gm_step *step);
 /* What was counted since: the peak over all resets. */
 gm_step_plan gm_step_planned(const gm_step *step);
 /* Allocates the plan and leaves measuring. GM_NO_MEMORY names the arena that does not fit. */

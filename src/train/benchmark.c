@@ -91,7 +91,7 @@ static gm_status open_run(gm_bench_run *run) {
     GM_TRY(make_batch(run));
     GM_ALLOC(run->seconds, (size_t)b->steps);
     gm_step_init(&run->step, run->backend, b->type);
-    gm_step_measure(&run->step);
+    GM_TRY(gm_step_measure(&run->step));
     train_step(run, 1);
     gm_step_plan plan = gm_step_planned(&run->step);
     return gm_step_place(&run->step, &plan);

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* renameat2 */
 #include "train/checkpoint.h"
 #include "train/manifest.h"
 
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- names ------------------------------------------------------------------------------------------------------ */
@@ -55,15 +56,27 @@ static gm_status step_path(char path[GM_PATH], const char *folder, int64_t step,
 
 static gm_status rename_failed(const char *path) { return gm_error(GM_FAIL, "%s: cannot be put in place: %s", path, strerror(errno)); }
 
-/* `fresh` becomes `path`; what was there is removed. One system call where the file system can exchange names;
- * otherwise there is a moment with neither, but never one with half of either. */
+/* `fresh` becomes `path`; what was there is removed. One system call where the file system can exchange names; otherwise there
+ * is a moment with neither, in which `aside` is whole: gm_directory_recover knows it by that. */
 static gm_status put_in_place(const char *fresh, const char *path, const char *aside) {
-    enum { EXCHANGE = 2 }; /* RENAME_EXCHANGE of linux/fs.h */
     if (!gm_directory_exists(path)) return rename(fresh, path) == 0 ? GM_OK : rename_failed(path);
-    if (syscall(SYS_renameat2, AT_FDCWD, fresh, AT_FDCWD, path, EXCHANGE) == 0) return gm_directory_remove(fresh);
+    if (renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_EXCHANGE) == 0) return gm_directory_remove(fresh);
     GM_TRY(gm_directory_remove(aside));
-    if (rename(path, aside) != 0 || rename(fresh, path) != 0) return rename_failed(path);
+    if (rename(path, aside) != 0) return rename_failed(path);
+    if (rename(fresh, path) != 0) {
+        gm_status status = rename_failed(path);
+        (void)rename(aside, path);
+        return status;
+    }
     return gm_directory_remove(aside);
+}
+
+gm_status gm_directory_recover(const char *directory, const char *name) {
+    char path[GM_PATH], aside[GM_PATH + 8];
+    GM_TRY(gm_path_join(path, directory, name));
+    snprintf(aside, sizeof aside, "%s.old.tmp", path);
+    if (gm_directory_exists(path) || !gm_directory_exists(aside)) return GM_OK;
+    return rename(aside, path) == 0 ? GM_OK : rename_failed(path);
 }
 
 static gm_status write_fresh(const char *fresh, int64_t step, gm_checkpoint_writer write, void *context) {
@@ -75,7 +88,7 @@ static gm_status write_fresh(const char *fresh, int64_t step, gm_checkpoint_writ
 
 /* Leaves the message of what went wrong first. */
 static gm_status give_up(gm_status status, const char *fresh) {
-    char text[1024];
+    char text[GM_ERROR_TEXT];
     snprintf(text, sizeof text, "%s", gm_error_text());
     gm_directory_remove(fresh);
     return gm_error(status, "%s", text);
@@ -114,8 +127,12 @@ gm_status gm_checkpoint_newest(const char *folder, char path[GM_PATH], int64_t *
         status = step_path(path, folder, steps[i], "");
         if (status != GM_OK) break;
         *step = steps[i];
-        found = gm_manifest_verify(path, steps[i]) == GM_OK;
-        if (!found) gm_log(GM_LOG_WARN, "%s; %s", gm_error_text(), i + 1 < count ? "falling back to an older checkpoint" : "no older checkpoint is left");
+        gm_status verified = gm_manifest_verify(path, steps[i]);
+        if (verified == GM_NO_MEMORY) status = verified; /* which says nothing of the checkpoint */
+        found = verified == GM_OK;
+        if (!found && status == GM_OK)
+            gm_log(GM_LOG_WARN, "%s; %s", gm_error_text(),
+                   i + 1 < count ? "falling back to an older checkpoint" : "no older checkpoint is left");
     }
     free(steps);
     GM_TRY(status);
@@ -125,6 +142,21 @@ gm_status gm_checkpoint_newest(const char *folder, char path[GM_PATH], int64_t *
     return GM_OK;
 }
 
+gm_status gm_checkpoint_before(const char *folder, int64_t step, char path[GM_PATH]) {
+    int64_t *steps;
+    size_t count;
+    gm_status status = list_steps(folder, &steps, &count);
+    bool found = false;
+    for (size_t i = 0; i < count && status == GM_OK && !found; i++) {
+        if (steps[i] >= step) continue;
+        status = step_path(path, folder, steps[i], "");
+        found = status == GM_OK && gm_manifest_verify(path, steps[i]) == GM_OK;
+    }
+    if (!found) path[0] = '\0';
+    free(steps);
+    return status;
+}
+
 gm_status gm_checkpoint_prune(const char *folder, int64_t keep) {
     int64_t *steps;
     size_t count;
@@ -132,7 +164,7 @@ gm_status gm_checkpoint_prune(const char *folder, int64_t keep) {
     for (size_t i = (size_t)keep; i < count && status == GM_OK; i++) {
         char path[GM_PATH], aside[GM_PATH]; /* renamed first: a half-removed checkpoint must not look like a damaged one */
         status = step_path(path, folder, steps[i], "");
-        if (status == GM_OK) status = step_path(aside, folder, steps[i], ".old.tmp");
+        if (status == GM_OK) status = step_path(aside, folder, steps[i], ".pruned.tmp");
         if (status == GM_OK && rename(path, aside) != 0) status = rename_failed(aside);
         if (status == GM_OK) status = gm_directory_remove(aside);
     }
@@ -156,17 +188,40 @@ gm_status gm_checkpoint_set_aside(const char *folder, int64_t step) {
     return status;
 }
 
+static bool ends_with(const char *name, const char *end) {
+    size_t length = strlen(name), most = strlen(end);
+    return length > most && strcmp(name + length - most, end) == 0;
+}
+
+static gm_status check_kind(const char *folder, const char *name) {
+    char path[GM_PATH];
+    struct stat info;
+    GM_TRY(gm_path_join(path, folder, name));
+    if (lstat(path, &info) != 0 || S_ISDIR(info.st_mode)) return GM_OK;
+    return gm_error(GM_FAIL, "%s: is no directory, and a checkpoint's name; remove it", path);
+}
+
+/* Entries change while they are gone through, so that first what was moved aside is put back, in a pass of its own. */
+static gm_status clean(const char *folder, const char *name, bool recover) {
+    char path[GM_PATH];
+    int64_t step;
+    if (is_checkpoint(name, &step)) return check_kind(folder, name);
+    if (strncmp(name, "step-", 5) != 0 || !ends_with(name, recover ? ".old.tmp" : ".tmp")) return GM_OK;
+    GM_TRY(gm_path_join(path, folder, name));
+    if (!recover) return gm_directory_remove(path);
+    char whole[64];
+    if (snprintf(whole, sizeof whole, "%.*s", (int)(strlen(name) - strlen(".old.tmp")), name) >= (int)sizeof whole) return GM_OK;
+    return is_checkpoint(whole, &step) ? gm_directory_recover(folder, whole) : GM_OK;
+}
+
 gm_status gm_checkpoint_clean(const char *folder) {
-    DIR *directory = opendir(folder);
-    if (!directory) return errno == ENOENT ? GM_OK : gm_error(GM_FAIL, "%s: %s", folder, strerror(errno));
     gm_status status = GM_OK;
-    for (struct dirent *entry; status == GM_OK && (entry = readdir(directory)) != NULL;) {
-        size_t length = strlen(entry->d_name);
-        char path[GM_PATH];
-        if (length < 5 || strcmp(entry->d_name + length - 4, ".tmp") != 0 || strncmp(entry->d_name, "step-", 5) != 0) continue;
-        status = gm_path_join(path, folder, entry->d_name);
-        if (status == GM_OK) status = gm_directory_remove(path);
+    for (int pass = 0; pass < 2 && status == GM_OK; pass++) {
+        DIR *directory = opendir(folder);
+        if (!directory) return errno == ENOENT ? GM_OK : gm_error(GM_FAIL, "%s: %s", folder, strerror(errno));
+        for (struct dirent *entry; status == GM_OK && (entry = readdir(directory)) != NULL;)
+            status = clean(folder, entry->d_name, pass == 0);
+        closedir(directory);
     }
-    closedir(directory);
     return status;
 }

@@ -17,6 +17,9 @@ gm_status gm_checkpoint_save(const char *folder, int64_t step, gm_checkpoint_wri
  * the folder has none at all; all of them damaged is GM_BAD_FILE. */
 gm_status gm_checkpoint_newest(const char *folder, char path[GM_PATH], int64_t *step);
 
+/* The newest one before `step` that verifies, without warnings; "" where there is none. */
+gm_status gm_checkpoint_before(const char *folder, int64_t step, char path[GM_PATH]);
+
 /* Removes all but the `keep` newest; call it after gm_checkpoint_save. */
 gm_status gm_checkpoint_prune(const char *folder, int64_t keep);
 
@@ -24,10 +27,13 @@ gm_status gm_checkpoint_prune(const char *folder, int64_t keep);
  * for nothing when pruning. Call it when the run goes on from `step`. */
 gm_status gm_checkpoint_set_aside(const char *folder, int64_t step);
 
-/* Removes what an interrupted save or prune left. */
+/* Removes what an interrupted save or prune left; a checkpoint that was moved aside for its successor and not replaced is put back.
+ * A checkpoint's name that is not a directory's is GM_FAIL. */
 gm_status gm_checkpoint_clean(const char *folder);
 
 /* Puts `write`'s files in place of directory/name, which readers see whole: the old one or the new one. */
 gm_status gm_directory_publish(const char *directory, const char *name, gm_checkpoint_writer write, void *context);
+/* Puts directory/name back where the program died between moving it aside and putting the new one in its place. */
+gm_status gm_directory_recover(const char *directory, const char *name);
 
 #endif

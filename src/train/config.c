@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { CONFIG_BYTES = 1 << 20, NAME_BYTES = 128 };
 
@@ -13,8 +14,10 @@ enum { CONFIG_BYTES = 1 << 20, NAME_BYTES = 128 };
 
 static gm_status wrong_type(const gm_config_key *key, const cJSON *value) {
     char *text = cJSON_PrintUnformatted(value);
-    gm_status status = gm_error(GM_USAGE, "is %.60s; it must be %s%s", text ? text : "of another type",
-                                strchr("aeio", gm_config_type_name(key->type)[0]) ? "an " : "", gm_config_type_name(key->type));
+    const char *type = gm_config_type_name(key->type);
+    bool one = key->type == GM_CONFIG_STRING || key->type == GM_CONFIG_CHOICE || key->type == GM_CONFIG_NUMBER;
+    const char *article = strchr("aeio", type[0]) ? "an " : one ? "a " : "";
+    gm_status status = gm_error(GM_USAGE, "is %.60s; it must be %s%s", text ? text : "of another type", article, type);
     cJSON_free(text);
     return status;
 }
@@ -92,7 +95,9 @@ static gm_status store_choice(void *at, const gm_config_key *key, const cJSON *v
 static gm_status store_number(void *at, const gm_config_key *key, const cJSON *value) {
     int64_t integer = 0;
     if (!cJSON_IsNumber(value)) return wrong_type(key, value);
-    if (key->type == GM_CONFIG_INTEGER && !gm_json_is_integer(value, &integer)) return wrong_type(key, value);
+    bool whole = value->valuedouble == floor(value->valuedouble); /* from 2^53 on a double may be a rounded one */
+    if (key->type == GM_CONFIG_INTEGER && !gm_json_is_integer(value, &integer))
+        return whole ? out_of_range(key, value->valuedouble) : wrong_type(key, value);
     if (!(value->valuedouble >= key->low && value->valuedouble <= key->high)) return out_of_range(key, value->valuedouble);
     if (key->type == GM_CONFIG_INTEGER)
         memcpy(at, &integer, sizeof integer);
@@ -131,8 +136,8 @@ static gm_status refuse_planned(const gm_config *config, const gm_config_key *ke
     gm_buffer value = {0};
     gm_config_write_value(&value, config, key);
     cJSON *fallback = cJSON_Parse(key->fallback), *now = cJSON_Parse(gm_buffer_string(&value));
-    gm_status status = GM_OK;
-    if (!cJSON_Compare(fallback, now, true))
+    gm_status status = gm_buffer_status(&value);
+    if (status == GM_OK && !cJSON_Compare(fallback, now, true))
         status = gm_error(GM_USAGE, "%s is not built yet; only %s is", gm_buffer_string(&value), key->fallback);
     cJSON_Delete(fallback);
     cJSON_Delete(now);
@@ -202,6 +207,24 @@ static gm_status unknown_key(const char *path) {
 
 typedef enum gm_pass { PASS_METHOD, PASS_OTHERS } gm_pass; /* the method's preset is set between them */
 
+/* Names with dots are --set's: two ways to write a key would let a file give it twice. */
+static gm_status dotted_name(const char *source, const char *path, const char *name) {
+    gm_buffer nested = {0};
+    int depth = 0;
+    for (const char *part = name;; depth++) {
+        size_t length = strcspn(part, ".");
+        gm_buffer_format(&nested, "%s\"%.*s\": ", depth ? "{" : "", length > 60 ? 60 : (int)length, part);
+        part += length;
+        if (*part++ == '\0') break;
+    }
+    gm_buffer_text(&nested, "…");
+    while (depth-- > 0) gm_buffer_char(&nested, '}');
+    gm_status status = gm_error(GM_USAGE, "%s: %s%s%.100s: a name with dots; in a file objects are nested: %.200s", source, path,
+                                path[0] ? ": " : "", name, gm_buffer_string(&nested));
+    gm_buffer_free(&nested);
+    return status;
+}
+
 static gm_status apply(gm_config *config, const char *source, const char *path, const cJSON *value, gm_pass pass) {
     const gm_config_key *key = find_key(path);
     gm_status status = GM_OK;
@@ -218,6 +241,7 @@ static gm_status apply(gm_config *config, const char *source, const char *path, 
         const cJSON *member;
         cJSON_ArrayForEach(member, value) {
             char name[256];
+            if (strchr(member->string, '.')) return dotted_name(source, path, member->string);
             if (member->string[0] == '\0') return gm_error(GM_USAGE, "%s: %s%sa key without a name", source, path, path[0] ? ": " : "");
             if (snprintf(name, sizeof name, "%s%s%s", path, path[0] ? "." : "", member->string) >= (int)sizeof name)
                 return gm_error(GM_USAGE, "%s: %.40s…: no such key", source, member->string);
@@ -228,21 +252,31 @@ static gm_status apply(gm_config *config, const char *source, const char *path, 
     return path[0] ? gm_error_prefix(status, "%s: %s", source, path) : gm_error_prefix(status, "%s", source);
 }
 
+/* A number that JSON can write and a double cannot hold. */
+static bool out_of_double(const char *text) {
+    char *end;
+    return strspn(text, "-+.0123456789eE") == strlen(text) && isinf(strtod(text, &end)) && *end == '\0';
+}
+
 /* The value of a setting: JSON where the key takes anything but text, else the bare text. */
-static cJSON *setting_value(const gm_setting *setting) {
+static gm_status setting_value(const gm_setting *setting, cJSON **value) {
     const gm_config_key *key = find_key(setting->path);
     bool text = key && (key->type == GM_CONFIG_STRING || key->type == GM_CONFIG_CHOICE);
-    cJSON *value = NULL;
-    if (!text || setting->value[0] == '"')
-        if (gm_json_parse(setting->source, setting->value, strlen(setting->value), &value) != GM_OK) value = NULL;
-    return value ? value : cJSON_CreateString(setting->value);
+    bool list = key && strcmp(key->path, "task") == 0 && setting->value[0] == '['; /* refused as what it is, not as a name */
+    *value = NULL;
+    if (!text && out_of_double(setting->value))
+        return gm_error(GM_USAGE, "%s: %s: %.60s is out of range", setting->source, setting->path, setting->value);
+    if (!text || list || setting->value[0] == '"')
+        if (gm_json_parse(setting->source, setting->value, strlen(setting->value), value) != GM_OK) *value = NULL;
+    if (!*value) *value = cJSON_CreateString(setting->value);
+    return *value ? GM_OK : gm_error(GM_NO_MEMORY, "%s: %s: out of memory", setting->source, setting->path);
 }
 
 static gm_status apply_all(gm_config *config, const char *source, const cJSON *file, const gm_setting *settings, size_t count, gm_pass pass) {
     if (file) GM_TRY(apply(config, source, "", file, pass));
     for (size_t i = 0; i < count; i++) {
-        cJSON *value = setting_value(&settings[i]);
-        if (!value) return gm_error(GM_NO_MEMORY, "%s: out of memory", settings[i].source);
+        cJSON *value;
+        GM_TRY(setting_value(&settings[i], &value));
         gm_status status = apply(config, settings[i].source, settings[i].path, value, pass);
         cJSON_Delete(value);
         GM_TRY(status);
@@ -261,8 +295,9 @@ static gm_status build(gm_config *config, const char *source, const cJSON *file,
 
 gm_status gm_config_parse(gm_config *config, const char *source, const char *text, size_t length) {
     cJSON *tree = NULL;
-    if (gm_json_parse(source, text, length, &tree) != GM_OK) return GM_USAGE; /* the message stands */
-    gm_status status = cJSON_IsObject(tree) ? build(config, source, tree, NULL, 0) : gm_error(GM_USAGE, "%s: is no JSON object", source);
+    gm_status status = gm_json_parse(source, text, length, &tree);
+    if (status != GM_OK) return status == GM_BAD_FILE ? GM_USAGE : status; /* the message stands */
+    status = cJSON_IsObject(tree) ? build(config, source, tree, NULL, 0) : gm_error(GM_USAGE, "%s: is no JSON object", source);
     cJSON_Delete(tree);
     return status;
 }
@@ -273,7 +308,9 @@ gm_status gm_config_load(gm_config *config, const char *path, const gm_setting *
     gm_buffer text = {0};
     gm_status status = GM_OK;
     if (path) {
-        GM_TRY_GOTO(gm_file_read(&text, path, CONFIG_BYTES, GM_USAGE));
+        status = gm_file_read(&text, path, CONFIG_BYTES, GM_USAGE);
+        if (status != GM_OK) gm_error_prefix(status, "--config");
+        GM_TRY_GOTO(status);
         GM_TRY_GOTO(gm_json_parse(path, gm_buffer_string(&text), text.length, &tree));
         if (!cJSON_IsObject(tree)) status = gm_error(GM_USAGE, "%s: is no JSON object", path);
     }

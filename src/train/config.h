@@ -65,7 +65,7 @@ void gm_config_write_schema(gm_buffer *out);
 void gm_config_write_help(gm_buffer *out);
 
 /* The first key, of those that a resumed run must keep, whose values differ: appends "key: one in the checkpoint, other now"
- * and returns false. */
+ * and returns false; so it does where `difference` fails. */
 bool gm_config_same_run(const gm_config *saved, const gm_config *now, gm_buffer *difference);
 
 #endif

@@ -225,7 +225,9 @@ bool gm_config_same_run(const gm_config *saved, const gm_config *now, gm_buffer 
         same = strcmp(gm_buffer_string(&before), gm_buffer_string(&after)) == 0;
         if (!same) gm_buffer_format(difference, "%s: %s there, %s now", key->path, gm_buffer_string(&before), gm_buffer_string(&after));
     }
+    gm_buffer_pass_failure(difference, &before);
+    gm_buffer_pass_failure(difference, &after);
     gm_buffer_free(&before);
     gm_buffer_free(&after);
-    return same;
+    return same && !difference->failed;
 }

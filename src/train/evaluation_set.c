@@ -16,18 +16,14 @@ typedef struct gm_set_builder {
 
 static gm_status add_sequence(gm_set_builder *b, const gm_sample *sample, size_t item) {
     gm_eval_set *set = b->set;
-    void *grown = set->sequences;
-    GM_TRY(gm_grow(&grown, &b->sequence_capacity, set->sequence_count + 1, sizeof *set->sequences));
-    set->sequences = grown;
+    GM_GROW(set->sequences, b->sequence_capacity, set->sequence_count + 1);
     set->cut += sample->cut;
     set->sequences[set->sequence_count++] = (gm_eval_sequence){.sample = *sample, .item = (uint32_t)item, .first_query = (uint32_t)set->query_count};
     return GM_OK;
 }
 
 static gm_status add_query(gm_eval_set *set, int32_t row, int32_t token, int32_t choice) {
-    void *grown = set->queries;
-    GM_TRY(gm_grow(&grown, &set->query_capacity, set->query_count + 1, sizeof *set->queries));
-    set->queries = grown;
+    GM_GROW(set->queries, set->query_capacity, set->query_count + 1);
     set->queries[set->query_count++] = (gm_eval_query){row, token, choice};
     set->sequences[set->sequence_count - 1].queries++;
     return GM_OK;

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "data/line_reader.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_BYTES = 1 << 30, BAR_CELLS = 20 };
+enum { BAR_CELLS = 20 };
 static const double seconds_between_lines = 5.0, seconds_between_bars = 0.1;
 
 /* ---- the file --------------------------------------------------------------------------------------------------- */
@@ -29,16 +30,61 @@ static bool keep_line(const char *line, size_t length, int64_t last_step) {
     return keep;
 }
 
-static gm_status drop_later_events(const char *path, int64_t last_step) {
-    gm_buffer text = {0}, kept = {0};
-    gm_status status = gm_file_read(&text, path, FILE_BYTES, GM_FAIL);
-    const char *line = gm_buffer_string(&text), *end;
-    for (; status == GM_OK && (end = strchr(line, '\n')) != NULL; line = end + 1)
-        if (keep_line(line, (size_t)(end - line), last_step)) gm_buffer_append(&kept, line, (size_t)(end - line) + 1);
-    if (status == GM_OK) status = gm_buffer_status(&kept);
-    if (status == GM_OK && kept.length != text.length) status = gm_file_replace(path, gm_buffer_string(&kept), kept.length);
-    gm_buffer_free(&text);
+static gm_status write_kept(int file, const char *path, gm_buffer *kept) {
+    GM_TRY(gm_buffer_status(kept));
+    for (size_t at = 0; at < kept->length;) {
+        ssize_t n = write(file, kept->bytes + at, kept->length - at);
+        if (n < 0 && errno != EINTR) return gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno));
+        if (n > 0) at += (size_t)n;
+    }
+    gm_buffer_clear(kept);
+    return GM_OK;
+}
+
+/* Lines of the events up to `last_step`, from the reader to the file; *dropped counts the others. Of a file with a line that is
+ * too long to be one the rest is given up: metrics are no reason not to go on. */
+static gm_status copy_kept(gm_line_reader *lines, int file, const char *path, int64_t last_step, int64_t *dropped) {
+    enum { CHUNK = 1 << 20 };
+    gm_buffer kept = {0};
+    gm_status status = GM_OK;
+    char *line;
+    size_t length;
+    while ((status = gm_line_reader_next(lines, &line, &length)) == GM_OK && line) {
+        if (!keep_line(line, length, last_step)) {
+            ++*dropped;
+            continue;
+        }
+        gm_buffer_append(&kept, line, length);
+        gm_buffer_char(&kept, '\n');
+        if (kept.length >= CHUNK) GM_TRY_GOTO(write_kept(file, path, &kept));
+    }
+    if (status == GM_BAD_FILE) {
+        gm_log(GM_LOG_WARN, "%s; it and what follows is dropped", gm_error_text());
+        ++*dropped;
+        status = GM_OK;
+    }
+    if (status == GM_OK) status = write_kept(file, path, &kept);
+done:
     gm_buffer_free(&kept);
+    return status;
+}
+
+/* Line by line, however long the run was, into a file that then takes the old one's place. */
+static gm_status drop_later_events(const char *path, int64_t last_step) {
+    gm_line_reader lines;
+    char fresh[GM_PATH + 8];
+    int64_t dropped = 0;
+    snprintf(fresh, sizeof fresh, "%s.tmp", path);
+    GM_TRY(gm_line_reader_open(&lines, path, GM_FAIL));
+    int file = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    gm_status status = file >= 0 ? copy_kept(&lines, file, fresh, last_step, &dropped)
+                                 : gm_error(GM_FAIL, "%s: cannot be written: %s", fresh, strerror(errno));
+    gm_line_reader_close(&lines);
+    if (status == GM_OK && dropped && fsync(file) != 0) status = gm_error(GM_FAIL, "%s: cannot be written: %s", fresh, strerror(errno));
+    if (file >= 0) close(file);
+    if (status == GM_OK && dropped && rename(fresh, path) != 0)
+        status = gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno));
+    if (file >= 0 && (status != GM_OK || !dropped)) unlink(fresh);
     return status;
 }
 
@@ -132,11 +178,20 @@ static void show_step(gm_metrics *metrics, const gm_step_report *report) {
 }
 
 void gm_metrics_eval_progress(gm_metrics *metrics, const char *split, double done) {
-    if (!gm_log_is_terminal()) return;
+    bool terminal = gm_log_is_terminal();
+    double now = gm_clock_seconds();
+    bool soon = now - metrics->shown < (terminal ? seconds_between_bars : seconds_between_lines);
+    if (done <= 0) metrics->shown = now; /* a short evaluation needs no lines */
+    if (soon || (done <= 0 && !terminal)) return;
+    metrics->shown = now;
     gm_buffer_clear(&metrics->line);
-    append_bar(&metrics->line, done);
+    if (terminal) append_bar(&metrics->line, done);
     gm_buffer_format(&metrics->line, "evaluating %s", split);
-    gm_log_progress(gm_buffer_string(&metrics->line));
+    if (!terminal) gm_buffer_format(&metrics->line, ": %.0f %%", 100 * done);
+    if (terminal)
+        gm_log_progress(gm_buffer_string(&metrics->line));
+    else
+        gm_log(GM_LOG_INFO, "%s", gm_buffer_string(&metrics->line));
 }
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */

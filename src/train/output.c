@@ -2,6 +2,7 @@
  * lock does not exist. The file is removed at the end while it is locked; whoever opened it in between notices that
  * its name means another file (or none) and opens again. */
 #include "train/output.h"
+#include "train/checkpoint.h"
 
 #include "base/log.h"
 
@@ -15,11 +16,15 @@
 
 static const char *const run_files[] = {"config.json", "metrics.jsonl", "result.json", "report.html", "summary.json"};
 static const char *const run_directories[] = {"checkpoints", "adapter", "best"};
+static const char *const published[] = {"adapter", "best"};
 static const char *const leftovers[] = {"adapter.tmp", "adapter.old.tmp", "best.tmp", "best.old.tmp"};
+static const char *const other_files[] = {"lock", "config.json.tmp", "metrics.jsonl.tmp", "result.json.tmp"};
 enum {
     RUN_FILES = sizeof run_files / sizeof *run_files,
     RUN_DIRECTORIES = sizeof run_directories / sizeof *run_directories,
+    PUBLISHED = sizeof published / sizeof *published,
     LEFTOVERS = sizeof leftovers / sizeof *leftovers,
+    OTHER_FILES = sizeof other_files / sizeof *other_files,
 };
 
 gm_status gm_output_path(const gm_output *output, char path[GM_PATH], const char *name) { return gm_path_join(path, output->directory, name); }
@@ -33,6 +38,34 @@ static bool run_is_there(const gm_output *output) {
     return false;
 }
 
+/* ---- names ------------------------------------------------------------------------------------------------------ */
+
+static gm_status check_names(const gm_output *output, const char *const *names, int count, bool directories) {
+    for (int i = 0; i < count; i++) {
+        char path[GM_PATH];
+        struct stat info;
+        GM_TRY(gm_output_path(output, path, names[i]));
+        if (lstat(path, &info) != 0) continue; /* absent; what else is wrong is told by the lock */
+        if (S_ISLNK(info.st_mode))
+            return gm_error(GM_FAIL, "%s: is a symbolic link, through which nothing is written; remove it, or take another output_dir",
+                            path);
+        if (!(directories ? S_ISDIR(info.st_mode) : S_ISREG(info.st_mode)))
+            return gm_error(GM_FAIL, "%s: is no %s, and the run writes one of this name; remove it, or take another output_dir", path,
+                            directories ? "directory" : "regular file");
+    }
+    return GM_OK;
+}
+
+/* A name that is taken by something of another kind would be noticed at the run's end, when it is written. */
+static gm_status check_all_names(const gm_output *output) {
+    GM_TRY(check_names(output, run_files, RUN_FILES, false));
+    GM_TRY(check_names(output, other_files, OTHER_FILES, false));
+    GM_TRY(check_names(output, run_directories, RUN_DIRECTORIES, true));
+    return check_names(output, leftovers, LEFTOVERS, true);
+}
+
+/* ---- the lock --------------------------------------------------------------------------------------------------- */
+
 static bool names_this_file(const char *path, int descriptor) {
     struct stat named, opened;
     return stat(path, &named) == 0 && fstat(descriptor, &opened) == 0 && named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
@@ -42,7 +75,7 @@ static gm_status lock_directory(gm_output *output) {
     char path[GM_PATH];
     GM_TRY(gm_output_path(output, path, "lock"));
     for (;;) {
-        output->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        output->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
         if (output->lock < 0) return gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno));
         if (flock(output->lock, LOCK_EX | LOCK_NB) != 0) {
             int reason = errno;
@@ -56,8 +89,34 @@ static gm_status lock_directory(gm_output *output) {
     }
 }
 
+/* ---- opening and closing ---------------------------------------------------------------------------------------- */
+
+/* Length of the longest part of the path that is there. */
+static size_t existing_part(const char *path) {
+    char part[GM_PATH];
+    size_t length = strlen(path), found = 0;
+    memcpy(part, path, length + 1);
+    for (size_t i = 1; i <= length; i++) {
+        if (path[i] != '/' && path[i] != '\0') continue;
+        part[i] = '\0';
+        if (gm_directory_exists(part)) found = i;
+        part[i] = path[i];
+    }
+    return found;
+}
+
+/* Those of the directories made for this run that are empty. */
+static void remove_made(gm_output *output) {
+    for (size_t i = strlen(output->directory); i > output->kept; i--) {
+        if (output->directory[i] != '/' && output->directory[i] != '\0') continue;
+        output->directory[i] = '\0';
+        rmdir(output->directory);
+    }
+}
+
 static gm_status remove_leftovers(const gm_output *output) {
     char path[GM_PATH];
+    for (int i = 0; i < PUBLISHED; i++) GM_TRY(gm_directory_recover(output->directory, published[i]));
     for (int i = 0; i < LEFTOVERS; i++) {
         GM_TRY(gm_output_path(output, path, leftovers[i]));
         GM_TRY(gm_directory_remove(path));
@@ -67,10 +126,11 @@ static gm_status remove_leftovers(const gm_output *output) {
 
 gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing) {
     *output = (gm_output){.lock = -1};
-    if (snprintf(output->directory, sizeof output->directory, "%s", directory) >= (int)sizeof output->directory)
-        return gm_error(GM_USAGE, "%s: the path is too long", directory);
-    output->made = !gm_directory_exists(directory);
+    if (strlen(directory) >= sizeof output->directory) return gm_error(GM_USAGE, "%s: the path is too long", directory);
+    strcpy(output->directory, directory);
+    output->kept = existing_part(directory);
     gm_status status = gm_directory_make(directory);
+    if (status == GM_OK) status = check_all_names(output);
     if (status == GM_OK) status = lock_directory(output);
     if (status != GM_OK) return gm_error_prefix(status, "output_dir");
     output->run_exists = run_is_there(output);
@@ -79,12 +139,17 @@ gm_status gm_output_open(gm_output *output, const char *directory, gm_existing e
     return remove_leftovers(output);
 }
 
+static gm_status remove_file(const gm_output *output, const char *name) {
+    char path[GM_PATH];
+    GM_TRY(gm_output_path(output, path, name));
+    return unlink(path) == 0 || errno == ENOENT ? GM_OK : gm_error(GM_FAIL, "%s: cannot be removed: %s", path, strerror(errno));
+}
+
+gm_status gm_output_reopen(const gm_output *output) { return remove_file(output, "result.json"); }
+
 gm_status gm_output_clear(const gm_output *output) {
     char path[GM_PATH];
-    for (int i = 0; i < RUN_FILES; i++) {
-        GM_TRY(gm_output_path(output, path, run_files[i]));
-        if (unlink(path) != 0 && errno != ENOENT) return gm_error(GM_FAIL, "%s: cannot be removed: %s", path, strerror(errno));
-    }
+    for (int i = 0; i < RUN_FILES; i++) GM_TRY(remove_file(output, run_files[i]));
     for (int i = 0; i < RUN_DIRECTORIES; i++) {
         GM_TRY(gm_output_path(output, path, run_directories[i]));
         GM_TRY(gm_directory_remove(path));
@@ -97,9 +162,9 @@ void gm_output_close(gm_output *output) {
     if (output->lock >= 0) {
         if (gm_output_path(output, path, "lock") == GM_OK) unlink(path);
         close(output->lock);
-        if (output->made) rmdir(output->directory); /* only where it is empty */
     }
     output->lock = -1;
+    remove_made(output);
 }
 
 bool gm_output_take_save_request(const gm_output *output) {

@@ -9,7 +9,7 @@ typedef enum gm_existing { GM_EXISTING_REFUSE, GM_EXISTING_RESUME, GM_EXISTING_O
 typedef struct gm_output {
     char directory[GM_PATH];
     int lock;    /* descriptor, −1: not open */
-    bool made;   /* the directory was not there before */
+    size_t kept; /* length of the part of the path that was there before */
     bool run_exists;
 } gm_output;
 
@@ -18,7 +18,9 @@ typedef struct gm_output {
 gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing);
 /* Removes what an existing run wrote: with GM_EXISTING_OVERWRITE, once the new one is ready to begin. */
 gm_status gm_output_clear(const gm_output *output);
-/* Gives the lock back; a directory that was made for the run and is still empty goes too. */
+/* Removes result.json: a run that goes on has no result until it ends again. */
+gm_status gm_output_reopen(const gm_output *output);
+/* Gives the lock back; directories that were made for the run, its parents too, go where they are still empty. */
 void gm_output_close(gm_output *output);
 
 gm_status gm_output_path(const gm_output *output, char path[GM_PATH], const char *name);

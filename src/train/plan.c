@@ -72,7 +72,7 @@ gm_status gm_trainer_measure(gm_trainer *t, gm_eval_set *test) {
     gm_bound bound;
     GM_TRY(bound_micro_batch(t, &bound));
     GM_TRY(gm_pack_reserve(&t->pack, (size_t)bound.tokens, (size_t)bound.sequences));
-    gm_step_measure(&t->step);
+    GM_TRY(gm_step_measure(&t->step));
     const int64_t lengths[] = {t->data->longest, (bound.tokens + bound.sequences - 1) / bound.sequences};
     for (int i = 0; i < 2; i++) {
         fill_bound(&t->pack, &bound, lengths[i]);

@@ -15,16 +15,23 @@
 
 /* ---- beginning -------------------------------------------------------------------------------------------------- */
 
+static const char smaller_adapter[] = "a lower adapter.rank, adapter.num_experts or adapter.router.hidden_size needs less";
+static const char smaller_batches[] = "a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less";
+
 static gm_status open_model(gm_run_state *run) {
     const gm_config *c = &run->config;
     GM_TRY(gm_device_open(&run->backend, run->options->device));
-    GM_TRY(gm_model_open(&run->model, run->backend, c->base_model, c->dtype));
+    GM_TRY(gm_run_making(gm_model_open(&run->model, run->backend, c->base_model, c->dtype), "the base model",
+                         "with the dtype of its files nothing is copied"));
     int64_t vocabulary = gm_model_config_of(run->model)->vocabulary;
     if (gm_tokenizer_vocabulary(run->tokenizer) > vocabulary)
         return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, c->base_model, gm_tokenizer_vocabulary(run->tokenizer), vocabulary);
-    GM_TRY(gm_adapter_create(&run->adapter, run->model, &c->adapter, (uint64_t)c->seed));
-    if (run->options->init_adapter && !run->checkpoint[0]) GM_TRY(gm_adapter_load(run->adapter, run->options->init_adapter));
-    return gm_adapter_prepare_training(run->adapter);
+    GM_TRY(gm_run_making(gm_adapter_create(&run->adapter, run->model, &c->adapter, (uint64_t)c->seed), "the adapter", smaller_adapter));
+    if (run->options->init_adapter && !run->checkpoint[0]) {
+        gm_status status = gm_adapter_load(run->adapter, run->options->init_adapter);
+        if (status != GM_OK) return gm_error_prefix(status, "--init-adapter");
+    }
+    return gm_run_making(gm_adapter_prepare_training(run->adapter), "the adapter", smaller_adapter);
 }
 
 static gm_status open_trainer(gm_run_state *run) {
@@ -32,7 +39,7 @@ static gm_status open_trainer(gm_run_state *run) {
                                 .backend = run->backend, .model = run->model, .adapter = run->adapter, .output = &run->output, .metrics = &run->metrics};
     run->trainer.identity = (gm_run_identity){.base = gm_model_hash(run->model), .dataset = run->data.items.checksum, .samples = (int64_t)run->data.items.count};
     GM_TRY(gm_tokenizer_checksum(run->config.base_model, &run->trainer.identity.tokenizer));
-    return gm_trainer_open(&run->trainer, run->has_test ? &run->test : NULL);
+    return gm_run_making(gm_trainer_open(&run->trainer, run->has_test ? &run->test : NULL), "the memory plan", smaller_batches);
 }
 
 /* Which checkpoint a resumed run begins with, and whether its configuration is this run's: known before weights are read. */
@@ -41,7 +48,7 @@ static gm_status find_checkpoint(gm_run_state *run) {
     GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
     GM_TRY(gm_checkpoint_clean(folder));
     GM_TRY(gm_checkpoint_newest(folder, run->checkpoint, &run->checkpoint_step));
-    if (run->checkpoint[0]) return gm_state_check_config(&run->config, run->checkpoint);
+    if (run->checkpoint[0]) return gm_state_check_config(&run->config, run->checkpoint, NULL);
     char result[GM_PATH];
     GM_TRY(gm_output_path(&run->output, result, "result.json"));
     if (gm_file_exists(result)) /* finished: starting over would replace it, whatever its configuration was */
@@ -60,6 +67,7 @@ static gm_status restore(gm_run_state *run) {
         return gm_error(GM_USAGE, "%s: is past the run's end at step %" PRId64 "; raise train.epochs or train.max_steps", run->checkpoint, t->total_steps);
     run->resumed_step = t->saved_step = t->state.step;
     gm_log(GM_LOG_INFO, "resumed from %s", run->checkpoint);
+    GM_TRY(gm_trainer_find_best(t));
     GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
     GM_TRY(gm_checkpoint_set_aside(folder, t->state.step));
     return gm_checkpoint_prune(folder, run->config.train.keep_checkpoints); /* an interrupted run may not have come to it */
@@ -81,6 +89,7 @@ static gm_status begin_output(gm_run_state *run) {
     char path[GM_PATH];
     bool anew = run->options->existing == GM_EXISTING_OVERWRITE || (run->output.run_exists && !run->checkpoint[0]);
     if (anew) GM_TRY(gm_output_clear(&run->output)); /* nothing of the earlier run stays beside the new one */
+    if (!anew && run->trainer.state.step < run->trainer.total_steps) GM_TRY(gm_output_reopen(&run->output));
     GM_TRY(write_config(run));
     GM_TRY(gm_output_path(&run->output, path, "metrics.jsonl"));
     return gm_metrics_open(&run->metrics, path, run->resumed_step, &run->config.adapter, run->trainer.total_steps);
@@ -90,11 +99,22 @@ static gm_status begin_output(gm_run_state *run) {
 
 static gm_status evaluate_test(gm_run_state *run, const char *adapter, gm_run_result *result) {
     gm_run_score *score = &result->scores[result->score_count];
+    gm_log(GM_LOG_INFO, "evaluating test with the %s adapter: %zu items", adapter, run->test.count ? run->test.count : run->test.total);
     GM_TRY(gm_trainer_evaluate(&run->trainer, &run->test, adapter, &score->result));
     score->adapter = adapter;
     score->split = "test";
     result->score_count++;
     return GM_OK;
+}
+
+/* Published first, because an evaluation may take long; an adapter whose scores are not finite does not stay. */
+static gm_status evaluate_final(gm_run_state *run, gm_run_result *result) {
+    gm_status status = evaluate_test(run, "final", result);
+    if (status != GM_DIVERGED) return status;
+    char text[GM_ERROR_TEXT], adapter[GM_PATH];
+    snprintf(text, sizeof text, "%s", gm_error_text());
+    if (gm_output_path(&run->output, adapter, "adapter") == GM_OK) gm_directory_remove(adapter);
+    return gm_error(status, "%s", text);
 }
 
 static gm_status evaluate_best(gm_run_state *run, gm_run_result *result) {
@@ -111,17 +131,37 @@ static gm_status evaluate_best(gm_run_state *run, gm_run_result *result) {
 static gm_status finish(gm_run_state *run, gm_run_result *result) {
     gm_trainer *t = &run->trainer;
     gm_snapshot snapshot = gm_trainer_snapshot(t);
+    GM_TRY(gm_trainer_check_values(t));
     GM_TRY(gm_directory_publish(run->output.directory, "adapter", gm_state_write_adapter, &snapshot));
-    *result = (gm_run_result){.steps = t->state.step, .trainable = gm_adapter_trainable(run->adapter), .best_step = t->state.best_step, .best = t->state.best,
-                              .seconds = t->state.seconds, .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
-    if (run->has_test) GM_TRY(evaluate_test(run, "final", result));
-    if (run->has_test && t->state.best_step >= 0 && t->state.best_step != t->state.step) GM_TRY(evaluate_best(run, result));
+    *result = (gm_run_result){.steps = t->state.step, .trainable = gm_adapter_trainable(run->adapter), .seconds = t->state.seconds,
+                              .best_step = t->best.step, .best = t->best.value, .best_by_loss = t->best.by_loss,
+                              .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
+    if (run->has_test) GM_TRY(evaluate_final(run, result));
+    if (run->has_test && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));
     return gm_run_report(run, result);
+}
+
+/* Weights that diverged may be in a checkpoint: the good one is older than they are. */
+static gm_status name_good_checkpoint(const gm_run_state *run) {
+    char text[GM_ERROR_TEXT], folder[GM_PATH], path[GM_PATH] = "";
+    snprintf(text, sizeof text, "%s", gm_error_text());
+    if (gm_output_path(&run->output, folder, "checkpoints") == GM_OK) gm_checkpoint_before(folder, run->trainer.state.step, path);
+    return path[0] ? gm_error(GM_DIVERGED, "%s; the last good checkpoint is %s", text, path)
+                   : gm_error(GM_DIVERGED, "%s; there is no good checkpoint", text);
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
 
 static gm_status stop_asked(void) { return gm_signals_stop() ? gm_error(GM_INTERRUPTED, "interrupted before the first step: nothing to save") : GM_OK; }
+
+/* A run that failed before its first step was done is no run: its directory can be taken again. */
+static gm_status leave_nothing(const gm_run_state *run, gm_status status) {
+    char text[GM_ERROR_TEXT];
+    if (run->trainer.state.step > 0 || run->trainer.saved_step >= 0) return status;
+    snprintf(text, sizeof text, "%s", gm_error_text());
+    gm_output_clear(&run->output);
+    return gm_error(status, "%s", text);
+}
 
 static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     const gm_run_options *options = run->options;
@@ -135,13 +175,18 @@ static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     GM_TRY(stop_asked());
     GM_TRY(gm_run_describe_inputs(run));
     if (options->dry_run) return gm_run_print_plan(run);
-    GM_TRY(gm_trainer_place(&run->trainer));
+    GM_TRY(gm_run_making(gm_trainer_place(&run->trainer), "the training step", smaller_batches));
     gm_adapter_expert_load_reset(run->adapter); /* of the measuring run */
     if (run->checkpoint[0]) GM_TRY(restore(run));
-    GM_TRY(begin_output(run));
-    GM_TRY(gm_trainer_run(&run->trainer));
-    gm_status status = finish(run, result);
-    return status == GM_INTERRUPTED ? gm_trainer_stop(&run->trainer) : status;
+    gm_status status = begin_output(run);
+    if (status == GM_OK) status = gm_trainer_run(&run->trainer);
+    if (status == GM_OK) {
+        status = finish(run, result);
+        if (status == GM_INTERRUPTED) status = gm_trainer_stop(&run->trainer);
+    }
+    status = gm_run_making(status, "training", smaller_adapter); /* from here on copies of the adapter are made, to be written */
+    if (status == GM_DIVERGED) status = name_good_checkpoint(run);
+    return status == GM_OK || status == GM_INTERRUPTED ? status : leave_nothing(run, status);
 }
 
 static void close_run(gm_run_state *run) {

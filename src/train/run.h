@@ -24,6 +24,7 @@ typedef struct gm_run_result {
     gm_run_score scores[GM_RUN_SCORES]; /* of the test split; none where it is absent */
     int score_count;
     int64_t steps, trainable, best_step; /* best_step −1: none */
+    bool best_by_loss;
     double best, seconds, tokens_per_s;  /* of the validation split; of training */
 } gm_run_result;
 

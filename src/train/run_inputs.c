@@ -6,18 +6,23 @@
 #include <stdio.h>
 #include <string.h>
 
-static gm_status resolve_scoring(gm_run_state *run) {
-    gm_config *config = &run->config;
-    const char *scoring = gm_task_default_scoring(run->task, config->eval.prompt);
+gm_status gm_run_making(gm_status status, const char *what, const char *remedy) {
+    if (status == GM_NO_MEMORY) gm_error(status, "%s: %s%s%s", what, gm_error_text(), remedy ? "; " : "", remedy ? remedy : "");
+    return status;
+}
+
+gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task) {
+    const char *scoring = gm_task_default_scoring(task, config->eval.prompt);
     if (!scoring) {
         gm_buffer known = {0};
-        for (int i = 0; i < gm_task_prompt_count(run->task); i++) gm_buffer_format(&known, "%s%s", i ? ", " : "", gm_task_prompt_name(run->task, i));
-        gm_status status = gm_error(GM_USAGE, "eval.prompt: the task %s has no prompt \"%s\"; it has %s", gm_task_name(run->task), config->eval.prompt, gm_buffer_string(&known));
+        for (int i = 0; i < gm_task_prompt_count(task); i++) gm_buffer_format(&known, "%s%s", i ? ", " : "", gm_task_prompt_name(task, i));
+        gm_status status = gm_error(GM_USAGE, "eval.prompt: the task %s has no prompt \"%s\"; it has %s", gm_task_name(task),
+                                    config->eval.prompt, gm_buffer_string(&known));
         gm_buffer_free(&known);
         return status;
     }
     if (config->eval.scoring == GM_SCORING_AUTO && !gm_scoring_parse(scoring, &config->eval.scoring))
-        return gm_error(GM_USAGE, "%s: scoring %s", gm_task_name(run->task), scoring);
+        return gm_error(GM_USAGE, "%s: scoring %s", gm_task_name(task), scoring);
     return GM_OK;
 }
 
@@ -25,25 +30,36 @@ static gm_status resolve_scoring(gm_run_state *run) {
 static gm_status load_evaluation(gm_run_state *run, const char *split, gm_eval_set *set, bool *there) {
     const gm_config *c = &run->config;
     gm_item_set items = {0};
-    char path[GM_PATH];
-    *there = gm_task_find_file(run->task, c->data_dir, split, path) == GM_OK;
+    GM_TRY(gm_task_look_for(run->task, c->data_dir, split, there));
     if (!*there) return GM_OK;
     gm_eval_options options = {.scoring = c->eval.scoring, .batch_tokens = c->eval.batch_tokens, .max_length = c->train.max_length,
                                .append_eos = gm_dataset_append_eos(run->task, c)};
     gm_status status = gm_task_load(run->task, c->data_dir, split, c->eval.prompt, run->options->skip_bad, &items);
+    if (status == GM_BAD_FILE && items.unlabelled) { /* a run needs no such split; it only is not evaluated */
+        gm_log(GM_LOG_WARN, "%s", gm_error_text());
+        *there = false;
+        return GM_OK;
+    }
     if (status == GM_OK) status = gm_eval_set_build(set, &items, split, run->tokenizer, &options);
     gm_item_set_free(&items);
     return status;
 }
 
+static const char less_data[] = "a smaller file or a lower train.max_length needs less";
+
 gm_status gm_run_load_inputs(gm_run_state *run) {
     const gm_config *c = &run->config;
-    GM_TRY(gm_task_open(&run->task, c->task));
-    GM_TRY(resolve_scoring(run));
-    GM_TRY(gm_tokenizer_open(&run->tokenizer, c->base_model));
-    GM_TRY(gm_dataset_load(&run->data, run->task, run->tokenizer, c, run->options->skip_bad));
-    if (c->train.eval_every > 0) GM_TRY(load_evaluation(run, "validation", &run->validation, &run->has_validation));
-    return load_evaluation(run, "test", &run->test, &run->has_test);
+    gm_status status = gm_task_open(&run->task, c->task);
+    if (status != GM_OK) return gm_error_prefix(status, "task");
+    GM_TRY(gm_run_resolve_scoring(&run->config, run->task));
+    if (!gm_directory_exists(c->base_model))
+        return gm_error(GM_USAGE, "base_model: %s: is no directory; it is the base model's, as Hugging Face publishes it", c->base_model);
+    GM_TRY(gm_run_making(gm_tokenizer_open(&run->tokenizer, c->base_model), "the tokenizer", NULL));
+    status = gm_dataset_load(&run->data, run->task, run->tokenizer, c, run->options->skip_bad);
+    GM_TRY(gm_run_making(status, "the training split", less_data));
+    if (c->train.eval_every > 0) status = load_evaluation(run, "validation", &run->validation, &run->has_validation);
+    GM_TRY(gm_run_making(status, "the validation split", less_data));
+    return gm_run_making(load_evaluation(run, "test", &run->test, &run->has_test), "the test split", less_data);
 }
 
 static void note_evaluation(const char *split, bool there, const gm_eval_set *set, const char *absent) {
@@ -60,13 +76,13 @@ gm_status gm_run_describe_inputs(const gm_run_state *run) {
     const gm_dataset *data = &run->data;
     gm_log(GM_LOG_INFO, "train: %zu samples of %s, %" PRId64 " tokens, %" PRId64 " of them with loss, the longest sample has %" PRId64, data->items.count, data->items.file,
            data->tokens, data->loss_tokens, data->longest);
-    if (data->items.skipped) gm_log(GM_LOG_WARN, "train: %" PRId64 " bad lines were left out (--skip-bad)", data->items.skipped);
     if (data->cut) gm_log(GM_LOG_WARN, "train: %" PRId64 " prompts are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut, run->config.train.max_length);
     int64_t positions = gm_model_config_of(run->model)->max_positions;
     if (data->longest > positions) gm_log(GM_LOG_WARN, "train: samples of up to %" PRId64 " tokens; the base model was made for %" PRId64 "; train.max_length %" PRId64 " would cut prompts to that", data->longest, positions, positions);
     note_evaluation("validation", run->has_validation, &run->validation,
-                    run->config.train.eval_every > 0 ? "the split is absent: no evaluation during training, no best/" : "not evaluated (train.eval_every 0), no best/");
-    note_evaluation("test", run->has_test, &run->test, "the split is absent: no evaluation at the end");
+                    run->config.train.eval_every > 0 ? "the split is absent or has no labels: no evaluation during training, no best/"
+                                                     : "not evaluated (train.eval_every 0), no best/");
+    note_evaluation("test", run->has_test, &run->test, "the split is absent or has no labels: no evaluation at the end");
     gm_buffer text = {0};
     gm_status status = gm_dataset_show(&text, data, run->tokenizer, 0);
     if (status == GM_OK) {

@@ -23,6 +23,10 @@ typedef struct gm_run_state {
     int64_t checkpoint_step, resumed_step; /* resumed_step −1: from the start */
 } gm_run_state;
 
+/* run_inputs.c: passes a status on; GM_NO_MEMORY gets what was being made, and what would make it smaller (NULL: nothing) */
+gm_status gm_run_making(gm_status status, const char *what, const char *remedy);
+/* run_inputs.c: eval.scoring auto becomes what the task's prompt says */
+gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task);
 /* run_inputs.c: task, tokenizer and data */
 gm_status gm_run_load_inputs(gm_run_state *run);
 /* run_inputs.c: says what was loaded, with one sample */

@@ -83,6 +83,51 @@ static void write_load(gm_buffer *out, const gm_adapter *adapter) {
     gm_buffer_char(out, ']');
 }
 
+/* ---- experts to which no token of the whole training was routed ------------------------------------------------ */
+
+static int64_t list_idle(gm_buffer *out, const double *load, int64_t experts) {
+    int64_t idle = 0;
+    for (int64_t e = 0; e < experts; e++)
+        if (load[e] <= 0) gm_buffer_format(out, "%s%" PRId64, idle++ ? ", " : "", e);
+    return idle;
+}
+
+/* [{"layer": 0, "experts": [1, 2]}, …] */
+static void write_idle(gm_buffer *out, const gm_adapter *adapter) {
+    int64_t layers = 0, experts = 0;
+    const double *load = gm_adapter_expert_load(adapter, &layers, &experts);
+    const char *between = "";
+    gm_buffer list = {0};
+    gm_buffer_text(out, ",\n \"idle_experts\": [");
+    for (int64_t l = 0; load && l < layers; l++) {
+        gm_buffer_clear(&list);
+        if (list_idle(&list, load + l * experts, experts) == 0) continue;
+        gm_buffer_format(out, "%s{\"layer\": %" PRId64 ", \"experts\": [%s]}", between, l, gm_buffer_string(&list));
+        between = ", ";
+    }
+    gm_buffer_char(out, ']');
+    gm_buffer_pass_failure(out, &list);
+    gm_buffer_free(&list);
+}
+
+static void warn_of_idle(const gm_adapter *adapter) {
+    enum { SHOWN = 3 }; /* layers */
+    int64_t layers = 0, experts = 0, idle = 0, shown = 0;
+    const double *load = gm_adapter_expert_load(adapter, &layers, &experts);
+    gm_buffer text = {0}, list = {0};
+    for (int64_t l = 0; load && l < layers; l++) {
+        gm_buffer_clear(&list);
+        int64_t here = list_idle(&list, load + l * experts, experts);
+        if (here > 0 && shown++ < SHOWN) gm_buffer_format(&text, "%slayer %" PRId64 ": %s", idle ? "; " : "", l, gm_buffer_string(&list));
+        idle += here;
+    }
+    if (idle)
+        gm_log(GM_LOG_WARN, "%" PRId64 " expert%s never got a token: %s%s (idle_experts in result.json)", idle, idle > 1 ? "s" : "",
+               gm_buffer_string(&text), shown > SHOWN ? "; …" : "");
+    gm_buffer_free(&text);
+    gm_buffer_free(&list);
+}
+
 static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     const gm_config *c = &run->config;
     gm_buffer text = {0};
@@ -95,7 +140,7 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     gm_buffer_text(&text, "],\n \"best\": ");
     if (result->best_step >= 0) {
         gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\"", result->best_step);
-        write_number(&text, run->validation.count ? "accuracy" : "loss", result->best);
+        write_number(&text, result->best_by_loss ? "loss" : "accuracy", result->best);
         gm_buffer_char(&text, '}');
     } else {
         gm_buffer_text(&text, "null");
@@ -109,6 +154,7 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     if (result->score_count) write_number(&text, "samples_per_s", result->scores[0].result.samples_per_s);
     gm_buffer_format(&text, ", \"peak_memory_bytes\": %" PRId64, gm_peak_memory());
     write_load(&text, run->adapter);
+    write_idle(&text, run->adapter);
     gm_buffer_text(&text, "}\n");
     gm_status status = gm_buffer_status(&text);
     if (status == GM_OK) status = gm_output_path(&run->output, path, "result.json");
@@ -122,8 +168,10 @@ gm_status gm_run_report(gm_run_state *run, const gm_run_result *result) {
     GM_TRY(write_result(run, result));
     gm_format_duration(duration, result->seconds);
     gm_log(GM_LOG_INFO, "%" PRId64 " steps in %s, %.0f tokens/s, %" PRId64 " trainable parameters", result->steps, duration, result->tokens_per_s, result->trainable);
+    warn_of_idle(run->adapter);
     if (result->best_step >= 0)
-        gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step, run->validation.count ? "accuracy" : "loss", result->best);
+        gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step,
+               result->best_by_loss ? "loss" : "accuracy", result->best);
     for (int i = 0; i < result->score_count; i++)
         gm_print_score(gm_task_name(run->task), result->scores[i].split, result->scores[i].adapter, gm_scoring_name(run->config.eval.scoring), &result->scores[i].result);
     if (gm_report_page_write(run->output.directory) == GM_OK)

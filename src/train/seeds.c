@@ -1,6 +1,6 @@
-/* The same run for several seeds. A seed that is done (its result.json is there) is not run again on --resume: its score is
- * read back, so that an interrupted series goes on where it stopped. */
-#include "train/run.h"
+/* The same run for several seeds. A seed that is done (its result.json is there, and its config.json is this configuration) is
+ * not run again on --resume: its score is read back, so that an interrupted series goes on where it stopped. */
+#include "train/run_parts.h"
 
 #include "base/json.h"
 #include "base/log.h"
@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { FILE_BYTES = 1 << 24 };
 
 typedef struct gm_seed_score {
     int64_t seed;
+    bool done;  /* before this program began */
     bool given; /* there was a test split */
     bool by_loss;
     double value, best; /* of the final and of the best adapter (the same where best/ is the final one or absent) */
@@ -50,12 +52,58 @@ static bool read_score(const char *directory, gm_seed_score *score) {
     return read;
 }
 
+/* A seed that ended is done if it would end the same way now; told to go on for longer, it is resumed as any run. Another
+ * configuration's is refused: its score must not be part of this mean. */
+static gm_status find_done(const gm_config *base, const gm_task *task, gm_seed_score *score) {
+    gm_config *config;
+    char result[GM_PATH];
+    GM_ALLOC(config, 1);
+    gm_status status = seed_config(config, base, score->seed);
+    if (status == GM_OK) status = gm_run_resolve_scoring(config, task);
+    if (status == GM_OK) status = gm_path_join(result, config->output_dir, "result.json");
+    if (status == GM_OK && gm_file_exists(result)) {
+        status = gm_state_check_config(config, config->output_dir, &score->done);
+        if (status == GM_OK && score->done) score->done = read_score(config->output_dir, score);
+    }
+    free(config);
+    return status == GM_OK ? GM_OK : gm_error_prefix(status, "seed %" PRId64, score->seed);
+}
+
+static gm_status find_all_done(const gm_config *base, gm_seed_score *scores, size_t count) {
+    gm_task *task = NULL;
+    gm_status status = gm_task_open(&task, base->task);
+    for (size_t i = 0; i < count && status == GM_OK; i++) status = find_done(base, task, &scores[i]);
+    gm_task_close(task);
+    return status;
+}
+
+/* What is wrong with any seed's directory, or with the summary's name, is known before the first seed trains. */
+static gm_status check_outputs(const gm_config *base, const gm_run_options *options, const gm_seed_score *scores, size_t count) {
+    gm_config *config;
+    char summary[GM_PATH];
+    struct stat info;
+    GM_TRY(gm_path_join(summary, base->output_dir, "summary.json"));
+    if (lstat(summary, &info) == 0 && !S_ISREG(info.st_mode))
+        return gm_error(GM_FAIL, "output_dir: %s: is no regular file; remove it, or take another output_dir", summary);
+    GM_ALLOC(config, 1);
+    gm_status status = GM_OK;
+    for (size_t i = 0; i < count && status == GM_OK; i++) {
+        gm_output output = {.lock = -1};
+        status = seed_config(config, base, scores[i].seed);
+        if (status == GM_OK) status = gm_output_open(&output, config->output_dir, options->existing);
+        gm_output_close(&output);
+        if (status != GM_OK) gm_error_prefix(status, "seed %" PRId64, scores[i].seed);
+    }
+    free(config);
+    return status;
+}
+
 static gm_status run_seed(const gm_config *base, const gm_run_options *options, gm_seed_score *score) {
     gm_config *config;
     gm_run_result result = {0};
     GM_ALLOC(config, 1);
     gm_status status = seed_config(config, base, score->seed);
-    if (status == GM_OK && options->existing == GM_EXISTING_RESUME && read_score(config->output_dir, score)) {
+    if (status == GM_OK && score->done) {
         gm_log(GM_LOG_INFO, "seed %" PRId64 ": is done", score->seed);
     } else if (status == GM_OK) {
         gm_log(GM_LOG_INFO, "seed %" PRId64 ": %s", score->seed, config->output_dir);
@@ -63,7 +111,7 @@ static gm_status run_seed(const gm_config *base, const gm_run_options *options, 
         if (status == GM_OK && !options->dry_run) read_score(config->output_dir, score);
     }
     free(config);
-    return status;
+    return status == GM_OK ? GM_OK : gm_error_prefix(status, "seed %" PRId64, score->seed);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------------------------ */
@@ -125,12 +173,10 @@ static gm_status summarise(const gm_config *config, const gm_seed_score *scores,
 gm_status gm_run_seeds(const gm_config *config, const gm_run_options *options, const int64_t *seeds, size_t count) {
     gm_seed_score *scores;
     GM_ALLOC(scores, count);
-    gm_status status = GM_OK;
-    for (size_t i = 0; i < count && status == GM_OK; i++) {
-        scores[i].seed = seeds[i];
-        status = run_seed(config, options, &scores[i]);
-        if (status != GM_OK) gm_error_prefix(status, "seed %" PRId64, seeds[i]);
-    }
+    for (size_t i = 0; i < count; i++) scores[i].seed = seeds[i];
+    gm_status status = options->dry_run ? GM_OK : check_outputs(config, options, scores, count);
+    if (status == GM_OK && options->existing == GM_EXISTING_RESUME) status = find_all_done(config, scores, count);
+    for (size_t i = 0; i < count && status == GM_OK; i++) status = run_seed(config, options, &scores[i]);
     if (status == GM_OK && !options->dry_run) status = summarise(config, scores, count);
     free(scores);
     return status;

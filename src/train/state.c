@@ -79,14 +79,20 @@ static gm_status read_text_file(gm_buffer *text, const char *directory, const ch
     return gm_file_read(text, path, FILE_BYTES, GM_BAD_FILE);
 }
 
-gm_status gm_state_check_config(const gm_config *config, const char *directory) {
+gm_status gm_state_check_config(const gm_config *config, const char *directory, bool *same_length) {
     gm_buffer text = {0}, difference = {0};
     char path[GM_PATH];
     gm_config *saved = gm_alloc(1, sizeof *saved);
     gm_status status = saved ? read_text_file(&text, directory, "config.json", path) : GM_NO_MEMORY;
     if (status == GM_OK) status = gm_config_parse(saved, path, gm_buffer_string(&text), text.length);
     if (status == GM_OK && !gm_config_same_run(saved, config, &difference))
-        status = gm_error(GM_USAGE, "%s: was made with another configuration: %s; resume with the same, or take another output_dir", directory, gm_buffer_string(&difference));
+        status = difference.failed
+                     ? gm_buffer_status(&difference)
+                     : gm_error(GM_USAGE, "%s: was made with another configuration: %s; resume with the same, or take another output_dir",
+                                directory, gm_buffer_string(&difference));
+    if (status == GM_OK && same_length)
+        *same_length = saved->train.epochs == config->train.epochs && saved->train.max_steps == config->train.max_steps &&
+                       saved->eval.patience == config->eval.patience;
     free(saved);
     gm_buffer_free(&text);
     gm_buffer_free(&difference);
@@ -178,7 +184,7 @@ done:
 }
 
 gm_status gm_state_read(const gm_snapshot *snapshot, const char *directory) {
-    GM_TRY(gm_state_check_config(snapshot->config, directory));
+    GM_TRY(gm_state_check_config(snapshot->config, directory, NULL));
     GM_TRY(read_state(snapshot, directory));
     GM_TRY(gm_adapter_load(snapshot->adapter, directory));
     return read_optimizer(snapshot, directory);

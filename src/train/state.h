@@ -41,8 +41,8 @@ gm_status gm_state_write(void *snapshot, const char *directory);
  * checkpoint's configuration, base model, tokenizer or data and this run's. */
 gm_status gm_state_read(const gm_snapshot *snapshot, const char *directory);
 
-/* The part of it that is the configuration's. */
-gm_status gm_state_check_config(const gm_config *config, const char *directory);
+/* The part of it that is the configuration's. *same_length (may be NULL): what ends the run is the same too. */
+gm_status gm_state_check_config(const gm_config *config, const char *directory, bool *same_length);
 
 /* CRC32 over the tokenizer's files in a model directory. */
 gm_status gm_tokenizer_checksum(const char *directory, uint32_t *checksum);

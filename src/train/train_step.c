@@ -39,6 +39,16 @@ static gm_status check_finite(int64_t step, const gm_losses *losses, double grad
     return GM_OK;
 }
 
+gm_status gm_trainer_check_values(const gm_trainer *t) {
+    const gm_adapter_buffers *buffers = gm_adapter_buffers_of(t->adapter);
+    double squares = 0; /* of f32, in double: finite where all of them are */
+    t->backend->kernels->sum_squares(t->backend, &squares, buffers->value, buffers->count);
+    if (isfinite(squares)) return GM_OK;
+    return gm_error(GM_DIVERGED,
+                    "step %" PRId64 ": its update leaves values of the adapter that are not finite; try a lower train.learning_rate",
+                    t->state.step);
+}
+
 gm_status gm_trainer_step(gm_trainer *t) {
     double begin = gm_clock_seconds();
     uint32_t count;

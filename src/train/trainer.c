@@ -5,11 +5,13 @@
 #include "train/clock.h"
 #include "train/signals.h"
 
+#include "base/json.h"
 #include "base/log.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { MISSES_MOST = 3 };
 
@@ -25,7 +27,7 @@ gm_status gm_trainer_open(gm_trainer *t, gm_eval_set *test) {
     t->optimizer = (gm_optimizer){.beta1 = c->train.betas[0], .beta2 = c->train.betas[1], .eps = c->train.eps, .weight_decay = c->train.weight_decay,
                                   .lora_plus_ratio = c->train.lora_plus_ratio, .max_grad_norm = c->train.max_grad_norm};
     t->state = (gm_train_state){.evaluated_step = -1, .best_step = -1};
-    t->saved_step = -1;
+    t->saved_step = t->best.step = -1;
     gm_step_init(&t->step, t->backend, c->dtype);
     return gm_trainer_measure(t, test);
 }
@@ -57,17 +59,86 @@ static gm_status watch_evaluation(void *context, double done) {
 }
 
 gm_status gm_trainer_evaluate(gm_trainer *t, gm_eval_set *set, const char *adapter, gm_eval_result *result) {
-    GM_TRY(gm_evaluate_items(set, t->model, &t->step, result, watch_evaluation, &(gm_watch){t, set->split}));
+    gm_status status = gm_evaluate_items(set, t->model, &t->step, result, watch_evaluation, &(gm_watch){t, set->split});
+    if (status == GM_DIVERGED) gm_error_prefix(status, "step %" PRId64, t->state.step);
+    GM_TRY(status);
     gm_metrics_eval(t->metrics, t->state.step, t->task_name, set->split, adapter, result);
     return GM_OK;
 }
 
+/* ---- best/ ------------------------------------------------------------------------------------------------------ */
+
+/* state.best is what a run never stopped has evaluated up to here. best/ may be ahead of it: of a run that evaluated after its
+ * last checkpoint, died, and was resumed from there. Both are kept, so that the run goes as it would have, and best/ only ever
+ * gets better; what is reported is what best/ itself says. */
+
+static const char best_file[] = "evaluation.json";
+
+typedef struct gm_best_snapshot {
+    gm_snapshot snapshot;
+    gm_published best;
+} gm_best_snapshot;
+
+static const char *metric_name(bool by_loss) { return by_loss ? "loss" : "accuracy"; }
+
+static gm_status write_best(void *context, const char *directory) {
+    gm_best_snapshot *best = context;
+    gm_buffer text = {0};
+    char path[GM_PATH];
+    GM_TRY(gm_state_write_adapter(&best->snapshot, directory));
+    GM_TRY(gm_path_join(path, directory, best_file));
+    gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\", \"%s\": ", best->best.step,
+                     metric_name(best->best.by_loss));
+    gm_json_write_double(&text, best->best.value);
+    gm_buffer_text(&text, "}\n");
+    gm_status status = gm_buffer_status(&text);
+    if (status == GM_OK) status = gm_file_write(path, text.bytes, text.length);
+    gm_buffer_free(&text);
+    return status;
+}
+
+static gm_status read_best(gm_published *best, const char *path) {
+    enum { BYTES = 1 << 16 };
+    gm_buffer text = {0};
+    cJSON *tree = NULL;
+    gm_status status = gm_file_read(&text, path, BYTES, GM_BAD_FILE);
+    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, &tree);
+    if (status == GM_OK) {
+        const cJSON *loss = gm_json_member(tree, "loss"), *value = loss ? loss : gm_json_member(tree, "accuracy");
+        int64_t step;
+        if (gm_json_is_integer(gm_json_member(tree, "step"), &step) && cJSON_IsNumber(value))
+            *best = (gm_published){step, value->valuedouble, loss != NULL};
+        else
+            status = gm_error(GM_BAD_FILE, "%s: lacks its step or its value", path);
+    }
+    cJSON_Delete(tree);
+    gm_buffer_free(&text);
+    return status;
+}
+
+gm_status gm_trainer_find_best(gm_trainer *t) {
+    char best[GM_PATH], path[GM_PATH];
+    GM_TRY(gm_output_path(t->output, best, "best"));
+    GM_TRY(gm_path_join(path, best, best_file));
+    gm_status status = gm_file_exists(path) ? read_best(&t->best, path) : GM_OK;
+    if (status != GM_OK && status != GM_BAD_FILE) return status;
+    if (status == GM_BAD_FILE) gm_log(GM_LOG_WARN, "%s; the next evaluation makes best/ anew", gm_error_text());
+    if (!gm_file_exists(path) && gm_directory_exists(best) && t->validation) /* of a version that did not write the file */
+        t->best = (gm_published){t->state.best_step, t->state.best, t->validation->count == 0};
+    if (t->best.step < 0) t->state.best_step = -1; /* what comes next is the best */
+    return GM_OK;
+}
+
+static bool is_better(bool by_loss, double value, double than) { return by_loss ? value < than : value > than; }
+
 /* best/ becomes the adapter as it is now. On a full disk the run is worth more than this copy: best/ then keeps its adapter,
  * and *published is false. */
-static gm_status publish_best(gm_trainer *t, bool *published) {
-    gm_snapshot snapshot = gm_trainer_snapshot(t);
-    gm_status status = gm_directory_publish(t->output->directory, "best", gm_state_write_adapter, &snapshot);
+static gm_status publish_best(gm_trainer *t, double value, bool by_loss, bool *published) {
+    gm_best_snapshot best = {gm_trainer_snapshot(t), {t->state.step, value, by_loss}};
+    GM_TRY(gm_trainer_check_values(t));
+    gm_status status = gm_directory_publish(t->output->directory, "best", write_best, &best);
     *published = status == GM_OK;
+    if (status == GM_OK) t->best = best.best;
     if (status != GM_FAIL) return status;
     gm_log(GM_LOG_WARN, "step %" PRId64 ": best/ is not renewed: %s", t->state.step, gm_error_text());
     return GM_OK;
@@ -75,14 +146,16 @@ static gm_status publish_best(gm_trainer *t, bool *published) {
 
 static gm_status evaluate_validation(gm_trainer *t) {
     gm_eval_result result;
-    bool published;
+    bool published = true;
     GM_TRY(gm_trainer_evaluate(t, t->validation, "current", &result));
     t->state.evaluated_step = t->state.step;
     double value = result.by_loss ? result.loss : result.accuracy;
-    bool better = t->state.best_step < 0 || (result.by_loss ? value < t->state.best : value > t->state.best);
+    bool better = t->state.best_step < 0 || is_better(result.by_loss, value, t->state.best);
     t->state.stale = better ? 0 : t->state.stale + 1;
     if (!better) return GM_OK;
-    GM_TRY(publish_best(t, &published));
+    bool ahead = t->best.step >= 0 && t->best.step != t->state.step && t->best.by_loss == result.by_loss &&
+                 is_better(result.by_loss, t->best.value, value);
+    if (!ahead) GM_TRY(publish_best(t, value, result.by_loss, &published));
     if (!published) return GM_OK; /* best_step says what is in best/ */
     t->state.best = value;
     t->state.best_step = t->state.step;
@@ -93,6 +166,7 @@ static gm_status evaluate_validation(gm_trainer *t) {
 
 static gm_status save(gm_trainer *t) {
     char folder[GM_PATH], name[64];
+    GM_TRY(gm_trainer_check_values(t));
     double begin = gm_clock_seconds();
     gm_snapshot snapshot = gm_trainer_snapshot(t);
     GM_TRY(gm_output_path(t->output, folder, "checkpoints"));

@@ -11,6 +11,12 @@
 #include "train/schedule.h"
 #include "train/state.h"
 
+typedef struct gm_published {
+    int64_t step; /* −1: best/ is not there */
+    double value; /* accuracy or loss, as in gm_train_state */
+    bool by_loss;
+} gm_published;
+
 typedef struct gm_trainer {
     /* given by the run (run.c), which owns them */
     const gm_config *config;
@@ -33,6 +39,7 @@ typedef struct gm_trainer {
     int64_t steps_an_epoch, total_steps;
     /* as it goes */
     gm_train_state state;
+    gm_published best;   /* what is in best/: after a resume possibly of a step that the run has yet to come to again */
     int64_t saved_step;  /* last step in a checkpoint; −1: none      */
     int save_misses;     /* saves that failed since the last success */
     bool out_of_patience;
@@ -47,12 +54,18 @@ void gm_trainer_close(gm_trainer *trainer);
 /* From state.step to the end. GM_INTERRUPTED: stopped by a signal, after saving. GM_DIVERGED names step and term. */
 gm_status gm_trainer_run(gm_trainer *trainer);
 
+/* After restoring state: finds out what best/ holds, which may be an evaluation that the checkpoint does not know of. */
+gm_status gm_trainer_find_best(gm_trainer *trainer);
+
 /* Saves, unless this step is saved, and returns GM_INTERRUPTED. */
 gm_status gm_trainer_stop(gm_trainer *trainer);
 
 gm_snapshot gm_trainer_snapshot(gm_trainer *trainer);
 /* Evaluates a set; a stop signal ends it with GM_INTERRUPTED. */
 gm_status gm_trainer_evaluate(gm_trainer *trainer, gm_eval_set *set, const char *adapter, gm_eval_result *result);
+
+/* GM_DIVERGED where the last update left a value that is not finite: asked before the adapter is written anywhere (train_step.c). */
+gm_status gm_trainer_check_values(const gm_trainer *trainer);
 
 /* One optimiser step (train_step.c): state.step counts up. */
 gm_status gm_trainer_step(gm_trainer *trainer);

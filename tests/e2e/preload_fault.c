@@ -5,6 +5,7 @@
  *   FAULT=ENOSPC|EIO|EDQUOT the call fails with this error
  *   FAULT=short             a write writes half of what it was given (other calls work)
  *   FAULT_COUNT=FILE        the number of calls is written there at the end
+ *   FAULT_NO_EXCHANGE=1     renameat2 cannot exchange names, as on some file systems
  *
  * Counted: write to files, fsync, close of written files is not (nothing is lost by it after fsync), rename, renameat2, mkdir,
  * rmdir, unlink, and open that creates. */
@@ -66,6 +67,16 @@ int rename(const char *from, const char *to) {
     int kind = fault();
     FAIL_FIRST(kind)
     return (int)end(kind, syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
+}
+
+int renameat2(int from_at, const char *from, int to_at, const char *to, unsigned flags) {
+    if (flags && getenv("FAULT_NO_EXCHANGE")) {
+        errno = EINVAL;
+        return -1;
+    }
+    int kind = fault();
+    FAIL_FIRST(kind)
+    return (int)end(kind, syscall(SYS_renameat2, from_at, from, to_at, to, flags));
 }
 
 int mkdir(const char *path, mode_t mode) {

@@ -26,7 +26,7 @@ with() {
 # --- command line and configuration: 2
 expect 2 '^gmoe-train: --config FILE is missing' "$bin/gmoe-train"
 expect 2 '^gmoe-train: --confg: no such option; did you mean --config\?' "$bin/gmoe-train" --confg x
-expect 2 '^gmoe-train: nowhere.json: No such file' "$bin/gmoe-train" --config nowhere.json
+expect 2 '^gmoe-train: --config: nowhere.json: No such file' "$bin/gmoe-train" --config nowhere.json
 expect 2 '^gmoe-train: good/config.json: output_dir: is missing; give it there or with --output-dir' "${train[@]}"
 refused 2 '^gmoe-train: --set: adapter.router.hiden_size: no such key; did you mean hidden_size\?' --set adapter.router.hiden_size=3
 refused 2 '^gmoe-train: --set: train.batch_size: is "many"; it must be an integer' --set train.batch_size=many
@@ -37,7 +37,14 @@ refused 2 '^gmoe-train: --set: "nonsense" is not KEY=VALUE' --set nonsense
 refused 2 'no task is called "arcc"' --set task=arcc
 refused 2 '^gmoe-train: eval.prompt: the task jsonl has no prompt "fancy"; it has paper, lm-eval' --set eval.prompt=fancy
 refused 2 '^gmoe-train: nowhere: is no directory' --data-dir nowhere
-refused 2 'nowhere' --base-model nowhere
+refused 2 '^gmoe-train: base_model: nowhere: is no directory' --base-model nowhere
+refused 2 '^gmoe-train: --set: train.learning_rate: 1e999 is out of range' --set train.learning_rate=1e999
+refused 2 '^gmoe-train: --set: seed: is 9007199254740996; it must be between' --set seed=9007199254740995
+refused 2 '^gmoe-train: --set: seed: -1e400 is out of range' --set seed=-1e400
+refused 2 '^gmoe-train: --set: train.learning_rate: is \[1\]; it must be a number' --set 'train.learning_rate=[1]'
+refused 2 '^gmoe-train: --set: train.epochs: is \[1,2\]; it must be an integer' --set 'train.epochs=[1,2]'
+refused 2 '^gmoe-train: --set: task: a list of tasks is not built yet' --set 'task=["a"]'
+refused 2 '^gmoe-train: task: x/nowhere.json: there is no such task file' --set task=x/nowhere.json
 refused 2 '^gmoe-train: --seeds: "1,x"' --seeds 1,x
 refused 2 '^gmoe-train: --resume and --overwrite' --resume --overwrite
 refused 2 '^gmoe-train: --device: "tpu"' --device tpu
@@ -54,11 +61,19 @@ expect 2 'GMOE_CPU_LEVEL: "avx" is none of base, v3, v4' env GMOE_CPU_LEVEL=avx 
 expect 2 '^gmoe-bench: --steps: must be at least 1' "$bin/gmoe-bench" --shape tiny --steps 0
 printf '{"task": "jsonl", "adapter": {"router": {"hiden_size": 3}}}' >typo.json
 expect 2 '^gmoe-train: typo.json: adapter.router.hiden_size: no such key; did you mean hidden_size\?' "$bin/gmoe-train" --config typo.json
+printf '{"task": "jsonl", "train.epochs": 3}' >dots.json
+expect 2 '^gmoe-train: dots.json: train.epochs: a name with dots; .* are nested: "train": \{"epochs": …\}$' \
+    "$bin/gmoe-train" --config dots.json
+printf '{"adapter": {"router.type": "graph"}}' >dots.json
+expect 2 '^gmoe-train: dots.json: adapter: router.type: a name with dots; .* "router": \{"type": …\}$' "$bin/gmoe-train" --config dots.json
+printf '{"train":\n {"epochs": 1e999}}' >large.json
+expect 2 '^gmoe-train: large.json: line 2: the number 1e999 is out of range' "$bin/gmoe-train" --config large.json
 printf '{"task": "jsonl",' >cut.json
 expect 2 '^gmoe-train: cut.json: ' "$bin/gmoe-train" --config cut.json
 expect 2 '^gmoe-eval: --task NAME is missing' "$bin/gmoe-eval" --base-model good/base
 expect 2 '^gmoe-eval: --scoring: "guess"' "${eval[@]}" --scoring guess
 expect 2 'no such split' "${eval[@]}" --split dev
+expect 2 '^gmoe-eval: --base-model: nowhere: is no directory' once "${eval[@]}" --base-model nowhere
 
 # --- model: 3
 with base/config.json 's/("hidden_size": *)[0-9]+/\17/'
@@ -92,11 +107,24 @@ with test.jsonl '5s/"prompt"/"prmpt"/'
 refused 3 'bad/test.jsonl: line 5: .*prompt' --data-dir bad
 expect 3 'bad/test.jsonl: line 5: .*prompt' once "${eval[@]}" --data-dir bad
 good once "${eval[@]}" --data-dir bad --skip-bad
-grep -q '1 bad lines were left out' "$work/stderr" || fail "--skip-bad does not say how many lines were left out"
+[ "$(grep -c 'bad/test.jsonl: 1 bad lines were left out' "$work/stderr")" = 1 ] ||
+    fail "--skip-bad does not say once how many lines were left out"
+good once "${train[@]}" --output-dir skipping --data-dir bad --skip-bad
+[ "$(grep -c 'bad lines' "$work/stderr")" = 1 ] ||
+    fail "gmoe-train says $(grep -c 'bad lines' "$work/stderr") times how many lines were left out"
 : >bad/train.jsonl
 refused 3 'bad/train.jsonl' --data-dir bad
 rm bad/train.jsonl
 refused 3 'the split train of jsonl is not there' --data-dir bad
+
+# --- evaluation splits: one that is not there is none, one that leads nowhere or is empty is a fault
+rm -rf bad && cp -r good bad && ln -sf nowhere bad/test.jsonl
+refused 3 'bad/test.jsonl: No such file' --data-dir bad
+rm bad/test.jsonl && ln -s validation.jsonl bad/validation.jsonl
+refused 1 'bad/validation.jsonl: Too many levels' --data-dir bad --set train.eval_every=1
+rm bad/validation.jsonl
+: >bad/test.jsonl
+refused 3 'bad/test.jsonl: holds no item' --data-dir bad
 
 # --- adapter: 3
 rm -rf bad && mkdir bad && cp good/init/adapter_model.safetensors bad/
@@ -104,14 +132,83 @@ truncate -s -10 bad/adapter_model.safetensors
 refused 3 'adapter_model.safetensors' --init-adapter bad
 refused 3 'lora_A' --init-adapter good/init --set adapter.rank=3
 refused 3 'experts.3|gate.X' --init-adapter good/init --set adapter.num_experts=3
-refused 2 'nowhere' --init-adapter nowhere
+refused 2 '^gmoe-train: --init-adapter: nowhere' --init-adapter nowhere
 expect 3 'bad' "${eval[@]}" --adapter bad
+good "${train[@]}" --output-dir versioned --set train.max_steps=1
+sed -i 's/"gmoe_format_version":"1"/"gmoe_format_version":"2"/' versioned/adapter/adapter_model.safetensors
+expect 3 'versioned/adapter/adapter_model.safetensors: has gmoe_format_version 2; this program reads 1' "${eval[@]}" \
+    --adapter versioned/adapter
+refused 3 '^gmoe-train: --init-adapter: .*gmoe_format_version 2' --init-adapter versioned/adapter
 
 # --- output directory: before the weights are read
 expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir good/config.json
 expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir good/config.json/below
 expect 1 '^gmoe-train: output_dir: ' once "${train[@]}" --output-dir /proc/gmoe/run --base-model nowhere
 expect 1 '^gmoe-eval: --output ' "${eval[@]}" --output nowhere/o.json
+
+# --- names in the output directory that something of another kind has: before the weights are read, nothing through a link
+mkdir elsewhere
+touch elsewhere/precious
+for name in checkpoints adapter best best.tmp adapter.old.tmp; do
+    mkdir taken && touch "taken/$name"
+    expect 1 "^gmoe-train: output_dir: taken/$name: is no directory" once "${train[@]}" --output-dir taken --base-model good/base
+    rm -r taken && mkdir taken && ln -s "$PWD/elsewhere" "taken/$name"
+    for option in --overwrite --resume --quiet; do
+        expect 1 "^gmoe-train: output_dir: taken/$name: is a symbolic link" "${train[@]}" --output-dir taken $option
+    done
+    rm -r taken
+done
+for name in config.json metrics.jsonl result.json result.json.tmp lock; do
+    mkdir -p "taken/$name"
+    expect 1 "^gmoe-train: output_dir: taken/$name: is no regular file" "${train[@]}" --output-dir taken
+    rm -r taken && mkdir taken && ln -s "$PWD/elsewhere/precious" "taken/$name"
+    expect 1 "^gmoe-train: output_dir: taken/$name: is a symbolic link" "${train[@]}" --output-dir taken --overwrite
+    rm -r taken
+done
+[ -f elsewhere/precious ] && [ ! -s elsewhere/precious ] || fail "something was changed through a link"
+mkdir -p taken/checkpoints && touch taken/checkpoints/step-7
+expect 1 'taken/checkpoints/step-7: is no directory' "${train[@]}" --output-dir taken --resume
+rm -r taken && mkdir taken && ln -s "$PWD/elsewhere" taken/link && ln -s ../elsewhere taken/checkpoints.link
+mkdir taken/checkpoints && ln -s "$PWD/elsewhere" taken/checkpoints/link
+good "${train[@]}" --output-dir taken --overwrite
+[ -f elsewhere/precious ] && [ -e taken/link ] || fail "a link was followed when a run was replaced"
+rm -r taken
+mkdir -p many/seed-4/adapter many/summary.json
+expect 1 'many/summary.json: is no regular file' "${train[@]}" --output-dir many --seeds 3,4
+rmdir many/summary.json
+expect 2 'seed 4: output_dir: many/seed-4: holds a run already' "${train[@]}" --output-dir many --seeds 3,4
+[ "$(ls many)" = seed-4 ] || fail "a seed was run beside one that cannot be"
+
+# --- directories made for a run that did not come to its first step
+mkdir there
+expect 3 'nowhere|is not there' once "${train[@]}" --output-dir there/one/two//three/ --data-dir there
+expect 2 'nowhere' once "${train[@]}" --output-dir there/one/two --base-model nowhere
+expect 2 'nowhere' once "${train[@]}" --output-dir there/one/two --base-model nowhere --seeds 1,2
+expect 1 'output_dir: .*: cannot be made: File name too long' "${train[@]}" --output-dir "there/one/$(printf '%0300d' 0)/two"
+expect 5 'step 1: ' "${train[@]}" --output-dir there/one/two --set adapter.alpha=1e30 --init-adapter good/init
+[ "$(ls there)" = "" ] && rmdir there || fail "directories stay: $(find there)"
+
+# --- a test split without labels: the run is not evaluated at its end, but it is a run
+mkdir -p unlabelled/ARC-Challenge
+for split in Train Dev Test; do
+    for i in 1 2 3; do
+        printf '{"id": "%d", "question": {"stem": "where is the kite?", "choices": [{"text": "here", "label": "A"}, ' $i
+        printf '{"text": "there", "label": "B"}]}, "answerKey": "B"}\n'
+    done >unlabelled/ARC-Challenge/ARC-Challenge-$split.jsonl
+done
+sed -i 's/"answerKey": "B"/"answerKey": ""/' unlabelled/ARC-Challenge/ARC-Challenge-Test.jsonl
+good once "${train[@]}" --data-dir unlabelled --set task=arc-c --output-dir nolabels --set train.max_steps=1
+grep -q 'the split test is published without labels' "$work/stderr" && grep -q '^{"tasks": \[\]' nolabels/result.json ||
+    fail "a test split without labels"
+
+# --- experts without tokens, and what is said while a split is evaluated
+good "${train[@]}" --output-dir idle --set adapter.num_experts=64 --set adapter.top_k=1 --set train.max_steps=1
+[ "$(grep -c '^warning: [0-9]* experts never got a token: layer 0: ' "$work/stderr")" = 1 ] ||
+    fail "experts without tokens are not named once"
+grep -q '^ "idle_experts": \[{"layer": 0, "experts": \[[0-9]' idle/result.json || fail "no idle_experts"
+python3 -c 'import json; json.load(open("idle/result.json"))' 2>/dev/null || ! command -v python3 >/dev/null ||
+    fail "result.json is no JSON"
+grep -q '^evaluating test with the final adapter: 5 items' "$work/stderr" || fail "the evaluation at the end is not announced"
 
 # --- a run that is there already
 good "${train[@]}" --output-dir out --quiet
@@ -130,9 +227,39 @@ rm -f out/lock
 "$bin/gmoe-train" --help >/dev/full 2>"$work/stderr"
 [ $? -eq 1 ] || fail "a full standard output is no failure"
 
+# --- no memory: 4, naming what it was for and the keys that say how much
+limited() { # MEGABYTES of address space, COMMAND…
+    (ulimit -v $(($1 * 1024)) && shift && exec "$@")
+}
+if ! nm -D "$bin/gmoe-train" 2>/dev/null | grep -q asan; then # the sanitizers reserve terabytes
+    expect 4 '^gmoe-train: the adapter: out of memory: .*; a lower adapter.rank, ' limited 900 "${train[@]}" \
+        --output-dir thirsty --set adapter.rank=4096 --set adapter.num_experts=256 --set train.max_steps=1
+    for i in $(seq 12); do cat good/train.jsonl good/train.jsonl; done >many.jsonl
+    mkdir -p long && for i in $(seq 40); do cat many.jsonl; done >long/train.jsonl
+    expect 4 '^gmoe-train: the (training step|memory plan): out of memory: .*; a lower train.micro_batch_tokens, ' once limited 900 \
+        "${train[@]}" --output-dir thirsty --data-dir long --set train.batch_size=9600 --set train.micro_batch_tokens=1000000
+    [ ! -e thirsty ] || fail "something is left of a run without memory"
+fi
+
 # --- divergence: 5, naming step and term, with the last good checkpoint in place
-expect 5 '^gmoe-train: step [0-9]+: (ce|loss|grad_norm|poisson|normal) is ' "${train[@]}" --output-dir diverged --init-adapter good/init --set train.learning_rate=1e6 \
-    --set train.max_steps=500 --set train.save_every=1 --set train.weight_decay=1e6
+expect 5 '^gmoe-train: step [0-9]+: (ce|loss|grad_norm|poisson|normal) is .*; the last good checkpoint is diverged/checkpoints/step-' \
+    "${train[@]}" --output-dir diverged --init-adapter good/init --set train.learning_rate=1 \
+    --set train.max_steps=500 --set train.save_every=1 --set train.weight_decay=10
 [ -e diverged/checkpoints ] || fail "no checkpoint is left after a divergence"
 [ ! -e diverged/adapter ] || fail "a diverged run has an adapter"
+good_one=$(sed -n 's/.*the last good checkpoint is //p' "$work/stderr")
+[ -s "$good_one/MANIFEST" ] || fail "$good_one is no checkpoint"
+# in the last update, which no loss follows: values that are not finite, or finite ones that make scores that are not
+last=("${train[@]}" --set train.learning_rate=1e6 --set train.weight_decay=1e6 --set train.save_every=1)
+expect 5 'gmoe-train: step 1: its update leaves values .* not finite; .*; there is no good checkpoint$' "${last[@]}" \
+    --output-dir last --set train.max_steps=1 --set adapter.router.token_gain=1e28
+[ ! -e last/adapter ] && [ "$(ls last/checkpoints 2>/dev/null)" = "" ] || fail "a run that diverged at its last step wrote its values"
+expect 5 'gmoe-train: step 1: .*: a score is not finite; there is no good checkpoint$' "${last[@]}" --output-dir last \
+    --overwrite --set train.max_steps=1 --set adapter.router.token_gain=1e15
+[ ! -e last/adapter ] || fail "an adapter whose scores are not finite is published"
+cp good/test.jsonl good/validation.jsonl
+expect 5 'gmoe-train: step 1: its update|gmoe-train: step 1: .*: a score is not finite' "${last[@]}" --output-dir last \
+    --overwrite --set train.max_steps=1 --set adapter.router.token_gain=1e28 --set train.eval_every=1
+[ ! -e last/adapter ] && [ ! -e last/best ] || fail "best/ of values that are not finite"
+rm good/validation.jsonl
 finish

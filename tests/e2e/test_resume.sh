@@ -128,6 +128,33 @@ expect 2 'another base model' once "${train[@]}" --output-dir whole --resume --b
 expect 2 "past the run's end" "${train[@]}" --output-dir whole --resume --set train.max_steps=3
 good "${train[@]}" --output-dir whole --resume --set train.save_every=3 --set train.eval_every=50 --set train.keep_checkpoints=5
 
+# --- evaluated past the last checkpoint, killed, resumed with other intervals: best/ and what is said of it are one evaluation's
+mkdir lossy
+grep -h -o '"prompt": *"[^"]*"' data/train.jsonl | sed 's/.*/{&, "completion": " in the bag"}/' >lossy/train.jsonl
+cp lossy/train.jsonl lossy/validation.jsonl
+odd=(once "${train[@]}" --data-dir lossy --set train.micro_batch_tokens=1000 --set train.learning_rate=1e-2 --output-dir odd)
+good "${odd[@]}" --set train.max_steps=9 --set train.eval_every=4 --set train.save_every=6
+cp odd/best/evaluation.json .
+rm odd/best/evaluation.json # as a version without this file left it: the checkpoint says what best/ is
+good "${odd[@]}" --resume --set train.max_steps=9 --set train.eval_every=4
+grep -q '"best": {"step": 9, "split": "validation", "loss"' odd/result.json ||
+    fail "best/ without its file is called $(grep -o '"best": {[^}]*}' odd/result.json)"
+mv evaluation.json odd/best
+best_value() { grep -o '"loss": [0-9.e+-]*' "$1" | head -1; }
+[ "$(cat odd/best/evaluation.json | grep -o '"step": 9')" ] || fail "the loss does not fall: $(cat odd/best/evaluation.json)"
+rm -r odd/checkpoints/step-9 odd/result.json odd/adapter
+good "${odd[@]}" --resume --set train.max_steps=7 --set train.eval_every=100 # evaluates at step 7 alone, which is worse
+grep -q '"best": {"step": 9,' odd/result.json || fail "best/ of step 9 is called $(grep -o '"best": {[^}]*}' odd/result.json)"
+[ "$(best_value odd/best/evaluation.json)" = "$(grep -o '"best": {[^}]*}' odd/result.json | grep -o '"loss": [0-9.e+-]*')" ] ||
+    fail "best/ and result.json have different losses"
+grep -aq '"step":"9"' odd/best/adapter_model.safetensors || fail "best/ is not of the step that it names"
+good "${odd[@]}" --resume --set train.max_steps=12 --set train.eval_every=0 # not evaluated any more: best/ stays, and is named
+grep -q '"best": {"step": 9,' odd/result.json || fail "best/ is forgotten: $(grep -o '"best": {[^}]*}' odd/result.json)"
+rm -r odd/best
+good "${odd[@]}" --resume --set train.max_steps=14 --set train.eval_every=100
+grep -q '"best": {"step": 14,' odd/result.json && grep -aq '"step":"14"' odd/best/adapter_model.safetensors ||
+    fail "best/ that was removed is not made anew"
+
 # --- several seeds: those that are done are not run again
 seeds=("${train[@]}" --set train.max_steps=8 --set train.save_every=4 --set train.eval_every=4 --seeds 5,6)
 good "${seeds[@]}" --output-dir seeds
@@ -138,6 +165,17 @@ touch -d '1 hour ago' seeds/seed-5/result.json
 good "${seeds[@]}" --output-dir seeds --resume
 cmp -s seeds/summary.json summary.json || fail "--seeds --resume: another summary"
 [ -n "$(find seeds/seed-5/result.json -mmin +30)" ] || fail "a seed that was done was run again"
+rm seeds/seed-6/result.json # the first seed's is of another configuration than the second's would be: nothing is run
+expect 2 'seed 5: seeds/seed-5: was made with another configuration: train.learning_rate: 0.001 there, 0.002 now' "${seeds[@]}" \
+    --output-dir seeds --resume --set train.learning_rate=2e-3
+expect 2 'seed 5: .*eval.scoring: "label" there, "likelihood" now' "${seeds[@]}" --output-dir seeds --resume --set eval.scoring=likelihood
+[ ! -e seeds/seed-6/result.json ] || fail "a seed was run beside one of another configuration"
+good "${seeds[@]}" --output-dir seeds --resume --set train.max_steps=9 # told to go on
+grep -q '"steps": 9,' seeds/seed-5/result.json && grep -q '"steps": 9,' seeds/seed-6/result.json || fail "finished seeds did not go on"
+# a run that goes on has no result until it ends again
+{ LD_PRELOAD=$(realpath "$bin/../tests/preload_fault.so") ASAN_OPTIONS=verify_asan_link_order=0 FAULT=kill FAULT_AT=40 \
+    "${seeds[@]}" --output-dir seeds --resume --set train.max_steps=100 >log 2>&1; } 2>/dev/null
+[ $? -eq 137 ] && [ ! -e seeds/seed-5/result.json ] || fail "a run that was told to go on and was killed has a result"
 good "$bin/gmoe-eval" --base-model "$golden/base" --data-dir data --task jsonl --adapter seeds/seed-6/checkpoints/step-8 --output eval.json # a checkpoint is an adapter
 
 # --- no space: saves fail, older checkpoints stay; three in a row end the run

@@ -107,7 +107,7 @@ static void check_logits(golden *g, const gm_batch *batch) {
     float *logit = malloc((size_t)count * sizeof *logit), *log_sum = malloc((size_t)batch->loss_rows * sizeof *log_sum), *want = wanted(g, "logits", count);
     for (int64_t i = 0; i < count; i++) which[i] = (int32_t)(i / vocabulary), token[i] = (int32_t)(i % vocabulary);
     gm_score_request request = {batch->loss_row, batch->loss_rows, which, token, count, logit, log_sum};
-    gm_step_measure(&g->step);
+    assert_int_equal(gm_step_measure(&g->step), GM_OK);
     forward_backward(g, batch);
     gm_step_reset(&g->step, false);
     gm_model_score(g->model, &g->step, batch, &request);

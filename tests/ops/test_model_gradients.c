@@ -60,7 +60,7 @@ static void open_fixture(fixture *f, const gm_model_config *model, const gm_adap
     fill_adapter(f->adapter, b_scale);
     fill_batch(f);
     gm_step_init(&f->step, f->backend, GM_F32);
-    gm_step_measure(&f->step);
+    assert_int_equal(gm_step_measure(&f->step), GM_OK);
     gm_model_begin_step(f->model);
     gm_random dropout = gm_random_begin(4, GM_RANDOM_DROPOUT, 2);
     gm_model_loss(f->model, &f->step, &f->batch, &(gm_step_share){TOKENS, LOSS_ROWS, 0, &dropout});

@@ -212,12 +212,32 @@ static void publishing(void **state) {
     gm_buffer_free(&text);
 }
 
+/* Died between moving the old one aside and putting the new one in its place. */
+static void moved_aside_is_put_back(void **state) {
+    (void)state;
+    char path[GM_PATH], aside[GM_PATH];
+    save(1);
+    assert_int_equal(gm_directory_publish(folder, "best", write_contents, &(contents){.text = "version 1"}), GM_OK);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%.3000s/%s", folder, i ? "best" : "step-1");
+        snprintf(aside, sizeof aside, "%.3000s/%s.old.tmp", folder, i ? "best" : "step-1");
+        assert_int_equal(rename(path, aside), 0);
+    }
+    assert_int_equal(gm_checkpoint_clean(folder), GM_OK);
+    check_newest(GM_OK, 1);
+    assert_int_equal(gm_directory_recover(folder, "best"), GM_OK);
+    assert_true(gm_directory_exists(path));
+    assert_int_equal(gm_directory_recover(folder, "best"), GM_OK);
+    assert_int_equal(count_entries(), 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(newest_of_several, set_up, tear_down),         cmocka_unit_test_setup_teardown(every_byte_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(manifest_of_another_step, set_up, tear_down),  cmocka_unit_test_setup_teardown(all_damaged_is_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(pruning, set_up, tear_down),                   cmocka_unit_test_setup_teardown(failed_saves_leave_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leftovers_are_cleaned, set_up, tear_down),     cmocka_unit_test_setup_teardown(publishing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(damaged_ones_are_set_aside, set_up, tear_down)};
+        cmocka_unit_test_setup_teardown(damaged_ones_are_set_aside, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(moved_aside_is_put_back, set_up, tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

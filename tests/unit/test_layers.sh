@@ -11,4 +11,12 @@ check "$work/src"
 echo '#include "train/trainer.h"' >"$work/src/base/upward.c"
 if check "$work/src"; then echo "an upward include passed"; exit 1; fi
 grep -q 'src/base/upward.c includes "train/trainer.h"' "$work/log"
+# every function of a header has a caller: its name stands in more places than its declaration and its definition
+grep -rhE '^[a-z]' src --include=*.h | grep -v '^static' | grep -oE '\bgm_[a-z0-9_]+\(' | tr -d '(' | sort -u >"$work/declared"
+find src tests -name '*.[ch]' -exec cat {} + | grep -oE '\bgm_[a-z0-9_]+\b' | sort | uniq -c |
+    awk '$1 < 3 { print $2 }' | sort >"$work/rare"
+comm -12 "$work/declared" "$work/rare" >"$work/unused"
+if [ -s "$work/unused" ]; then echo "without a caller: $(tr '\n' ' ' <"$work/unused")"; exit 1; fi
+# a typed pointer's address is no void pointer's: GM_GROW is for that
+if grep -rnF '(void **)&' src; then echo "a pointer is written through another type"; exit 1; fi
 echo "layers: ok"

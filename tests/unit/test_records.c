@@ -121,6 +121,13 @@ static void test_folders(void **state) {
     assert_int_equal(gm_task_find_file(task, directory, "train", path), GM_BAD_FILE);
     assert_non_null(strstr(gm_error_text(), "/BoolQ: the split train of boolq is not there: looked for train.jsonl, plain or .gz"));
     assert_int_equal(gm_task_find_file(task, directory, "dev", path), GM_USAGE);
+    bool there = true;
+    assert_int_equal(gm_task_look_for(task, directory, "train", &there), GM_OK);
+    assert_false(there);
+    assert_int_equal(gm_task_look_for(task, directory, "test", &there), GM_OK);
+    assert_true(there);
+    assert_int_equal(gm_task_look_for(task, directory, "dev", &there), GM_USAGE);
+    assert_int_equal(gm_task_look_for(task, "/no/such", "test", &there), GM_USAGE);
     assert_int_equal(gm_task_find_file(task, "/no/such", "test", path), GM_USAGE);
     gm_task_close(task);
     gm_directory_remove(directory);

@@ -35,9 +35,7 @@ static gm_status read_token(gm_added_token *token, int64_t *id, const char *file
 
 static gm_status place_of(gm_added_tokens *added, int32_t id, int32_t **place) {
     size_t capacity = added->by_id_capacity;
-    void *block = added->by_id;
-    GM_TRY(gm_grow(&block, &added->by_id_capacity, (size_t)id + 1, sizeof *added->by_id));
-    added->by_id = block;
+    GM_GROW(added->by_id, added->by_id_capacity, (size_t)id + 1);
     memset(added->by_id + capacity, 0, (added->by_id_capacity - capacity) * sizeof *added->by_id);
     *place = &added->by_id[id];
     return GM_OK;
@@ -61,9 +59,7 @@ static gm_status add_token(gm_added_tokens *added, const char *file, gm_added_to
         added->tokens[*place - 1] = token; /* the later flags hold */
         return GM_OK;
     }
-    void *block = added->tokens;
-    GM_TRY(gm_grow(&block, &added->capacity, added->count + 1, sizeof *added->tokens));
-    added->tokens = block;
+    GM_GROW(added->tokens, added->capacity, added->count + 1);
     added->tokens[added->count++] = token;
     *place = (int32_t)added->count;
     return GM_OK;
@@ -98,9 +94,7 @@ done:
 }
 
 static gm_status trie_node(gm_trie *trie, unsigned char byte, int32_t sibling, int32_t *node) {
-    void *block = trie->nodes;
-    GM_TRY(gm_grow(&block, &trie->capacity, trie->count + 1, sizeof *trie->nodes));
-    trie->nodes = block;
+    GM_GROW(trie->nodes, trie->capacity, trie->count + 1);
     *node = (int32_t)trie->count++;
     trie->nodes[*node] = (gm_trie_node){.child = -1, .sibling = sibling, .token = -1, .byte = byte};
     return GM_OK;

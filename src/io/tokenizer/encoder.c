@@ -88,18 +88,14 @@ void gm_encoder_give_back(gm_encoder_pool *pool, gm_encoder *encoder) {
 
 gm_status gm_pieces_add(gm_pieces *pieces, size_t begin, size_t end, size_t head) {
     if (begin == end) return GM_OK;
-    void *block = pieces->spans;
-    GM_TRY(gm_grow(&block, &pieces->capacity, pieces->count + 1, sizeof *pieces->spans));
-    pieces->spans = block;
+    GM_GROW(pieces->spans, pieces->capacity, pieces->count + 1);
     pieces->spans[pieces->count++] = (gm_span){begin, end, head < end - begin ? head : end - begin};
     return GM_OK;
 }
 
 gm_status gm_ids_append(gm_ids *ids, const int32_t *more, size_t count) {
     if (ids->capacity - ids->count < count) {
-        void *block = ids->ids;
-        GM_TRY(gm_grow(&block, &ids->capacity, ids->count + count, sizeof *ids->ids));
-        ids->ids = block;
+        GM_GROW(ids->ids, ids->capacity, ids->count + count);
     }
     if (count) memcpy(ids->ids + ids->count, more, count * sizeof *more);
     ids->count += count;

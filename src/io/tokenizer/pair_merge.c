@@ -10,9 +10,7 @@ enum { NOWHERE = -1 };
 static const uint32_t no_symbol = UINT32_MAX;
 
 static gm_status add_symbol(gm_encoder *e, int32_t id) {
-    void *block = e->symbols;
-    GM_TRY(gm_grow(&block, &e->symbol_capacity, e->symbol_count + 1, sizeof *e->symbols));
-    e->symbols = block;
+    GM_GROW(e->symbols, e->symbol_capacity, e->symbol_count + 1);
     uint32_t at = (uint32_t)e->symbol_count++;
     e->symbols[at] = (gm_symbol){.id = id, .previous = at ? at - 1 : no_symbol, .next = at + 1};
     return GM_OK;
@@ -89,9 +87,7 @@ static gm_status begin_with_characters(const gm_pair_model *model, const gm_voca
 }
 
 static gm_status queue_push(gm_encoder *e, gm_merge_entry entry) {
-    void *block = e->queue;
-    GM_TRY(gm_grow(&block, &e->queue_capacity, e->queue_count + 1, sizeof *e->queue));
-    e->queue = block;
+    GM_GROW(e->queue, e->queue_capacity, e->queue_count + 1);
     size_t at = e->queue_count++;
     for (size_t parent; at > 0 && e->queue[parent = (at - 1) / 2].order > entry.order; at = parent) e->queue[at] = e->queue[parent];
     e->queue[at] = entry;

@@ -4,9 +4,7 @@
 #include <string.h>
 
 static gm_status insert(gm_post_processor *post, size_t at, int32_t piece) {
-    void *block = post->pieces;
-    GM_TRY(gm_grow(&block, &post->capacity, post->count + 1, sizeof *post->pieces));
-    post->pieces = block;
+    GM_GROW(post->pieces, post->capacity, post->count + 1);
     memmove(post->pieces + at + 1, post->pieces + at, (post->count - at) * sizeof *post->pieces);
     post->pieces[at] = piece;
     post->count++;

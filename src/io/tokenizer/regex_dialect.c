@@ -180,6 +180,7 @@ static gm_status class_escape(gm_dialect *d, gm_class *class, bool *is_character
         gm_buffer_format(&class->others, "|[^%s]", gm_buffer_string(&contents));
     else
         gm_buffer_append(&class->items, gm_buffer_string(&contents), contents.length);
+    gm_buffer_pass_failure(&class->items, &contents);
     gm_buffer_free(&contents);
     return status;
 }
@@ -232,6 +233,8 @@ static void class_expression(const gm_class *class, gm_buffer *out, gm_buffer *p
     if (items) gm_buffer_format(out, "[%s]", gm_buffer_string(&class->items));
     if (others) gm_buffer_format(out, "%s)", gm_buffer_string(&class->others) + (items ? 0 : 1));
     if (plain && items && !others) gm_buffer_text(plain, gm_buffer_string(&class->items));
+    gm_buffer_pass_failure(out, &class->items);
+    gm_buffer_pass_failure(out, &class->others);
 }
 
 /* One operand of &&, up to the next && or the closing bracket. */
@@ -249,6 +252,8 @@ static gm_status class_operand(gm_dialect *d, gm_class *class) {
                 gm_buffer_text(&class->items, gm_buffer_string(&plain));
             else
                 gm_buffer_format(&class->others, "|%s", gm_buffer_string(&inner));
+            gm_buffer_pass_failure(&class->items, &inner);
+            gm_buffer_pass_failure(&class->items, &plain);
             gm_buffer_free(&inner);
             gm_buffer_free(&plain);
             GM_TRY(status);
@@ -296,6 +301,9 @@ static gm_status class_body(gm_dialect *d, gm_buffer *out, gm_buffer *plain) {
             class_expression(&class, out, plain);
         }
     }
+    gm_buffer_pass_failure(out, &class.items);
+    gm_buffer_pass_failure(out, &class.others);
+    gm_buffer_pass_failure(out, &ahead);
     gm_buffer_free(&class.items);
     gm_buffer_free(&class.others);
     gm_buffer_free(&ahead);
@@ -329,6 +337,7 @@ static gm_status escape(gm_dialect *d, gm_buffer *out) {
     }
     if (c == 'w' || c == 'W') gm_buffer_text(&contents, outside_class);
     if (is_class) gm_buffer_format(out, "[%s%s]", negated ? "^" : "", gm_buffer_string(&contents));
+    gm_buffer_pass_failure(out, &contents);
     gm_buffer_free(&contents);
     return status;
 }

@@ -92,9 +92,7 @@ void gm_token_decoder_free(gm_token_decoder *decoder) {
 }
 
 gm_status gm_token_list_end(gm_token_list *list) {
-    void *block = list->ends;
-    GM_TRY(gm_grow(&block, &list->capacity, list->count + 1, sizeof *list->ends));
-    list->ends = block;
+    GM_GROW(list->ends, list->capacity, list->count + 1);
     list->ends[list->count++] = list->text.length;
     return gm_buffer_status(&list->text);
 }

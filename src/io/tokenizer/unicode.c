@@ -144,9 +144,7 @@ static unsigned combining_class(utf8proc_int32_t code) { return code < 0x300 ? 0
 /* Stable counting sort of codes[begin, end) by combining class. */
 static gm_status sort_marks(gm_codes *run, size_t begin, size_t end) {
     size_t starts[257] = {0};
-    void *block = run->sorted;
-    GM_TRY(gm_grow(&block, &run->sorted_capacity, end - begin, sizeof *run->sorted));
-    run->sorted = block;
+    GM_GROW(run->sorted, run->sorted_capacity, end - begin);
     for (size_t i = begin; i < end; i++) starts[combining_class(run->codes[i]) + 1]++;
     for (size_t i = 1; i < 257; i++) starts[i] += starts[i - 1];
     for (size_t i = begin; i < end; i++) run->sorted[starts[combining_class(run->codes[i])]++] = run->codes[i];
@@ -181,9 +179,7 @@ static gm_status flush_run(gm_buffer *text, gm_codes *run, gm_normal_form form) 
 
 static gm_status decompose(gm_codes *run, uint32_t code, gm_normal_form form) {
     enum { LONGEST = 32 }; /* U+FDFA becomes 18 characters under NFKD */
-    void *block = run->codes;
-    GM_TRY(gm_grow(&block, &run->capacity, run->count + LONGEST, sizeof *run->codes));
-    run->codes = block;
+    GM_GROW(run->codes, run->capacity, run->count + LONGEST);
     int options = UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (form == GM_NFKC || form == GM_NFKD ? UTF8PROC_COMPAT : 0);
     int boundary = 0;
     utf8proc_ssize_t added =

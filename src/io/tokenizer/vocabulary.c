@@ -8,9 +8,7 @@ static gm_status add(gm_vocabulary *vocabulary, gm_map *ids, gm_region *region, 
         return gm_error(GM_BAD_FILE, "the id %lld of \"%.*s\" should be from 0 to %d", (long long)id, gm_utf8_shown(token), token.bytes,
                         GM_HIGHEST_ID);
     size_t capacity = vocabulary->capacity;
-    void *block = vocabulary->tokens;
-    GM_TRY(gm_grow(&block, &vocabulary->capacity, (size_t)id + 1, sizeof *vocabulary->tokens));
-    vocabulary->tokens = block;
+    GM_GROW(vocabulary->tokens, vocabulary->capacity, (size_t)id + 1);
     memset(vocabulary->tokens + capacity, 0, (vocabulary->capacity - capacity) * sizeof *vocabulary->tokens);
     gm_slice *place = &vocabulary->tokens[id];
     if (place->bytes)

@@ -198,7 +198,6 @@ gm_status gm_adapter_prepare_training(gm_adapter *adapter) {
 }
 
 const gm_adapter_buffers *gm_adapter_buffers_of(const gm_adapter *adapter) { return &adapter->buffers; }
-const gm_adapter_config *gm_adapter_config_of(const gm_adapter *adapter) { return &adapter->config; }
 
 void gm_adapter_each_group(const gm_adapter *adapter, void (*visit)(void *context, int64_t begin, int64_t count, bool is_b), void *context) {
     int64_t begin = 0;
@@ -235,9 +234,4 @@ double *gm_adapter_expert_load(const gm_adapter *adapter, int64_t *layers, int64
 
 void gm_adapter_expert_load_reset(gm_adapter *adapter) {
     if (adapter->load) memset(adapter->load, 0, (size_t)(adapter->layer_count * adapter->config.num_experts) * sizeof *adapter->load);
-}
-
-const float *gm_adapter_edges(const gm_adapter *adapter, int64_t layer) {
-    const gm_parameter *edges = adapter->layers[layer].edges;
-    return edges ? adapter->parameters.frozen_host + edges->offset : NULL;
 }

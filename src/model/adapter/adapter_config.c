@@ -37,7 +37,8 @@ gm_status gm_adapter_config_check(const gm_adapter_config *config) {
     if (!any) return gm_error(GM_USAGE, "adapter.targets: names no layer to adapt");
     if (config->rank < 1) return gm_error(GM_USAGE, "adapter.rank: %lld is not at least 1", (long long)config->rank);
     if (config->rank > 4096) return gm_error(GM_USAGE, "adapter.rank: %lld is over 4096", (long long)config->rank);
-    if (config->num_experts > 256) return gm_error(GM_USAGE, "adapter.num_experts: %lld is over 256", (long long)config->num_experts);
+    if (config->num_experts > GM_EXPERTS)
+        return gm_error(GM_USAGE, "adapter.num_experts: %lld is over %d", (long long)config->num_experts, GM_EXPERTS);
     if (config->router.hidden_size > 65536) return gm_error(GM_USAGE, "adapter.router.hidden_size: %lld is over 65536", (long long)config->router.hidden_size);
     if (config->num_experts < 1) return gm_error(GM_USAGE, "adapter.num_experts: %lld is not at least 1", (long long)config->num_experts);
     GM_TRY(check_router(config));

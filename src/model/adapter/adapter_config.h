@@ -5,6 +5,8 @@
 
 #include "backend/backend.h"
 
+enum { GM_EXPERTS = 256 }; /* at most */
+
 typedef enum gm_target { GM_TARGET_Q, GM_TARGET_K, GM_TARGET_V, GM_TARGET_O, GM_TARGET_GATE, GM_TARGET_UP, GM_TARGET_DOWN, GM_TARGETS } gm_target;
 
 typedef enum gm_router_type { GM_ROUTER_NONE, GM_ROUTER_GRAPH, GM_ROUTER_LINEAR } gm_router_type;
@@ -47,10 +49,6 @@ extern const gm_method gm_method_gmoe, gm_method_lora;
 /* All methods, NULL at the end; and the one of this name, or NULL. */
 extern const gm_method *const gm_methods[];
 const gm_method *gm_method_find(const char *name);
-
-/* Names of the enumerations' values, in their order, NULL at the end (src/model/adapter/adapter_json.c). */
-extern const char *const gm_router_type_names[], *const gm_edges_names[], *const gm_features_names[], *const gm_divergence_names[],
-    *const gm_count_names[], *const gm_normal_target_names[];
 
 /* Contradictions within (top_k over num_experts, a rank of 0, a density outside 0…1, …): GM_USAGE, key named as "adapter.…". */
 gm_status gm_adapter_config_check(const gm_adapter_config *config);

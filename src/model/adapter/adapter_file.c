@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char model_file[] = "adapter_model.safetensors", config_file[] = "adapter_config.json";
+static const char model_file[] = "adapter_model.safetensors", config_file[] = "adapter_config.json", format_version[] = "1";
 
 static void transpose(float *out, const float *in, int64_t rows, int64_t columns) {
     for (int64_t r = 0; r < rows; r++)
@@ -45,7 +45,8 @@ static gm_status write_file(const gm_adapter *adapter, const char *path, const f
     char step_text[24], hash_text[24];
     snprintf(step_text, sizeof step_text, "%lld", (long long)step);
     snprintf(hash_text, sizeof hash_text, "%016llx", (unsigned long long)gm_model_hash(adapter->model));
-    const gm_metadata_entry metadata[] = {{"format", "pt"}, {"gmoe_format_version", "1"}, {"base_model_hash", hash_text}, {"step", step_text}};
+    const gm_metadata_entry metadata[] = {
+        {"format", "pt"}, {"gmoe_format_version", format_version}, {"base_model_hash", hash_text}, {"step", step_text}};
     return gm_safetensors_write(path, tensors, parameters->count, metadata, sizeof metadata / sizeof *metadata);
 }
 
@@ -131,6 +132,13 @@ static void check_base(const gm_adapter *adapter, const gm_safetensors *file, co
         gm_log(GM_LOG_WARN, "%s: was trained on another base model (hash %s; this one has %s)", path, hash, mine);
 }
 
+/* Files of other programs, PEFT's among them, say nothing of it. */
+static gm_status check_version(const gm_safetensors *file, const char *path) {
+    const char *version = gm_safetensors_metadata(file, "gmoe_format_version");
+    if (!version || strcmp(version, format_version) == 0) return GM_OK;
+    return gm_error(GM_BAD_FILE, "%s: has gmoe_format_version %.20s; this program reads %s", path, version, format_version);
+}
+
 static gm_status load_file(gm_adapter *adapter, const gm_safetensors *file, const char *path) {
     gm_parameters *parameters = &adapter->parameters;
     float *values = gm_alloc((size_t)parameters->trained, sizeof *values);
@@ -152,7 +160,8 @@ gm_status gm_adapter_load(gm_adapter *adapter, const char *path) {
         return gm_error(GM_USAGE, "%s: the path is too long", path);
     gm_safetensors *file;
     GM_TRY(gm_safetensors_open(&file, name));
-    gm_status status = load_file(adapter, file, name);
+    gm_status status = check_version(file, name);
+    if (status == GM_OK) status = load_file(adapter, file, name);
     gm_safetensors_close(file);
     return status;
 }

@@ -7,12 +7,12 @@
 #include <string.h>
 
 static const char *const module_names[GM_TARGETS] = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
-const char *const gm_router_type_names[] = {"none", "graph", "linear", NULL};
-const char *const gm_edges_names[] = {"random", "similarity", "full", "none", NULL};
-const char *const gm_features_names[] = {"frozen", "embedding", NULL};
-const char *const gm_divergence_names[] = {"kl", "abs", NULL};
-const char *const gm_count_names[] = {"cumulative", "ema", "batch", NULL};
-const char *const gm_normal_target_names[] = {"layer", "joint", NULL};
+static const char *const router_type_names[] = {"none", "graph", "linear", NULL};
+static const char *const edges_names[] = {"random", "similarity", "full", "none", NULL};
+static const char *const features_names[] = {"frozen", "embedding", NULL};
+static const char *const divergence_names[] = {"kl", "abs", NULL};
+static const char *const count_names[] = {"cumulative", "ema", "batch", NULL};
+static const char *const normal_target_names[] = {"layer", "joint", NULL};
 
 static void write_member(gm_buffer *out, const char *name, double value) {
     gm_buffer_format(out, ",\n  \"%s\": ", name);
@@ -21,12 +21,12 @@ static void write_member(gm_buffer *out, const char *name, double value) {
 
 static void write_router(gm_buffer *out, const gm_adapter_config *c) {
     gm_buffer_format(out, ",\n  \"num_experts\": %lld,\n  \"top_k\": %lld,\n  \"router\": {\"type\": \"%s\"", (long long)c->num_experts, (long long)c->top_k,
-                     gm_router_type_names[c->router.type]);
+                     router_type_names[c->router.type]);
     if (c->router.type == GM_ROUTER_GRAPH)
         gm_buffer_format(out, ", \"layers\": %lld, \"hidden_size\": %lld, \"edges\": \"%s\", \"expert_features\": \"%s\"", (long long)c->router.layers,
-                         (long long)c->router.hidden_size, gm_edges_names[c->router.edges], gm_features_names[c->router.expert_features]);
+                         (long long)c->router.hidden_size, edges_names[c->router.edges], features_names[c->router.expert_features]);
     gm_buffer_format(out, "},\n  \"losses\": {\"divergence\": \"%s\", \"count\": \"%s\", \"normal_target\": \"%s\", \"poisson\": ",
-                     gm_divergence_names[c->losses.divergence], gm_count_names[c->losses.count], gm_normal_target_names[c->losses.normal_target]);
+                     divergence_names[c->losses.divergence], count_names[c->losses.count], normal_target_names[c->losses.normal_target]);
     gm_json_write_double(out, c->losses.poisson);
     gm_buffer_text(out, ", \"normal\": ");
     gm_json_write_double(out, c->losses.normal);
@@ -105,16 +105,16 @@ static void read_router(gm_config_reader *reader, gm_adapter_config *c, const cJ
     const cJSON *router = gm_json_member(root, "router"), *losses = gm_json_member(root, "losses");
     c->num_experts = read_integer(reader, root, "num_experts");
     c->top_k = read_integer(reader, root, "top_k");
-    c->router.type = (gm_router_type)read_choice(reader, router, "type", gm_router_type_names);
+    c->router.type = (gm_router_type)read_choice(reader, router, "type", router_type_names);
     if (c->router.type == GM_ROUTER_GRAPH) {
         c->router.layers = read_integer(reader, router, "layers");
         c->router.hidden_size = read_integer(reader, router, "hidden_size");
-        c->router.edges = (gm_edges)read_choice(reader, router, "edges", gm_edges_names);
-        c->router.expert_features = (gm_features)read_choice(reader, router, "expert_features", gm_features_names);
+        c->router.edges = (gm_edges)read_choice(reader, router, "edges", edges_names);
+        c->router.expert_features = (gm_features)read_choice(reader, router, "expert_features", features_names);
     }
-    c->losses.divergence = (gm_divergence)read_choice(reader, losses, "divergence", gm_divergence_names);
-    c->losses.count = (gm_count)read_choice(reader, losses, "count", gm_count_names);
-    c->losses.normal_target = (gm_normal_target)read_choice(reader, losses, "normal_target", gm_normal_target_names);
+    c->losses.divergence = (gm_divergence)read_choice(reader, losses, "divergence", divergence_names);
+    c->losses.count = (gm_count)read_choice(reader, losses, "count", count_names);
+    c->losses.normal_target = (gm_normal_target)read_choice(reader, losses, "normal_target", normal_target_names);
     c->losses.poisson = read_number(reader, losses, "poisson", 0);
     c->losses.normal = read_number(reader, losses, "normal", 0);
     c->losses.balance = read_number(reader, losses, "balance", 0);

@@ -60,11 +60,10 @@ void gm_edges_normalise(float *adjacency, const float *edges, int64_t experts) {
             bool joined = i == j || i == experts || j == experts || edges[i * experts + j] != 0;
             adjacency[i * nodes + j] = joined ? 1.0f : 0.0f;
         }
-    double *degree = calloc((size_t)nodes, sizeof *degree);
-    GM_CHECK(nodes > 0 && degree, "out of memory for %lld degrees", (long long)nodes);
+    double degree[GM_EXPERTS + 1] = {0};
+    GM_CHECK(experts <= GM_EXPERTS, "%lld experts", (long long)experts);
     for (int64_t i = 0; i < nodes; i++)
         for (int64_t j = 0; j < nodes; j++) degree[i] += adjacency[i * nodes + j];
     for (int64_t i = 0; i < nodes; i++)
         for (int64_t j = 0; j < nodes; j++) adjacency[i * nodes + j] = (float)(adjacency[i * nodes + j] / sqrt(degree[i] * degree[j]));
-    free(degree);
 }
