@@ -2,6 +2,7 @@
 
 #include "base/number.h"
 #include "train/metrics.h"
+#include "train/report_style.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -12,49 +13,6 @@
 static const char head[] = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" "
                            "content=\"width=device-width, initial-scale=1\"/>\n"
                            "<meta name=\"color-scheme\" content=\"light dark\"/>\n";
-static const char style[] =
-    "<style>\n"
-    ":root{--ground:#fff;--raised:#f6f7f9;--ink:#1b1f24;--soft:#5b6470;--rule:#dfe3e8;--accent:#2563c9;--c1:#2563c9;--c2:#b4531a;--c3:#"
-    "197a5c;--c4:#8a3fa8;"
-    "--c5:#a3253f;--on:#fff}\n"
-    "@media(prefers-color-scheme:dark){:root{--ground:#13161a;--raised:#1c2127;--ink:#e6e9ed;--soft:#98a3b0;--rule:#313842;--accent:#"
-    "7db0ff;--c1:#7db0ff;"
-    "--c2:#f0a36b;--c3:#63cba7;--c4:#d09aea;--c5:#f28a9f;--on:#0b1622}}\n"
-    "*{box-sizing:border-box}\n"
-    "body{margin:0 auto;max-width:1040px;padding:2.2rem 1.5rem 4rem;background:var(--ground);color:var(--ink);"
-    "font:15px/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",\"DejaVu "
-    "Sans\",sans-serif;font-variant-numeric:tabular-nums}\n"
-    "h1{font-size:1.65rem;line-height:1.25;margin:0 0 .25rem;overflow-wrap:anywhere}h2{font-size:1.12rem;margin:2.6rem 0 .8rem}\n"
-    "p{margin:.3rem 0 "
-    ".8rem;max-width:46rem}.soft,small,figcaption,.legend{color:var(--soft)}small{font-size:.8rem}code{font-size:.88em;overflow-wrap:"
-    "anywhere}\n"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:.7rem;margin:1.5rem 0}\n"
-    ".tiles div{background:var(--raised);border-radius:8px;padding:.7rem .9rem}.tiles "
-    "b{display:block;font-size:1.3rem;line-height:1.3}.tiles span{font-size:.82rem;color:var(--soft)}\n"
-    "table{border-collapse:collapse;width:100%;font-size:.92rem}th,td{text-align:left;padding:.38rem .9rem .38rem 0;border-bottom:1px "
-    "solid var(--rule);vertical-align:top}\n"
-    "th{font-weight:600;color:var(--soft);font-size:.82rem}.number{text-align:right}.scroll{overflow-x:auto}\n"
-    ".charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(400px,100%),1fr));gap:1.4rem 1.6rem}\n"
-    "figure{margin:0}figcaption{font-size:.86rem}.chart figcaption{min-height:2.6em}.chart b{color:var(--ink)}.last{float:right}\n"
-    "svg{display:block;width:100%;height:auto}.legend svg{display:inline-block;width:240px;height:12px;vertical-align:-1px;border:1px "
-    "solid var(--rule)}.legend{font-size:.84rem}\n"
-    "svg text{font:11px system-ui,-apple-system,\"Segoe UI\",Roboto,\"DejaVu Sans\",sans-serif;fill:var(--soft)}\n"
-    ".grid line{stroke:var(--rule)}.grid "
-    ".axis{stroke:var(--soft)}.line{fill:none;stroke:var(--c);stroke-width:1.7;stroke-linejoin:round}.band{fill:var(--c);opacity:.2}"
-    ".dot{fill:var(--c);stroke:var(--ground);stroke-width:1}\n"
-    ".colour1{--c:var(--c1)}.colour2{--c:var(--c2)}.colour3{--c:var(--c3)}.colour4{--c:var(--c4)}.colour5{--c:var(--c5)}.colour6{--c:var(--"
-    "soft)}\n"
-    ".cell{fill:var(--accent)}.cell:hover{stroke:var(--ink)}svg .share{fill:var(--ink)}svg "
-    ".dark{fill:var(--on)}.even{stroke:var(--ink);stroke-width:1.5}.map{min-width:560px}\n"
-    ".graphs{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:1.1rem}.graphs "
-    "figcaption{text-align:center;font-size:.8rem}\n"
-    ".edge{stroke:var(--soft);stroke-width:1.1;fill:none}.node{fill:var(--accent);stroke:var(--ground);stroke-width:1}\n"
-    ".settings{columns:2;column-gap:2.4rem;font-size:.9rem}.settings "
-    "div{display:flex;justify-content:space-between;gap:1rem;border-bottom:1px solid var(--rule);"
-    "padding:.28rem 0;break-inside:avoid}.settings span:last-child{text-align:right;overflow-wrap:anywhere}\n"
-    "summary{cursor:pointer}pre{background:var(--raised);border-radius:8px;padding:1rem;overflow-x:auto;font-size:.82rem}\n"
-    "@media(max-width:620px){.settings{columns:1}}@media print{.chart,figure{break-inside:avoid}}\n"
-    "</style></head>\n";
 
 /* Mark-up characters become entities, control bytes a mark: neither can be part of a page. */
 void gm_page_text(gm_buffer *out, const char *text) {
@@ -95,7 +53,9 @@ static void write_head(gm_buffer *out, const gm_report *r) {
     gm_buffer_text(out, ", ");
     gm_page_text(out, gm_report_text(r->config, "method"));
     gm_buffer_text(out, " · gmoe</title>\n");
-    gm_buffer_text(out, style);
+    gm_buffer_text(out, "<style>\n");
+    gm_buffer_text(out, report_style);
+    gm_buffer_text(out, "</style></head>\n");
     gm_buffer_text(out, "<body>\n<h1>");
     gm_page_text(out, task_name(r));
     gm_buffer_text(out, ", ");
