@@ -76,6 +76,23 @@ typedef struct gm_attention_args {
     void *dq, *dk, *dv;       /* act, written */
 } gm_attention_args;
 
+enum { GM_LORA_RANK = 8 }; /* the largest rank of lora_forward and lora_backward */
+
+typedef struct gm_lora_args { /* the branch of a linear layer: y += B u, u = s A x */
+    int64_t tokens, inputs, outputs, rank;
+    float scale;
+    gm_type type, y_type;
+    const void *x;      /* T×I, type                        */
+    const float *a, *b; /* R×I, and B transposed: R×O       */
+    float *u;           /* T×R: s A x, written in forward   */
+    void *y;            /* T×O, y_type, added to            */
+    /* backward */
+    const void *dy;     /* T×O, type                        */
+    void *dx;           /* T×I, dx_type, added to; or NULL  */
+    gm_type dx_type;
+    float *da, *db;     /* added to                         */
+} gm_lora_args;
+
 /* One of the three LoRA sites of the expert FFN; a and b are NULL where the site carries no LoRA. */
 typedef struct gm_expert_lora {
     const float *a, *b; /* N×R×I, N×R×O: A, and B transposed  (I, O: the site's input and output size) */
@@ -234,6 +251,8 @@ typedef struct gm_kernels {
     void (*rope)(gm_backend *, const gm_rope_args *);
     void (*attention_forward)(gm_backend *, const gm_attention_args *);
     void (*attention_backward)(gm_backend *, const gm_attention_args *);
+    void (*lora_forward)(gm_backend *, const gm_lora_args *);
+    void (*lora_backward)(gm_backend *, const gm_lora_args *);
     void (*expert_ffn_forward)(gm_backend *, const gm_expert_ffn_args *); /* h1, h3, u → u2, z  */
     void (*expert_ffn_output)(gm_backend *, const gm_expert_ffn_args *);  /* u2 → y             */
     void (*expert_ffn_backward)(gm_backend *, const gm_expert_ffn_args *);

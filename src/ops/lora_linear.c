@@ -1,6 +1,7 @@
 /* Linear layer with LoRA (Hu et al. 2021): y = W x + bias + B (s u),  u = A x̃.      x: T×I act   W: O×I   u: T×R f32
  * x̃ is x after dropout. Saved: x, s·u, dropout's key. W and bias are frozen.
- * Backward: du = s dy B,  dA += duᵀ x̃,  dB += dyᵀ (s u),  dx += dy W + mask ∘ du A. */
+ * Backward: du = s dy B,  dA += duᵀ x̃,  dB += dyᵀ (s u),  dx += dy W + mask ∘ du A.
+ * Small ranks without dropout have a kernel of their own; products as thin as that wait for memory (kernels/lora.c). */
 #include "ops/lora.h"
 
 typedef struct saved_linear {
@@ -10,7 +11,14 @@ typedef struct saved_linear {
     gm_dropout dropout;
 } saved_linear;
 
-static void branch_backward(gm_step *step, const saved_linear *s, const void *dy) {
+static bool has_kernel(const gm_linear *linear, const gm_dropout *dropout) { return linear->a->rows <= GM_LORA_RANK && dropout->rate == 0; }
+
+static gm_lora_args kernel_args(const gm_linear *linear, const gm_tensor *x, float *u) {
+    return (gm_lora_args){.tokens = x->rows, .inputs = linear->a->columns, .outputs = linear->b->columns, .rank = linear->a->rows, .scale = linear->scale,
+                          .type = x->type, .x = x->data, .a = linear->a->data, .b = linear->b->data, .u = u};
+}
+
+static void products_backward(gm_step *step, const saved_linear *s, const void *dy) {
     const gm_linear *linear = s->linear;
     const gm_kernels *kernels = step->backend->kernels;
     int64_t tokens = s->x->rows, rank = linear->a->rows, outputs = linear->b->columns;
@@ -26,6 +34,18 @@ static void branch_backward(gm_step *step, const saved_linear *s, const void *dy
     gm_lora_down_backward(step, s->x, linear->a, du, rank, &s->dropout);
 }
 
+static void branch_backward(gm_step *step, const saved_linear *s, const void *dy) {
+    const gm_linear *linear = s->linear;
+    if (!has_kernel(linear, &s->dropout)) {
+        products_backward(step, s, dy);
+        return;
+    }
+    gm_lora_args args = kernel_args(linear, s->x, s->u);
+    args.dy = dy, args.da = linear->a->grad, args.db = linear->b->grad;
+    if (s->x->needs_grad) args.dx = s->x->grad, args.dx_type = s->x->grad_type; /* dy W is there already */
+    step->backend->kernels->lora_backward(step->backend, &args);
+}
+
 static void linear_backward(gm_step *step, const void *saved) {
     const saved_linear *s = saved;
     size_t mark = gm_step_mark(step);
@@ -36,10 +56,9 @@ static void linear_backward(gm_step *step, const void *saved) {
     if (s->residual && s->residual->needs_grad) gm_grad_pass(step, s->y, s->residual);
 }
 
-static float *branch_forward(gm_step *step, const gm_linear *linear, const gm_tensor *x, gm_tensor *y, const gm_dropout *dropout) {
+static void products_forward(gm_step *step, const gm_linear *linear, const gm_tensor *x, float *u, gm_tensor *y, const gm_dropout *dropout) {
     const gm_kernels *kernels = step->backend->kernels;
     int64_t count = x->rows * linear->a->rows;
-    float *u = gm_step_memory(step, (size_t)count * sizeof *u);
     gm_lora_down(step, u, 0, x, linear->a, dropout);
     kernels->scale(step->backend, u, linear->scale, count);
     size_t mark = gm_step_mark(step);
@@ -48,6 +67,17 @@ static float *branch_forward(gm_step *step, const gm_linear *linear, const gm_te
     kernels->gemm(step->backend, &(gm_gemm){.out = y->data, .a = u_act, .b = b_act, .m = x->rows, .n = y->columns, .k = linear->a->rows, .type = x->type,
                                             .out_type = y->type, .accumulate = true});
     gm_step_unscratch(step, mark);
+}
+
+static float *branch_forward(gm_step *step, const gm_linear *linear, const gm_tensor *x, gm_tensor *y, const gm_dropout *dropout) {
+    float *u = gm_step_memory(step, (size_t)(x->rows * linear->a->rows) * sizeof *u);
+    if (has_kernel(linear, dropout)) {
+        gm_lora_args args = kernel_args(linear, x, u);
+        args.y = y->data, args.y_type = y->type;
+        step->backend->kernels->lora_forward(step->backend, &args);
+    } else {
+        products_forward(step, linear, x, u, y, dropout);
+    }
     return u;
 }
 

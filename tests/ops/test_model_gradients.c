@@ -176,6 +176,9 @@ static void test_lora_and_subsets(void **state) {
     gm_adapter_config config = gm_method_lora.defaults;
     config.rank = 2;
     check_gradients(&model, &config, "lora");
+    config.rank = GM_LORA_RANK + 1;
+    check_gradients(&model, &config, "lora of a rank that goes through products");
+    config.rank = 2;
     for (int target = 0; target < GM_TARGETS; target++) {
         memset(config.target, 0, sizeof config.target);
         config.target[target] = true;

@@ -20,6 +20,7 @@ NOTHING(rows, gm_rows_args)
 NOTHING(dropout, gm_dropout_args)
 NOTHING(rmsnorm, gm_rmsnorm_args)
 NOTHING(rope, gm_rope_args)
+NOTHING(lora, gm_lora_args)
 NOTHING(expert_ffn, gm_expert_ffn_args)
 NOTHING(route, gm_route_args)
 NOTHING(poisson, gm_poisson_args)
@@ -49,6 +50,8 @@ const gm_kernels gm_cpu_kernels_measuring = {
     .rope = rope,
     .attention_forward = GM_KERNEL(gm_cpu_attention_forward),
     .attention_backward = GM_KERNEL(gm_cpu_attention_backward),
+    .lora_forward = lora,
+    .lora_backward = GM_KERNEL(gm_cpu_lora_backward),
     .expert_ffn_forward = GM_KERNEL(gm_cpu_expert_ffn_forward),
     .expert_ffn_output = expert_ffn,
     .expert_ffn_backward = GM_KERNEL(gm_cpu_expert_ffn_backward),

@@ -23,7 +23,8 @@
 #define ATTENTION_LN2 0.693147181f
 
 enum {
-    ATTENTION_HEIGHT = 128,  /* most rows of a tile (unless a group has more heads)  */
+    ATTENTION_HEIGHT = 128,  /* most rows of a tile (unless a group has more heads): lower tiles waste less work above the */
+    ATTENTION_HEIGHT_F32 = 64, /* diagonal, higher ones feed bf16's faster products better */
     ATTENTION_BLOCKS = 4,    /* blocks of a range: they share the packed keys        */
     ATTENTION_PANEL = 131072 /* most elements of packed keys                         */
 };
@@ -78,7 +79,7 @@ static inline attention attention_plan(gm_backend *backend, const gm_attention_a
     GM_CHECK(args->scale > 0, "attention: scale %g", (double)args->scale);
     attention at = {.backend = backend, .args = args, .group = args->heads / args->kv_heads, .element = gm_type_size(args->type)};
     if (args->window < args->tokens) at.window = args->window;
-    at.height = attention_most(ATTENTION_HEIGHT, (at.group + 31) / 32 * 32);
+    at.height = attention_most(args->type == GM_F32 ? ATTENTION_HEIGHT_F32 : ATTENTION_HEIGHT, (at.group + 31) / 32 * 32);
     at.block = at.height / at.group;
     at.range = at.block * ATTENTION_BLOCKS;
     at.keys = 256;

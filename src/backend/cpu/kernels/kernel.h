@@ -122,6 +122,8 @@ void GM_KERNEL(gm_cpu_rmsnorm_backward)(gm_backend *, const gm_rmsnorm_args *);
 void GM_KERNEL(gm_cpu_rope)(gm_backend *, const gm_rope_args *);
 void GM_KERNEL(gm_cpu_attention_forward)(gm_backend *, const gm_attention_args *);
 void GM_KERNEL(gm_cpu_attention_backward)(gm_backend *, const gm_attention_args *);
+void GM_KERNEL(gm_cpu_lora_forward)(gm_backend *, const gm_lora_args *);
+void GM_KERNEL(gm_cpu_lora_backward)(gm_backend *, const gm_lora_args *);
 void GM_KERNEL(gm_cpu_expert_ffn_forward)(gm_backend *, const gm_expert_ffn_args *);
 void GM_KERNEL(gm_cpu_expert_ffn_output)(gm_backend *, const gm_expert_ffn_args *);
 void GM_KERNEL(gm_cpu_expert_ffn_backward)(gm_backend *, const gm_expert_ffn_args *);

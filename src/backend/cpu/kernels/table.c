@@ -37,6 +37,8 @@ const gm_kernels GM_KERNEL(gm_cpu_kernels) = {
     ENTRY(rope),
     ENTRY(attention_forward),
     ENTRY(attention_backward),
+    ENTRY(lora_forward),
+    ENTRY(lora_backward),
     ENTRY(expert_ffn_forward),
     ENTRY(expert_ffn_output),
     ENTRY(expert_ffn_backward),
