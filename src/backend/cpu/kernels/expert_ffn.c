@@ -154,9 +154,9 @@ static void lora_gradients(const gm_expert_ffn_args *args, const gm_strip *strip
     }
 }
 
-/* One slot over one strip: its gradients, with its dh1 and dh3 left in the strip. */
+/* One slot over one strip: its gradients; dh1 and dh3 are added to. */
 static void slot_backward(const gm_expert_ffn_args *args, gm_strip *strip, const float *h1, const float *h3, const float *dz, const float *w, float *sums,
-                          int64_t slot, int64_t first, int64_t n) {
+                          float *dh1, float *dh3, int64_t slot, int64_t first, int64_t n) {
     int64_t t = slot / args->slots, e = slot_expert(args, slot);
     float gate = slot_gate(args, slot);
     slot_values(strip, args, h1, h3, t, e, first, n);
@@ -166,18 +166,20 @@ static void slot_backward(const gm_expert_ffn_args *args, gm_strip *strip, const
     sums[0] += slot_gradients(strip, dz, gate, n);
     drop(args, strip->a, slot, first, n); /* what A2 has seen */
     lora_gradients(args, strip, gate, w, sums, t, e, first, n);
+    gm_axpy(dh1, 1.0f, strip->h1, n);
+    gm_axpy(dh3, 1.0f, strip->h3, n);
 }
 
 /* The same for all three sites at rank 2, in one pass: the paper's setting, and twice as fast. */
-static void slot_backward_rank2(const gm_expert_ffn_args *args, gm_strip *strip, const float *restrict h1, const float *restrict h3, const float *restrict dz,
-                                const float *w, float *sums, int64_t slot, int64_t first, int64_t n) {
+static void slot_backward_rank2(const gm_expert_ffn_args *args, const float *restrict h1, const float *restrict h3, const float *restrict dz, const float *w,
+                                float *sums, float *restrict dh1, float *restrict dh3, int64_t slot, int64_t first, int64_t n) {
     int64_t t = slot / args->slots, e = slot_expert(args, slot), row = 2 * e * args->ffn + first;
     const float *u1 = args->u + u_offset(args, t, 0, e), *u3 = args->u + u_offset(args, t, 1, e);
     float s = args->scale, gate = slot_gate(args, slot), s10 = s * u1[0], s11 = s * u1[1], s30 = s * u3[0], s31 = s * u3[1], w0 = gate * s * w[0], w1 = gate * s * w[1];
     const float *restrict b10 = args->w1.b + row, *restrict b11 = b10 + args->ffn, *restrict b30 = args->w3.b + row, *restrict b31 = b30 + args->ffn;
     const float *restrict a0 = args->w2.a + row, *restrict a1 = a0 + args->ffn;
     float *restrict db10 = args->w1.db + row, *restrict db11 = db10 + args->ffn, *restrict db30 = args->w3.db + row, *restrict db31 = db30 + args->ffn;
-    float *restrict da0 = args->w2.da + row, *restrict da1 = da0 + args->ffn, *restrict dh1 = strip->h1, *restrict dh3 = strip->h3;
+    float *restrict da0 = args->w2.da + row, *restrict da1 = da0 + args->ffn;
     float sum = 0, q10 = 0, q11 = 0, q30 = 0, q31 = 0;
 #pragma omp simd reduction(+ : sum, q10, q11, q30, q31)
     for (int64_t i = 0; i < n; i++) {
@@ -188,7 +190,7 @@ static void slot_backward_rank2(const gm_expert_ffn_args *args, gm_strip *strip,
         q10 += d1 * b10[i], q11 += d1 * b11[i], q30 += d3 * b30[i], q31 += d3 * b31[i];
         db10[i] += s10 * d1, db11[i] += s11 * d1, db30[i] += s30 * d3, db31[i] += s31 * d3;
         da0[i] += w0 * value, da1[i] += w1 * value;
-        dh1[i] = d1, dh3[i] = d3;
+        dh1[i] += d1, dh3[i] += d3;
     }
     sums[0] += sum, sums[1] += q10, sums[2] += q11, sums[3] += q30, sums[4] += q31;
 }
@@ -206,11 +208,9 @@ static void backward_strip(const gm_expert_ffn_args *args, int64_t t, const floa
     for (int64_t k = 0; k < args->slots; k++) {
         float *slot_sums = sums + k * sums_size(args);
         if (rank2)
-            slot_backward_rank2(args, &strip, h1, h3, dz, w + k * 2, slot_sums, t * args->slots + k, first, n);
+            slot_backward_rank2(args, h1, h3, dz, w + k * 2, slot_sums, dh1, dh3, t * args->slots + k, first, n);
         else
-            slot_backward(args, &strip, h1, h3, dz, w + k * args->rank, slot_sums, t * args->slots + k, first, n);
-        gm_axpy(dh1, 1.0f, strip.h1, n);
-        gm_axpy(dh3, 1.0f, strip.h3, n);
+            slot_backward(args, &strip, h1, h3, dz, w + k * args->rank, slot_sums, dh1, dh3, t * args->slots + k, first, n);
     }
     gm_row_store(args->h1, args->type, at, n, dh1);
     gm_row_store(args->h3, args->type, at, n, dh3);
