@@ -200,7 +200,7 @@ typedef struct gm_cross_entropy_args {
     double *loss;            /* added: Σ −log p(target) · loss_scale */
     double loss_scale;
     float gradient_scale;
-    void *dlogits;           /* rows×V gradient_type, packed; may be `logits` itself; NULL: none */
+    void *dlogits;           /* rows×V gradient_type, packed; may be `logits` itself in f32; NULL: none */
     gm_type gradient_type;
 } gm_cross_entropy_args;
 

@@ -101,9 +101,8 @@ static gm_status take_operand(const gm_program *program, const char *argument) {
     return GM_OK;
 }
 
-static bool is_option(const gm_program *program, const char *argument) {
-    return strncmp(argument, "--", 2) == 0 && find_option(program, argument + 2, strcspn(argument + 2, "="));
-}
+/* A value that begins so can still be given as --name=value. */
+static bool is_option(const char *argument) { return strncmp(argument, "--", 2) == 0; }
 
 /* The option at argv[*at], with its value, which may be the next argument. `seen`: a bit for each option of the table. */
 static gm_status take_option(const gm_program *program, int argc, char **argv, int *at, uint64_t *seen) {
@@ -114,7 +113,7 @@ static gm_status take_option(const gm_program *program, int argc, char **argv, i
     if (!option) return unknown_option(program, name, length, value ? value : next && next[0] != '-' ? next : NULL);
     if (!option->value && value) return gm_error(GM_USAGE, "--%s: takes no value", option->name);
     if (option->value && !value) {
-        if (!next || is_option(program, next)) return gm_error(GM_USAGE, "--%s: %s is missing", option->name, option->value);
+        if (!next || is_option(next)) return gm_error(GM_USAGE, "--%s: %s is missing", option->name, option->value);
         value = next;
         ++*at;
     }

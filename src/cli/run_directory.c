@@ -147,6 +147,7 @@ static void describe_series(gm_buffer *out, const cJSON *summary, const char *di
 static gm_status describe_one(gm_buffer *out, const char *directory) {
     cJSON *config = NULL, *result = NULL;
     gm_status status = read_tree(&config, directory, "config.json");
+    if (status == GM_OK && !config) status = gm_error(GM_BAD_FILE, "%s: looks like a run, but has no config.json", directory);
     if (status == GM_OK) status = read_tree(&result, directory, "result.json");
     if (status == GM_OK) {
         gm_buffer_format(out, "kind: run of %s on %s, base model %s, seed %.0f, %s\n", gm_report_text(config, "method"),

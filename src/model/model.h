@@ -53,7 +53,6 @@ double *gm_adapter_counts(gm_adapter *adapter, int64_t *count);
 /* Expert load in training since the last reset: layers×N numbers of slots given to each expert, host; for result.json.
  * NULL without a router. Part of a checkpoint. */
 double *gm_adapter_expert_load(const gm_adapter *adapter, int64_t *layers, int64_t *experts);
-void gm_adapter_expert_load_reset(gm_adapter *adapter);
 
 /* ---- computing ---- */
 

@@ -2,6 +2,7 @@
  * file's mapping; otherwise it is converted into one block, whose size is known before anything is read, and the
  * mapping's pages are given back. Two passes over the same list: the first counts, the second loads. */
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/random.h"
 #include "io/weights.h"
 #include "model/decoder.h"
@@ -11,11 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Both ways of filling a weight go in pieces, so that a conversion never needs a second whole tensor. */
+enum { PIECE = 1 << 16 };
+
 typedef struct gm_weight_loader {
     gm_model *model;
     bool counting;
     size_t used;        /* of the block of copies */
     gm_random *random;  /* random weights in place of a file's */
+    float *drawn;       /* PIECE values, owned: random ones before they are converted */
+    void *piece;        /* the same, owned: converted, on their way to the backend    */
 } gm_weight_loader;
 
 static void *take_copy(gm_weight_loader *loader, size_t bytes) {
@@ -24,13 +30,10 @@ static void *take_copy(gm_weight_loader *loader, size_t bytes) {
     return loader->counting ? NULL : (unsigned char *)loader->model->copies + at;
 }
 
-/* Both ways of filling a weight go in pieces, so that a conversion never needs a second whole tensor. 1 MB each, host. */
-enum { PIECE = 1 << 18 };
-static _Thread_local float piece[PIECE], drawn[PIECE];
-
-static void write_piece(gm_model *model, void *out, gm_type type, int64_t at, size_t count) {
+static void write_piece(gm_weight_loader *loader, void *out, gm_type type, int64_t at, size_t count) {
+    gm_backend *backend = loader->model->backend;
     size_t size = gm_type_size(type);
-    model->backend->write(model->backend, (unsigned char *)out + (size_t)at * size, piece, count * size);
+    backend->write(backend, (unsigned char *)out + (size_t)at * size, loader->piece, count * size);
 }
 
 static size_t piece_at(int64_t done, int64_t count) { return (size_t)(count - done < PIECE ? count - done : PIECE); }
@@ -42,20 +45,20 @@ static void fill_random(gm_weight_loader *loader, gm_tensor *tensor) {
     float bound = sqrtf(3.0f / (float)tensor->columns);
     for (int64_t done = 0; done < count; done += PIECE) {
         size_t n = piece_at(done, count);
-        for (size_t i = 0; i < n; i++) drawn[i] = tensor->rows == 1 ? 1.0f : bound * (2.0f * gm_random_uniform(loader->random) - 1.0f);
-        gm_convert(piece, tensor->type, drawn, GM_F32, n);
-        write_piece(loader->model, tensor->data, tensor->type, done, n);
+        for (size_t i = 0; i < n; i++) loader->drawn[i] = tensor->rows == 1 ? 1.0f : bound * (2.0f * gm_random_uniform(loader->random) - 1.0f);
+        gm_convert(loader->piece, tensor->type, loader->drawn, GM_F32, n);
+        write_piece(loader, tensor->data, tensor->type, done, n);
     }
 }
 
-static void copy_weight(gm_model *model, void *out, gm_type type, const gm_file_tensor *from, int64_t count) {
+static void copy_weight(gm_weight_loader *loader, void *out, gm_type type, const gm_file_tensor *from, int64_t count) {
     size_t from_size = gm_type_size(from->type);
     for (int64_t done = 0; done < count; done += PIECE) {
         size_t n = piece_at(done, count);
-        gm_convert(piece, type, from->bytes + (size_t)done * from_size, from->type, n);
-        write_piece(model, out, type, done, n);
+        gm_convert(loader->piece, type, from->bytes + (size_t)done * from_size, from->type, n);
+        write_piece(loader, out, type, done, n);
     }
-    gm_safetensors_release_pages(model->file, from);
+    gm_safetensors_release_pages(loader->model->file, from);
 }
 
 static void load(gm_weight_loader *loader, gm_tensor *tensor, int layer, const char *part, int64_t rows, int64_t columns) {
@@ -73,7 +76,7 @@ static void load(gm_weight_loader *loader, gm_tensor *tensor, int layer, const c
         return;
     }
     tensor->data = take_copy(loader, gm_tensor_bytes(tensor));
-    if (!loader->counting) copy_weight(model, tensor->data, model->type, from, rows * columns);
+    if (!loader->counting) copy_weight(loader, tensor->data, model->type, from, rows * columns);
 }
 
 static void load_linear(gm_weight_loader *loader, gm_linear *linear, int layer, const char *name, int64_t outputs, int64_t inputs, bool bias) {
@@ -130,8 +133,13 @@ static gm_status load_structure(gm_weight_loader *loader) {
     model->copy_bytes = loader->used;
     GM_TRY(model->backend->allocate(model->backend, &model->copies, model->copy_bytes, "the base model"));
     loader->counting = false;
-    load_all(loader);
-    return GM_OK;
+    loader->drawn = gm_alloc(PIECE, sizeof *loader->drawn);
+    loader->piece = gm_alloc(PIECE, sizeof(float));
+    bool ready = loader->drawn && loader->piece;
+    if (ready) load_all(loader);
+    free(loader->drawn);
+    free(loader->piece);
+    return ready ? GM_OK : GM_NO_MEMORY;
 }
 
 gm_status gm_model_load_weights(gm_model *model) {

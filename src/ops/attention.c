@@ -13,7 +13,8 @@ typedef struct saved_attention {
 static void attention_backward(gm_step *step, const void *saved) {
     const saved_attention *s = saved;
     gm_attention_args args = s->args;
-    GM_CHECK(!gm_grad_begin(step, s->q) && !gm_grad_begin(step, s->k) && !gm_grad_begin(step, s->v), "attention is the only use of q, k, v");
+    bool q_used = gm_grad_begin(step, s->q), k_used = gm_grad_begin(step, s->k), v_used = gm_grad_begin(step, s->v);
+    GM_CHECK(!q_used && !k_used && !v_used, "attention is the only use of q, k, v");
     args.dq = s->q->grad, args.dk = s->k->grad, args.dv = s->v->grad;
     args.dout = s->out->grad;
     step->backend->kernels->attention_backward(step->backend, &args);

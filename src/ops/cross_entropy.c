@@ -16,7 +16,8 @@ typedef struct saved_loss {
 
 static void loss_backward(gm_step *step, const void *saved) {
     const saved_loss *s = saved;
-    GM_CHECK(!gm_grad_begin(step, s->x), "the head is the only use of the last hidden states");
+    bool used = gm_grad_begin(step, s->x);
+    GM_CHECK(!used, "the head is the only use of the last hidden states");
     gm_rows_args args = {.out = s->x->grad, .in = s->dx, .row = s->row, .count = s->count, .columns = s->x->columns, .out_rows = s->x->rows, .type = GM_F32};
     step->backend->kernels->scatter_rows(step->backend, &args);
 }
@@ -83,6 +84,7 @@ void gm_score_rows(gm_step *step, const gm_tensor *x, const gm_tensor *head, con
         if (gm_backend_measures(backend)) { /* host data is not looked at: nothing is there to write to */
             logits_of(step, gather(step, x, row, rows), head, rows);
             gm_step_unscratch(step, mark);
+            done += count;
             continue;
         }
         backend->write(backend, row, request->row + begin, (size_t)rows * sizeof *row);

@@ -71,7 +71,8 @@ static void ffn_backward(gm_step *step, const void *saved) {
     args.dy = s->y->grad;
     if (ffn->a1 || ffn->a3) args.du = gm_step_scratch(step, (size_t)(tokens * 2 * ffn->experts * ffn->rank) * sizeof(float));
     if (s->routing) {
-        GM_CHECK(!gm_grad_begin(step, s->routing->gate), "the gates have one use");
+        bool used = gm_grad_begin(step, s->routing->gate);
+        GM_CHECK(!used, "the gates have one use");
         args.dgate = s->routing->gate->grad;
     }
     step->backend->kernels->expert_ffn_backward(step->backend, &args);

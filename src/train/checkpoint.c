@@ -56,11 +56,17 @@ static gm_status step_path(char path[GM_PATH], const char *folder, int64_t step,
 
 static gm_status rename_failed(const char *path) { return gm_error(GM_FAIL, "%s: cannot be put in place: %s", path, strerror(errno)); }
 
+/* The new one is in place already: what stays of the old one is a nuisance, which the next start removes. */
+static gm_status remove_old(const char *path) {
+    if (gm_directory_remove(path) != GM_OK) gm_log(GM_LOG_WARN, "%s", gm_error_text());
+    return GM_OK;
+}
+
 /* `fresh` becomes `path`; what was there is removed. One system call where the file system can exchange names; otherwise there
  * is a moment with neither, in which `aside` is whole: gm_directory_recover knows it by that. */
 static gm_status put_in_place(const char *fresh, const char *path, const char *aside) {
     if (!gm_directory_exists(path)) return rename(fresh, path) == 0 ? GM_OK : rename_failed(path);
-    if (renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_EXCHANGE) == 0) return gm_directory_remove(fresh);
+    if (renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_EXCHANGE) == 0) return remove_old(fresh);
     GM_TRY(gm_directory_remove(aside));
     if (rename(path, aside) != 0) return rename_failed(path);
     if (rename(fresh, path) != 0) {
@@ -68,7 +74,7 @@ static gm_status put_in_place(const char *fresh, const char *path, const char *a
         (void)rename(aside, path);
         return status;
     }
-    return gm_directory_remove(aside);
+    return remove_old(aside);
 }
 
 gm_status gm_directory_recover(const char *directory, const char *name) {

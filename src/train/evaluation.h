@@ -3,7 +3,7 @@
  * A set is built once: items become sequences (label scoring: one an item, the prompt with the choices' common
  * beginning; likelihood: one a choice) and queries (this row's probability of this token counts for this choice), and
  * sequences become batches of at most batch_tokens tokens. Data without choices has its loss as the result.
- * Scores of an item do not depend on what else is in its batch. */
+ * Nothing of one item reaches another's scores; the batch's size only changes how products round. */
 #ifndef GM_TRAIN_EVALUATION_H
 #define GM_TRAIN_EVALUATION_H
 

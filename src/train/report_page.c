@@ -81,11 +81,12 @@ static void write_large(gm_buffer *out, double value) { /* 296 844, 7.62 G */
         return;
     }
     if (value >= 1e7)
-        while (value >= 1e3 && unit < 4) value /= 1e3, unit++;
+        while (value >= 999.5 && unit < 4) value /= 1e3, unit++;
+    value = unit ? value : round(value);
     if (unit)
         gm_buffer_format(out, "%.3g%s", value, units[unit]);
     else if (value >= 1e6)
-        gm_buffer_format(out, "%.0f %03.0f %03.0f", floor(value / 1e6), floor(fmod(value, 1e6) / 1e3), fmod(value, 1e3));
+        gm_buffer_format(out, "%.0f %03.0f %03.0f", floor(value / 1e6), floor(fmod(value, 1e6) / 1e3), floor(fmod(value, 1e3)));
     else if (value >= 1e3)
         gm_buffer_format(out, "%.0f %03.0f", floor(value / 1e3), floor(fmod(value, 1e3)));
     else

@@ -176,7 +176,6 @@ static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     GM_TRY(gm_run_describe_inputs(run));
     if (options->dry_run) return gm_run_print_plan(run);
     GM_TRY(gm_run_making(gm_trainer_place(&run->trainer), "the training step", smaller_batches));
-    gm_adapter_expert_load_reset(run->adapter); /* of the measuring run */
     if (run->checkpoint[0]) GM_TRY(restore(run));
     gm_status status = begin_output(run);
     if (status == GM_OK) status = gm_trainer_run(&run->trainer);

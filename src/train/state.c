@@ -105,9 +105,9 @@ static bool read_integer(const cJSON *tree, const char *name, int64_t *value) {
 }
 
 static bool read_number(const cJSON *tree, const char *name, double *value) {
-    const cJSON *item = gm_json_member(tree, name);
-    *value = item ? item->valuedouble : 0; /* a number that was not finite is null */
-    return !item || cJSON_IsNumber(item);
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(tree, name);
+    *value = cJSON_IsNumber(item) ? item->valuedouble : 0; /* a number that was not finite is null */
+    return cJSON_IsNumber(item) || cJSON_IsNull(item);
 }
 
 static bool read_hash(const cJSON *tree, const char *name, uint64_t *value) {

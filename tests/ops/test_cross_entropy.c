@@ -63,14 +63,10 @@ static void one_case(int64_t rows, int64_t vocabulary, double spread) {
     OP_RUN(backend->kernels->cross_entropy(backend, &args));
     assert_memory_equal(half, want_half, (size_t)count * sizeof *half);
     refill(place, x, count);
-    args.dlogits = args.logits = place;
+    args.dlogits = args.logits = place, args.gradient_type = GM_F32;
     *loss = 7;
     OP_RUN(backend->kernels->cross_entropy(backend, &args));
     op_close("loss in place", loss, GM_F64, &want, 1, 1e-7);
-    assert_memory_equal(place, want_half, (size_t)count * sizeof *half);
-    refill(place, x, count);
-    args.gradient_type = GM_F32;
-    OP_RUN(backend->kernels->cross_entropy(backend, &args));
     assert_memory_equal(place, gradient, (size_t)count * sizeof *place);
     op_end();
 }

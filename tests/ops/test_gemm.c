@@ -51,7 +51,17 @@ static void test_panels_both_ways(void **state) {
     product(&large, GM_BF16, GM_F32, true, false, false);
 }
 
+/* With many rows b is packed first. */
+static void test_packed(void **state) {
+    (void)state;
+    const gemm_case tall = {1030, 70, 65, 3};
+    for (int bits = 0; bits < 8; bits++) {
+        product(&tall, GM_F32, GM_F32, bits & 1, bits & 2, bits & 4);
+        product(&tall, GM_BF16, GM_BF16, bits & 1, bits & 2, bits & 4);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all), cmocka_unit_test(test_panels_both_ways)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all), cmocka_unit_test(test_panels_both_ways), cmocka_unit_test(test_packed)};
     return op_main("gemm", tests);
 }

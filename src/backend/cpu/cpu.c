@@ -34,15 +34,18 @@ static void read_memory(gm_backend *backend, void *host, const void *in, size_t 
 static double gemm_seconds(gm_backend *backend) {
     gm_cpu_context *context = gm_cpu(backend);
     double sum = context->gemm_seconds;
-    for (int i = 0; i < 256; i++) sum += context->thread_gemm_seconds[i] / context->threads;
+    for (int i = 0; i < context->threads; i++) {
+        sum += context->thread[i].gemm_seconds / context->threads;
+        context->thread[i].gemm_seconds = 0;
+    }
     context->gemm_seconds = 0;
-    memset(context->thread_gemm_seconds, 0, sizeof context->thread_gemm_seconds);
     return sum;
 }
 
 static void close_backend(gm_backend *backend) {
     gm_onednn_close(gm_cpu(backend)->onednn);
     free(gm_cpu(backend)->gemm_scratch);
+    free(gm_cpu(backend)->thread);
     free(backend->context);
     free(backend);
 }
@@ -51,9 +54,7 @@ static const gm_kernels *best_kernels(void) {
 #ifdef GM_CPU_X86_LEVELS
     const char *level = getenv("GMOE_CPU_LEVEL"); /* base, v3 or v4: for comparing them on one machine */
     if (level && strcmp(level, "base") == 0) return &gm_cpu_kernels_base;
-    bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-    bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
+    bool v3 = __builtin_cpu_supports("x86-64-v3"), v4 = __builtin_cpu_supports("x86-64-v4");
     if (v4 && !(level && strcmp(level, "v3") == 0)) return &gm_cpu_kernels_v4;
     if (v3) return &gm_cpu_kernels_v3;
 #endif
@@ -68,6 +69,8 @@ gm_status gm_backend_open_cpu(gm_backend **backend, int threads) {
     if (!context) return free(opened), GM_NO_MEMORY;
     if (threads > 0) omp_set_num_threads(threads);
     context->threads = omp_get_max_threads();
+    context->thread = gm_alloc((size_t)context->threads, sizeof *context->thread);
+    if (!context->thread) return free(context), free(opened), GM_NO_MEMORY;
     const gm_kernels *kernels = best_kernels();
     *opened = (gm_backend){.name = "cpu", .host_memory = true, .kernels = kernels, .real = kernels, .measuring = &gm_cpu_kernels_measuring, .context = context,
                            .allocate = allocate, .release = release, .write = write_memory, .read = read_memory, .gemm_seconds = gemm_seconds, .close = close_backend};

@@ -12,7 +12,7 @@ typedef struct gm_cpu_context {
     void *gemm_scratch;              /* owned: of products that all threads share    */
     size_t gemm_scratch_bytes;
     double gemm_seconds;             /* products that all threads share */
-    double thread_gemm_seconds[256]; /* products that kernels run inside their own parallel regions, by thread */
+    struct { double gemm_seconds; char padding[56]; } *thread; /* owned: what kernels multiply inside parallel regions, by thread */
 } gm_cpu_context;
 
 static inline gm_cpu_context *gm_cpu(gm_backend *backend) { return backend->context; }

@@ -154,5 +154,5 @@ size_t gm_cpu_gemm_scratch(gm_backend *backend, const gm_gemm *gemm) { return sc
 void gm_cpu_gemm_on_thread(gm_backend *backend, const gm_gemm *gemm, void *scratch) {
     double begin = seconds();
     multiply(backend, gemm, scratch, true);
-    gm_cpu(backend)->thread_gemm_seconds[omp_get_thread_num() & 255] += seconds() - begin;
+    gm_cpu(backend)->thread[omp_get_thread_num()].gemm_seconds += seconds() - begin;
 }

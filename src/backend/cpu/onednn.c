@@ -1,10 +1,10 @@
-/* oneDNN's matmul, through the C API of its versions 2 and 3: nothing else of gmoe knows oneDNN.
+/* oneDNN's matmul, through the C API of its versions 2 and 3: nothing else of gmoe computes with oneDNN.
  *
  * A primitive is made once per shape and kept, PRODUCTS_MOST of them at most: packed micro-batches differ in their number of
  * tokens, and each primitive takes about 100 KB.
  * With many rows of a, b is first copied into the blocked layout that oneDNN likes best: that takes a fiftieth of the product's
- * time and saves two to sixteen per cent of it (docs/cpu/gemm.md). The copy lies in the caller's scratch memory, so that a frozen
- * weight is never there twice. */
+ * time and saves two to sixteen per cent of it (docs/cpu/gemm.md). The copy lies in the caller's scratch memory, so that the
+ * base model as a whole is never there twice. */
 #include "backend/cpu/onednn.h"
 #include "base/map.h"
 #include "base/memory.h"
@@ -19,13 +19,16 @@ enum { PRODUCTS_MOST = 512, PACKING_ROWS = 1024, PACKING_COLUMNS = 64 };
 
 enum { A, B, PACKED, OUT, SCRATCH, MEMORIES }; /* a product's arguments */
 
-typedef struct gm_product_key {
-    gm_gemm shape;      /* pointers zeroed */
-    int64_t on_thread;  /* made for one thread: oneDNN cuts the work up by the threads it sees */
+enum { KEY_NUMBERS = 13 };
+
+typedef struct gm_product_key { /* compared byte by byte */
+    int64_t number[KEY_NUMBERS];
 } gm_product_key;
 
 typedef struct gm_product { /* one shape's primitive */
     gm_product_key key;
+    gm_gemm shape;  /* pointers NULL */
+    bool on_thread; /* made for one thread: oneDNN cuts the work up by the threads it sees */
     dnnl_primitive_t primitive;
     dnnl_primitive_t pack; /* b into its packed layout, or NULL */
     dnnl_memory_desc_t a, b, packed, out, pad; /* version 2: structs; 3: owned pointers */
@@ -119,8 +122,7 @@ static dnnl_data_type_t data_type(gm_type type) {
 /* rows×columns as the product sees it; stored transposed, its row stride becomes the column stride. */
 static void describe(dnnl_memory_desc_t *desc, int64_t rows, int64_t columns, gm_type type, bool transposed, int64_t stride) {
     dnnl_dims_t dims = {rows, columns};
-    if (stride == 0) stride = transposed ? rows : columns;
-    dnnl_dims_t strides = {transposed ? 1 : stride, transposed ? stride : 1};
+        dnnl_dims_t strides = {transposed ? 1 : stride, transposed ? stride : 1};
 #if DNNL_VERSION_MAJOR >= 3
     DNNL_CHECK(dnnl_memory_desc_create_with_strides(desc, 2, dims, data_type(type), strides));
 #else
@@ -138,14 +140,14 @@ static void describe_any(dnnl_memory_desc_t *desc, int64_t rows, int64_t columns
 #endif
 }
 
-static void make_key(gm_product_key *key, const gm_gemm *gemm, bool on_thread) {
-    gm_gemm *shape = &key->shape;
-    memset(key, 0, sizeof *key); /* compared byte by byte, padding too */
-    shape->m = gemm->m, shape->n = gemm->n, shape->k = gemm->k;
-    shape->type = gemm->type, shape->out_type = gemm->out_type;
-    shape->transpose_a = gemm->transpose_a, shape->transpose_b = gemm->transpose_b, shape->accumulate = gemm->accumulate;
-    shape->out_stride = gemm->out_stride, shape->a_stride = gemm->a_stride, shape->b_stride = gemm->b_stride;
-    key->on_thread = on_thread;
+static int64_t a_stride(const gm_gemm *gemm) { return gemm->a_stride ? gemm->a_stride : gemm->transpose_a ? gemm->m : gemm->k; }
+static int64_t b_stride(const gm_gemm *gemm) { return gemm->b_stride ? gemm->b_stride : gemm->transpose_b ? gemm->k : gemm->n; }
+static int64_t out_stride(const gm_gemm *gemm) { return gemm->out_stride ? gemm->out_stride : gemm->n; }
+
+static gm_product_key make_key(const gm_gemm *g, bool on_thread) {
+    int64_t threads = on_thread ? 0 : omp_get_max_threads();
+    return (gm_product_key){{g->m, g->n, g->k, g->type, g->out_type, g->transpose_a, g->transpose_b, g->accumulate, a_stride(g), b_stride(g), out_stride(g),
+                             threads, on_thread}};
 }
 
 static dnnl_primitive_attr_t make_attributes(bool accumulate) {
@@ -162,8 +164,9 @@ static dnnl_primitive_attr_t make_attributes(bool accumulate) {
     return attributes;
 }
 
-static bool wants_packing(const gm_product_key *key) {
-    return !key->on_thread && key->shape.m >= PACKING_ROWS && key->shape.n >= PACKING_COLUMNS && key->shape.k >= PACKING_COLUMNS;
+static bool wants_packing(const gm_product *product) {
+    const gm_gemm *shape = &product->shape;
+    return !product->on_thread && shape->m >= PACKING_ROWS && shape->n >= PACKING_COLUMNS && shape->k >= PACKING_COLUMNS;
 }
 
 /* The primitive that copies b into the layout that `plan` has chosen for it, if that is another one. */
@@ -178,11 +181,11 @@ static void make_packing(gm_onednn *onednn, gm_product *product, dnnl_primitive_
 }
 
 static void make_primitive(gm_onednn *onednn, gm_product *product) {
-    const gm_gemm *shape = &product->key.shape;
+    const gm_gemm *shape = &product->shape;
     dnnl_primitive_attr_t attributes = make_attributes(shape->accumulate);
     dnnl_primitive_desc_t plan;
     dnnl_memory_desc_t b = product->b;
-    bool packs = wants_packing(&product->key);
+    bool packs = wants_packing(product);
     if (packs) describe_any(&b, shape->k, shape->n, shape->type);
     dnnl_status_t made = plan_matmul(&plan, onednn->engine, &product->a, &b, &product->out, attributes);
     if (packs) forget_desc(&b);
@@ -202,30 +205,29 @@ static void make_primitive(gm_onednn *onednn, gm_product *product) {
     DNNL_CHECK(dnnl_primitive_desc_destroy(plan));
 }
 
-static gm_product *make_product(gm_onednn *onednn, const gm_product_key *key) {
-    const gm_gemm *shape = &key->shape;
+static gm_product *make_product(gm_onednn *onednn, const gm_gemm *gemm, const gm_product_key *key, bool on_thread) {
     gm_product *product = gm_alloc(1, sizeof *product);
     GM_CHECK(product, "%s", gm_error_text());
     product->memory = gm_alloc((size_t)onednn->threads, sizeof *product->memory);
     GM_CHECK(product->memory, "%s", gm_error_text());
-    memcpy(&product->key, key, sizeof *key);
-    describe(&product->a, shape->m, shape->k, shape->type, shape->transpose_a, shape->a_stride);
-    describe(&product->b, shape->k, shape->n, shape->type, shape->transpose_b, shape->b_stride);
-    describe(&product->out, shape->m, shape->n, shape->out_type, false, shape->out_stride);
+    product->key = *key, product->shape = *gemm, product->on_thread = on_thread;
+    product->shape.a = product->shape.b = product->shape.out = NULL;
+    describe(&product->a, gemm->m, gemm->k, gemm->type, gemm->transpose_a, a_stride(gemm));
+    describe(&product->b, gemm->k, gemm->n, gemm->type, gemm->transpose_b, b_stride(gemm));
+    describe(&product->out, gemm->m, gemm->n, gemm->out_type, false, out_stride(gemm));
     int threads = omp_get_max_threads();
-    if (key->on_thread) omp_set_num_threads(1); /* oneDNN cuts the work up for the threads that it sees now */
+    if (on_thread) omp_set_num_threads(1);
     make_primitive(onednn, product);
     omp_set_num_threads(threads);
     return product;
 }
 
 static gm_product *find_product(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread) {
-    gm_product_key key;
+    gm_product_key key = make_key(gemm, on_thread);
     int64_t found;
-    make_key(&key, gemm, on_thread);
     pthread_mutex_lock(&onednn->lock);
     if (!gm_map_get(&onednn->table, (const char *)&key, sizeof key, &found)) {
-        gm_product *product = make_product(onednn, &key);
+        gm_product *product = make_product(onednn, gemm, &key, on_thread);
         product->next = onednn->products;
         onednn->products = product;
         found = (int64_t)(intptr_t)product;
@@ -237,7 +239,7 @@ static gm_product *find_product(gm_onednn *onednn, const gm_gemm *gemm, bool on_
 
 /* The product's memory object of the calling thread for `data`. */
 static dnnl_memory_t memory_for(gm_onednn *onednn, gm_product *product, int argument, dnnl_memory_desc_t *desc, const void *data) {
-    int thread = product->key.on_thread ? omp_get_thread_num() : 0;
+    int thread = product->on_thread ? omp_get_thread_num() : 0;
     GM_CHECK(thread < onednn->threads, "thread %d of %d in a product", thread, onednn->threads);
     dnnl_memory_t *memory = &product->memory[thread][argument];
     if (*memory)
@@ -260,6 +262,7 @@ void gm_onednn_limit(gm_onednn *onednn) {
 
 void gm_onednn_multiply(gm_onednn *onednn, const gm_gemm *gemm, void *scratch, bool on_thread) {
     gm_product *product = find_product(onednn, gemm, on_thread);
+    GM_CHECK(product->primitive, "oneDNN has no product of %s for this processor", gm_type_name(gemm->type));
     dnnl_memory_t b = memory_for(onednn, product, B, &product->b, gemm->b);
     if (product->pack) {
         dnnl_memory_t packed = memory_for(onednn, product, PACKED, &product->packed, (unsigned char *)scratch + product->pad_bytes);
@@ -272,4 +275,5 @@ void gm_onednn_multiply(gm_onednn *onednn, const gm_gemm *gemm, void *scratch, b
                                    {DNNL_ARG_DST, memory_for(onednn, product, OUT, &product->out, gemm->out)},
                                    {DNNL_ARG_SCRATCHPAD, memory_for(onednn, product, SCRATCH, &product->pad, scratch)}};
     DNNL_CHECK(dnnl_primitive_execute(product->primitive, onednn->stream, 4, arguments));
+    DNNL_CHECK(dnnl_stream_wait(onednn->stream));
 }

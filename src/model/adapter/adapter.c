@@ -231,7 +231,3 @@ double *gm_adapter_expert_load(const gm_adapter *adapter, int64_t *layers, int64
     *experts = adapter->config.num_experts;
     return adapter->load;
 }
-
-void gm_adapter_expert_load_reset(gm_adapter *adapter) {
-    if (adapter->load) memset(adapter->load, 0, (size_t)(adapter->layer_count * adapter->config.num_experts) * sizeof *adapter->load);
-}

@@ -160,7 +160,7 @@ static inline void attention_seen(const attention *at, const attention_tile *til
 static inline int64_t attention_low(int64_t begin) { return begin / 16 * 16; }
 static inline int64_t attention_high(int64_t end, int64_t rows) { return attention_least((end + 15) / 16 * 16, rows); }
 
-/* 2^x for x below 128; less than 2^−126 becomes 2^−126. Half the instructions of gm_exp, which needs to know e. */
+/* 2^x for x below 127.5 (here: at most 0); less than 2^−126 becomes 2^−126. Half the instructions of gm_exp, which needs to know e. */
 static inline float attention_exp2(float x) {
     x = x < -126.0f ? -126.0f : x; /* NaN stays */
     float shifted = x + 12583039.0f; /* 1.5·2²³ + 127: the low bits are round(x) + 127, the exponent of 2^round(x) */

@@ -177,7 +177,7 @@ void GM_KERNEL(gm_cpu_attention_backward)(gm_backend *backend, const gm_attentio
     size_t product = attention_product_scratch(&at, ATTENTION_KEYS), mark = gm_arena_mark(&backend->scratch);
     backward_work sizes;
     size_t bytes = backward_carve(&at, &sizes, NULL, product);
-    int threads = omp_get_max_threads();
+    int threads = gm_cpu(backend)->threads;
     unsigned char *scratch = gm_arena_take(&backend->scratch, bytes * (size_t)threads);
     if (!gm_backend_measures(backend)) {
         int64_t heads = args->kv_heads, keys_items = attention_slots(&at, at.keys) * heads, queries_items = attention_slots(&at, at.range) * heads;

@@ -137,7 +137,7 @@ void GM_KERNEL(gm_cpu_attention_forward)(gm_backend *backend, const gm_attention
     size_t product = attention_product_scratch(&at, ATTENTION_ROWS), mark = gm_arena_mark(&backend->scratch);
     forward_work sizes;
     size_t bytes = forward_carve(&at, &sizes, NULL, product);
-    int threads = omp_get_max_threads();
+    int threads = gm_cpu(backend)->threads;
     unsigned char *scratch = gm_arena_take(&backend->scratch, bytes * (size_t)threads);
     if (!gm_backend_measures(backend)) {
         int64_t items = attention_slots(&at, at.range) * args->kv_heads;

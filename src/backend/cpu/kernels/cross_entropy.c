@@ -2,9 +2,7 @@
  *     loss += loss_scale · Σ_r (log Σ_v exp(x_rv) − x_r,target)          x: rows×V f32, target: rows
  *     dx_rv = gradient_scale · (softmax(x_r)_v − [v = target_r])         rows×V of gradient_type, packed
  *     score: logit_i = x[row_i, token_i],   log_sum_r = log Σ_v exp(x_rv)
- * dx may take the place of x. In bf16 row r then overwrites x's row r/2, so that rows go in phases 0, 1, 2–3, 4–7, …:
- * what the rows 2ʲ … 2ʲ⁺¹−1 overwrite are rows that an earlier phase has read. Row 0 overwrites its own beginning,
- * front to back, always behind what is still to be read. */
+ * dx may take the place of x where both are f32. */
 #include "backend/cpu/kernels/kernel.h"
 
 enum { BLOCK = 1024, CHUNKS = 64, SMALL = 1 << 13 /* logits below which one thread does it all */ };
@@ -44,7 +42,7 @@ static double exp_in_place(float *x, int64_t n, float max) {
     return total;
 }
 
-/* The gradient of one row from its exponentials. They are read by memcpy, since they may be the bf16 that is written. */
+/* The gradient of one row from its exponentials. */
 static void write_gradient(const gm_cross_entropy_args *a, int64_t row, double sum) {
     const float *x = (const float *)a->logits + row * a->vocabulary;
     float scale = (float)((double)a->gradient_scale / sum), d[BLOCK];
@@ -70,24 +68,18 @@ static double loss_row(const gm_cross_entropy_args *a, int64_t row) {
     return log(sum) + (double)max - (double)x_target;
 }
 
-/* Rows first … last in at most CHUNKS chunks, whose size depends on their number alone, added in order. */
-static double loss_rows(const gm_cross_entropy_args *a, int64_t first, int64_t last) {
-    double loss[CHUNKS] = {0}, total = 0;
-    int64_t chunk = (last - first + CHUNKS - 1) / CHUNKS;
-#pragma omp parallel for schedule(static, 1) if ((last - first) * a->vocabulary > SMALL)
-    for (int64_t c = 0; c < CHUNKS; c++)
-        for (int64_t r = first + c * chunk; r < gm_least(last, first + (c + 1) * chunk); r++) loss[c] += loss_row(a, r);
-    for (int64_t c = 0; c < CHUNKS; c++) total += loss[c];
-    return total;
-}
 
+/* Rows go in at most CHUNKS chunks, whose size depends on their number alone; the chunks' losses are added in order. */
 void GM_KERNEL(gm_cpu_cross_entropy)(gm_backend *backend, const gm_cross_entropy_args *args) {
     (void)backend;
-    bool in_phases = args->dlogits == args->logits && args->gradient_type != GM_F32;
-    double loss = 0;
-    for (int64_t first = 0, last = in_phases ? 1 : args->rows; first < args->rows; first = last, last = gm_least(2 * last, args->rows))
-        loss += loss_rows(args, first, last);
-    *args->loss += loss * args->loss_scale;
+    GM_CHECK(args->dlogits != args->logits || args->gradient_type == GM_F32, "a gradient of bf16 in the place of logits");
+    double loss[CHUNKS] = {0}, total = 0;
+    int64_t chunk = (args->rows + CHUNKS - 1) / CHUNKS;
+#pragma omp parallel for schedule(static, 1) if (args->rows * args->vocabulary > SMALL)
+    for (int64_t c = 0; c < CHUNKS; c++)
+        for (int64_t r = c * chunk; r < gm_least(args->rows, (c + 1) * chunk); r++) loss[c] += loss_row(args, r);
+    for (int64_t c = 0; c < CHUNKS; c++) total += loss[c];
+    *args->loss += total * args->loss_scale;
 }
 
 void GM_KERNEL(gm_cpu_score)(gm_backend *backend, const gm_score_args *args) {

@@ -61,6 +61,7 @@ static size_t scratch_for(gm_backend *backend, int64_t rows, int64_t g) {
 }
 
 static router_run begin(gm_backend *backend, const gm_router_graph_args *args, bool backward) {
+    GM_CHECK(args->tokens > 0 && (args->layers > 1 || !args->last), "router: no tokens, or one layer that is kept");
     int64_t blocks = (args->tokens + BLOCK - 1) / BLOCK;
     router_run run = {.backend = backend, .args = args, .n = args->experts, .g = args->size, .group_blocks = (blocks + GROUPS - 1) / GROUPS,
                       .threads = gm_cpu(backend)->threads, .backward = backward};
@@ -212,7 +213,7 @@ void GM_KERNEL(gm_cpu_router_graph_forward)(gm_backend *backend, const gm_router
         if (!gm_backend_measures(backend)) workers[i] = worker;
     }
     int64_t groups = gm_backend_measures(backend) ? 0 : run.groups;
-#pragma omp parallel for schedule(dynamic, 1)
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)run.threads)
     for (int64_t group = 0; group < groups; group++) {
         const router_worker *w = &workers[omp_get_thread_num()];
         for (int64_t first = group_begin(&run, group); first < group_end(&run, group); first += BLOCK) {
@@ -318,7 +319,7 @@ void GM_KERNEL(gm_cpu_router_graph_backward)(gm_backend *backend, const gm_route
         if (!gm_backend_measures(backend)) workers[i] = worker;
     }
     if (!gm_backend_measures(backend)) {
-#pragma omp parallel for schedule(dynamic, 1)
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)run.threads)
         for (int64_t group = 0; group < run.groups; group++) {
             const router_worker *w = &workers[omp_get_thread_num()];
             float *mine = memory + group * sums_size(&run);

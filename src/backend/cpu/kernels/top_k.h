@@ -3,7 +3,8 @@
  * Experts with equal neighbourhoods and an edge between them have exactly equal router weights, for every token and for
  * ever, so ties are common and the choice is part of the result. It is made as torch.topk makes it on a CPU, so that
  * runs agree with the published programs: quickselect around the K-th place as the C++ library's nth_element does it
- * (median of first+1, middle and last as the pivot, unguarded partition, insertion sort below four). */
+ * (median of first+1, middle and last as the pivot, unguarded partition, insertion sort below four). With 64 experts and more for
+ * each active one PyTorch takes another way (partial_sort), and so other ones of equal experts; we do not follow it there. */
 #ifndef GM_BACKEND_CPU_KERNELS_TOP_K_H
 #define GM_BACKEND_CPU_KERNELS_TOP_K_H
 
