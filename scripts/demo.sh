@@ -29,7 +29,7 @@ demo() {
     summary+=("$(printf '%-34s base model %s   with the adapter %s   (%d s)' "$headline" "$(percent "$(number "$out/$name-base.json" accuracy)")" \
         "$(percent "$(number "$out/$name/result.json" accuracy)")" $(($(date +%s) - begin)))")
     echo "expert load, share of the tokens' slots, a row a layer:"
-    awk '/"expert_load"/ { on = 1; next } on { gsub(/[][}{, ]+/, " "); if (NF) { printf "  layer %d ", n++; for (i = 1; i <= NF; i++) printf " %5.1f %%", 100 * $i; print "" } }' \
+    awk '/"expert_load"/ { on = 1; next } on && /"/ { exit } on { gsub(/[][}{, ]+/, " "); if (NF) { printf "  layer %d ", n++; for (i = 1; i <= NF; i++) printf " %5.1f %%", 100 * $i; print "" } }' \
         "$out/$name/result.json"
 }
 

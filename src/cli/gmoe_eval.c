@@ -183,7 +183,7 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
     gm_status status = gm_task_load(task, a->data_dir, a->split, a->prompt, a->skip_bad, &items);
     if (status == GM_OK && a->limit > 0) keep_first(&items, (size_t)a->limit);
     if (status == GM_OK) status = gm_eval_set_build(&set, &items, a->split, e->tokenizer, &options);
-    if (status == GM_OK && set.cut) gm_log(GM_LOG_WARN, "%s: %" PRId64 " prompts are longer than --max-length and lost their beginning", items.file, set.cut);
+    if (status == GM_OK) gm_eval_set_warn(&set, "--max-length", "--scoring");
     gm_item_set_free(&items);
     if (status == GM_OK && !e->model) status = open_model(e);
     if (status == GM_OK) status = score_set(e, &set, gm_task_name(task), &result);
@@ -215,7 +215,14 @@ static gm_status score_all(evaluation *e) {
 
 static gm_status write_files(evaluation *e) {
     const arguments *a = e->arguments;
-    gm_buffer_text(&e->output, "],\n \"samples_per_s\": ");
+    gm_buffer_text(&e->output, "],\n \"base_model\": ");
+    gm_json_write_string(&e->output, a->base_model, strlen(a->base_model));
+    gm_buffer_text(&e->output, ", \"adapter\": ");
+    if (a->adapter)
+        gm_json_write_string(&e->output, a->adapter, strlen(a->adapter));
+    else
+        gm_buffer_text(&e->output, "null");
+    gm_buffer_format(&e->output, ", \"dtype\": \"%s\",\n \"samples_per_s\": ", gm_type_name(e->type));
     gm_json_write_double(&e->output, e->samples / fmax(e->seconds, 1e-9));
     gm_buffer_format(&e->output, ", \"peak_memory_bytes\": %" PRId64 "}\n", gm_peak_memory());
     GM_TRY(gm_buffer_status(&e->output));

@@ -47,13 +47,17 @@ typedef struct gm_eval_set {
     size_t sequence_count, query_count, query_capacity;
     size_t *batches;              /* batch_count + 1: first sequence of each */
     size_t batch_count;
-    int64_t cut;
+    int64_t cut;                  /* items that lost the beginning of a prompt                       */
+    int64_t tied;                 /* label scoring: items with choices that no score can tell apart  */
     gm_region region;
     /* one batch, room for the largest */
     gm_pack pack;
     int32_t *row, *which, *token;
     float *logit, *log_sum;
 } gm_eval_set; /* {0} is empty */
+
+/* Warns of what the set's building noticed: cut prompts (by the limit `max_length_name`), choices that cannot be told apart. */
+void gm_eval_set_warn(const gm_eval_set *set, const char *max_length_name, const char *scoring_name);
 
 typedef struct gm_eval_result {
     int64_t n, correct, correct_norm;

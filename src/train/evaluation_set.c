@@ -1,6 +1,9 @@
 /* From items to sequences, queries and batches. */
 #include "train/evaluation.h"
 
+#include "base/log.h"
+
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +48,14 @@ static int32_t common_tokens(const gm_sample *samples, int choices) {
     }
 }
 
+/* Some choices' tokens at `common` are equal: they get one score, whatever the model. */
+static bool has_ties(const gm_sample *samples, int choices, int32_t common) {
+    for (int a = 0; a < choices; a++)
+        for (int b = 0; b < a; b++)
+            if (samples[a].ids[samples[a].prompt_length + common] == samples[b].ids[samples[b].prompt_length + common]) return true;
+    return false;
+}
+
 static gm_status add_label_item(gm_set_builder *b, const gm_item *item, size_t index) {
     gm_eval_set *set = b->set;
     if (item->prompts) return gm_error(GM_BAD_FILE, "each choice has a prompt of its own: label scoring cannot compare them; use likelihood");
@@ -54,6 +65,7 @@ static gm_status add_label_item(gm_set_builder *b, const gm_item *item, size_t i
         GM_TRY(gm_sample_encode(&samples[c], b->tokenizer, item->prompt, item->choices[c], false, set->options.max_length, &b->scratch));
     int32_t common = common_tokens(samples, item->choice_count);
     if (common < 0) return gm_error(GM_BAD_FILE, "the tokens of one choice are the beginning of the others': label scoring cannot tell them apart; use likelihood");
+    set->tied += has_ties(samples, item->choice_count, common);
     gm_sample sequence = samples[0];
     for (int c = 1; c < item->choice_count; c++) sequence.cut |= samples[c].cut;
     sequence.length = sequence.prompt_length + common;
@@ -175,6 +187,14 @@ gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const ch
     gm_region_free(&builder.scratch);
     GM_TRY(status);
     return make_batches(set);
+}
+
+void gm_eval_set_warn(const gm_eval_set *set, const char *max_length_name, const char *scoring_name) {
+    if (set->cut)
+        gm_log(GM_LOG_WARN, "%s: %" PRId64 " prompts are longer than %s and lost their beginning", set->split, set->cut, max_length_name);
+    if (set->tied)
+        gm_log(GM_LOG_WARN, "%s: in %" PRId64 " of %zu items some choices have the same token where label scoring compares them, and the first of "
+                            "these is taken; %s likelihood compares whole choices", set->split, set->tied, set->count, scoring_name);
 }
 
 void gm_eval_set_free(gm_eval_set *set) {

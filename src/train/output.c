@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -124,10 +125,21 @@ static gm_status remove_leftovers(const gm_output *output) {
     return GM_OK;
 }
 
+/* A run of several seeds has its runs in seed-N; a single one in their midst would mix with them. */
+static gm_status refuse_seeds(const char *directory) {
+    DIR *opened = opendir(directory);
+    bool found = false;
+    if (!opened) return GM_OK;
+    for (struct dirent *entry; !found && (entry = readdir(opened)) != NULL;) found = strncmp(entry->d_name, "seed-", 5) == 0;
+    closedir(opened);
+    return found ? gm_error(GM_USAGE, "output_dir: %s: holds runs of several seeds; give --seeds to go on with them, or take another output_dir", directory) : GM_OK;
+}
+
 gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing) {
     *output = (gm_output){.lock = -1};
     if (strlen(directory) >= sizeof output->directory) return gm_error(GM_USAGE, "%s: the path is too long", directory);
     strcpy(output->directory, directory);
+    GM_TRY(refuse_seeds(directory));
     output->kept = existing_part(directory);
     gm_status status = gm_directory_make(directory);
     if (status == GM_OK) status = check_all_names(output);

@@ -53,7 +53,7 @@ static gm_status find_checkpoint(gm_run_state *run) {
     GM_TRY(gm_output_path(&run->output, result, "result.json"));
     if (gm_file_exists(result)) /* finished: starting over would replace it, whatever its configuration was */
         return gm_error(GM_USAGE, "%s: holds a finished run without a checkpoint to resume from; --overwrite replaces it", run->output.directory);
-    if (run->output.run_exists) gm_log(GM_LOG_WARN, "%s: has no checkpoint yet: the run starts from the beginning", run->output.directory);
+    gm_log(GM_LOG_WARN, "%s: has no %s: the run starts from the beginning", run->output.directory, run->output.run_exists ? "checkpoint yet" : "run to resume");
     return GM_OK;
 }
 

@@ -69,7 +69,7 @@ static void note_evaluation(const char *split, bool there, const gm_eval_set *se
         gm_log(GM_LOG_INFO, "%s: %zu samples without choices of %s: their loss is the result", split, set->total, set->file);
     else
         gm_log(GM_LOG_INFO, "%s: %zu items of %s%s", split, set->count, set->file, set->count < set->total ? " (those that have choices)" : "");
-    if (there && set->cut) gm_log(GM_LOG_WARN, "%s: %" PRId64 " prompts are longer than train.max_length and lost their beginning", split, set->cut);
+    if (there) gm_eval_set_warn(set, "train.max_length", "eval.scoring");
 }
 
 gm_status gm_run_describe_inputs(const gm_run_state *run) {
@@ -83,6 +83,9 @@ gm_status gm_run_describe_inputs(const gm_run_state *run) {
                     run->config.train.eval_every > 0 ? "the split is absent or has no labels: no evaluation during training, no best/"
                                                      : "not evaluated (train.eval_every 0), no best/");
     note_evaluation("test", run->has_test, &run->test, "the split is absent or has no labels: no evaluation at the end");
+    if (run->has_validation && run->has_test && strcmp(run->validation.file, run->test.file) == 0)
+        gm_log(GM_LOG_WARN, "test: the same items as validation, since no others have labels: the score of best/ is of items it was chosen by; "
+                            "the final adapter's is not");
     gm_buffer text = {0};
     gm_status status = gm_dataset_show(&text, data, run->tokenizer, 0);
     if (status == GM_OK) {

@@ -262,4 +262,9 @@ expect 5 'gmoe-train: step 1: its update|gmoe-train: step 1: .*: a score is not 
     --overwrite --set train.max_steps=1 --set adapter.router.token_gain=1e28 --set train.eval_every=1
 [ ! -e last/adapter ] && [ ! -e last/best ] || fail "best/ of values that are not finite"
 rm good/validation.jsonl
+# choices that label scoring cannot tell apart are counted
+printf '{"prompt":"the","completion":" a","choices":[" the a"," the b"," a"," the a"],"answer":0}\n' >bad/test.jsonl
+good once "${eval[@]}" --data-dir bad --scoring label --output eval.json
+grep -q 'in 1 of 1 items some choices have the same token .*; --scoring likelihood' "$work/stderr" || fail "tied choices are not announced"
+grep -q '"base_model": "good/base", "adapter": ' eval.json && grep -q '"dtype": "' eval.json || fail "--output does not say what was evaluated"
 finish

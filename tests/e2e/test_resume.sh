@@ -160,6 +160,11 @@ seeds=("${train[@]}" --set train.max_steps=8 --set train.save_every=4 --set trai
 good "${seeds[@]}" --output-dir seeds
 grep -Eq '^mean +0\.[0-9]+ +0\.[0-9]+$' "$work/stdout" && grep -q '^Std ' "$work/stdout" || fail "no mean or no Std: $(cat "$work/stdout")"
 cp seeds/summary.json summary.json
+"${train[@]}" --output-dir seeds --resume 2>log && fail "a single run goes on where runs of several seeds lie"
+grep -q 'seeds: holds runs of several seeds; give --seeds' log || fail "a single run among seeds: $(tail -1 log)"
+[ -e seeds/summary.json ] || fail "the refused run removed summary.json"
+"${train[@]}" --output-dir absent --resume --set train.max_steps=1 2>log || fail "--resume of nothing fails"
+grep -q 'absent: has no run to resume: the run starts from the beginning' log || fail "--resume of nothing does not say so"
 rm seeds/seed-6/result.json seeds/summary.json
 touch -d '1 hour ago' seeds/seed-5/result.json
 good "${seeds[@]}" --output-dir seeds --resume
