@@ -86,11 +86,13 @@ static void compare(int64_t m, int64_t n, int64_t k, dnnl_data_type_t type) {
 }
 
 int main(void) {
-    static const int64_t shapes[][3] = {{2048, 512, 512}, {2048, 1408, 512}, {2048, 512, 1408}, {512, 32000, 512}, {2048, 3584, 3584}, {2048, 18944, 3584}, {64, 3584, 3584}};
+    static const int64_t shapes[][3] = {{2048, 512, 512},   {2048, 1408, 512},   {2048, 512, 1408}, {512, 32000, 512},
+                                        {2048, 3584, 3584}, {2048, 18944, 3584}, {64, 3584, 3584}};
     check(dnnl_engine_create(&engine, dnnl_cpu, 0));
     check(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
     printf("| type | M × N × K | file, transposed | file, plain | packed |\n| --- | --- | --- | --- | --- |\n");
     for (int t = 0; t < 2; t++)
-        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) compare(shapes[i][0], shapes[i][1], shapes[i][2], t ? dnnl_bf16 : dnnl_f32);
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+            compare(shapes[i][0], shapes[i][1], shapes[i][2], t ? dnnl_bf16 : dnnl_f32);
     return 0;
 }

@@ -39,7 +39,8 @@ static double run(dnnl_primitive_t primitive, int count, const dnnl_exec_arg_t *
     return omp_get_wtime() - begin;
 }
 
-static dnnl_primitive_t matmul(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *out, dnnl_memory_desc_t *chosen) {
+static dnnl_primitive_t matmul(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *out,
+                               dnnl_memory_desc_t *chosen) {
     dnnl_matmul_desc_t desc;
     dnnl_primitive_desc_t plan;
     dnnl_primitive_t primitive;
@@ -67,14 +68,15 @@ static void compare(int64_t n, int64_t k, dnnl_data_type_t type, int transposed)
     dnnl_memory_t memory[4] = {memory_of(&a, element), memory_of(&b, element), memory_of(&packed, element), memory_of(&out, 4)};
     double best[3] = {1e9, 1e9, 1e9};
     for (int repeat = 0; repeat < REPEATS; repeat++) {
-        double taken[3] = {run(in_place, 3, (dnnl_exec_arg_t[]){{DNNL_ARG_SRC, memory[0]}, {DNNL_ARG_WEIGHTS, memory[1]}, {DNNL_ARG_DST, memory[3]}}),
-                           run(packing, 2, (dnnl_exec_arg_t[]){{DNNL_ARG_FROM, memory[1]}, {DNNL_ARG_TO, memory[2]}}),
-                           run(from_packed, 3, (dnnl_exec_arg_t[]){{DNNL_ARG_SRC, memory[0]}, {DNNL_ARG_WEIGHTS, memory[2]}, {DNNL_ARG_DST, memory[3]}})};
+        double taken[3] = {
+            run(in_place, 3, (dnnl_exec_arg_t[]){{DNNL_ARG_SRC, memory[0]}, {DNNL_ARG_WEIGHTS, memory[1]}, {DNNL_ARG_DST, memory[3]}}),
+            run(packing, 2, (dnnl_exec_arg_t[]){{DNNL_ARG_FROM, memory[1]}, {DNNL_ARG_TO, memory[2]}}),
+            run(from_packed, 3, (dnnl_exec_arg_t[]){{DNNL_ARG_SRC, memory[0]}, {DNNL_ARG_WEIGHTS, memory[2]}, {DNNL_ARG_DST, memory[3]}})};
         for (int i = 0; i < 3; i++) best[i] = taken[i] < best[i] ? taken[i] : best[i];
     }
     double flops = 2e-9 * ROWS * (double)n * (double)k;
-    printf("| %s | %4lld × %4lld | %s | %.0f | %.0f | %.0f |\n", type == dnnl_f32 ? "f32 " : "bf16", (long long)n, (long long)k, transposed ? "transposed" : "plain",
-           flops / best[0], flops / best[2], flops / (best[1] + best[2]));
+    printf("| %s | %4lld × %4lld | %s | %.0f | %.0f | %.0f |\n", type == dnnl_f32 ? "f32 " : "bf16", (long long)n, (long long)k,
+           transposed ? "transposed" : "plain", flops / best[0], flops / best[2], flops / (best[1] + best[2]));
     for (int i = 0; i < 4; i++) forget(memory[i]);
     check(dnnl_primitive_destroy(in_place)), check(dnnl_primitive_destroy(from_packed)), check(dnnl_primitive_destroy(packing));
 }
@@ -86,6 +88,7 @@ int main(void) {
     printf("| type | N × K | b | in place | packed before | packed each time |\n| --- | --- | --- | --- | --- | --- |\n");
     for (int t = 0; t < 2; t++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-            for (int transposed = 1; transposed >= 0; transposed--) compare(shapes[i][0], shapes[i][1], t ? dnnl_bf16 : dnnl_f32, transposed);
+            for (int transposed = 1; transposed >= 0; transposed--)
+                compare(shapes[i][0], shapes[i][1], t ? dnnl_bf16 : dnnl_f32, transposed);
     return 0;
 }

@@ -29,7 +29,8 @@ static void *filled(int64_t count, size_t size) {
 }
 
 /* out += or = a b, m×n×k, rows n_stride and k_stride apart */
-static void multiply(void *out, void *a, void *b, int64_t m, int64_t n, int64_t k, int64_t n_stride, int64_t k_stride, dnnl_data_type_t type, int add) {
+static void multiply(void *out, void *a, void *b, int64_t m, int64_t n, int64_t k, int64_t n_stride, int64_t k_stride,
+                     dnnl_data_type_t type, int add) {
     dnnl_memory_desc_t desc[3];
     dnnl_dims_t dims[3] = {{m, k}, {k, n}, {m, n}}, strides[3] = {{k_stride, 1}, {n_stride, 1}, {n_stride, 1}};
     void *data[3] = {a, b, out};
@@ -75,17 +76,19 @@ static void compare(int64_t m, int64_t n, int64_t k, dnnl_data_type_t type) {
             if (repeat > 0 && taken < best[pieces]) best[pieces] = taken;
         }
     double flops = 2e-9 * (double)m * (double)n * (double)k;
-    printf("| %s | %5lld × %5lld × %6lld | %6.0f | %6.0f |\n", type == dnnl_f32 ? "f32 " : "bf16", (long long)m, (long long)n, (long long)k, flops / best[0],
-           flops / best[1]);
+    printf("| %s | %5lld × %5lld × %6lld | %6.0f | %6.0f |\n", type == dnnl_f32 ? "f32 " : "bf16", (long long)m, (long long)n, (long long)k,
+           flops / best[0], flops / best[1]);
     free(a), free(b), free(out);
 }
 
 int main(void) {
-    static const int64_t shapes[][3] = {{2048, 512, 1408}, {510, 512, 32000}, {512, 3584, 3584}, {512, 18944, 3584}, {512, 3584, 18944}, {512, 11008, 4096}, {110, 3584, 152064}};
+    static const int64_t shapes[][3] = {{2048, 512, 1408},  {510, 512, 32000},  {512, 3584, 3584},  {512, 18944, 3584},
+                                        {512, 3584, 18944}, {512, 11008, 4096}, {110, 3584, 152064}};
     check(dnnl_engine_create(&engine, dnnl_cpu, 0));
     check(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
     printf("| type | M × N × K | whole | in pieces |\n| --- | --- | --- | --- |\n");
     for (int t = 0; t < 2; t++)
-        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) compare(shapes[i][0], shapes[i][1], shapes[i][2], t ? dnnl_bf16 : dnnl_f32);
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+            compare(shapes[i][0], shapes[i][1], shapes[i][2], t ? dnnl_bf16 : dnnl_f32);
     return 0;
 }

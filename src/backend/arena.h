@@ -16,9 +16,9 @@ typedef struct gm_arena {
     bool measuring;
 } gm_arena;
 
-void gm_arena_measure(gm_arena *arena, const char *name);                               /* start counting */
-void gm_arena_place(gm_arena *arena, const char *name, void *memory, size_t capacity);  /* start using    */
-void *gm_arena_take(gm_arena *arena, size_t bytes); /* aligned; overflow is our own mistake and aborts */
+void gm_arena_measure(gm_arena *arena, const char *name);                              /* start counting */
+void gm_arena_place(gm_arena *arena, const char *name, void *memory, size_t capacity); /* start using    */
+void *gm_arena_take(gm_arena *arena, size_t bytes);                                    /* aligned; overflow is our own mistake and aborts */
 static inline size_t gm_arena_mark(const gm_arena *arena) { return arena->used; }
 void gm_arena_release(gm_arena *arena, size_t mark); /* debug builds fill what is given back with NaN */
 

@@ -46,8 +46,8 @@ typedef struct gm_rmsnorm_args { /* y = x · inv_rms ∘ w; rows of `columns` */
     int64_t rows, columns;
     float eps;
     /* backward */
-    void *dx;        /* x_type; written, or added to with `accumulate` */
-    const void *dy;  /* dy_type */
+    void *dx;       /* x_type; written, or added to with `accumulate` */
+    const void *dy; /* dy_type */
     gm_type dy_type;
     bool accumulate;
 } gm_rmsnorm_args;
@@ -64,16 +64,16 @@ typedef struct gm_rope_args { /* rotates pairs (i, i + C/2) of every head in pla
 
 /* Causal attention within each packed sequence; query t sees keys max(start, t − window + 1) … t (window 0: all). */
 typedef struct gm_attention_args {
-    void *out;                /* T×H×C, act                           */
-    float *log_sum;           /* T×H: log Σ exp of the scaled scores  */
-    const void *q, *k, *v;    /* T×H×C, T×Hkv×C, T×Hkv×C, act         */
-    const int32_t *starts;    /* S+1, first token of each sequence, on the host */
+    void *out;             /* T×H×C, act                           */
+    float *log_sum;        /* T×H: log Σ exp of the scaled scores  */
+    const void *q, *k, *v; /* T×H×C, T×Hkv×C, T×Hkv×C, act         */
+    const int32_t *starts; /* S+1, first token of each sequence, on the host */
     gm_type type;
     int64_t tokens, sequences, heads, kv_heads, head_size, window;
     float scale;
     /* backward */
-    const void *dout;         /* T×H×C, act */
-    void *dq, *dk, *dv;       /* act, written */
+    const void *dout;   /* T×H×C, act */
+    void *dq, *dk, *dv; /* act, written */
 } gm_attention_args;
 
 enum { GM_LORA_RANK = 8 }; /* the largest rank of lora_forward and lora_backward */
@@ -87,10 +87,10 @@ typedef struct gm_lora_args { /* the branch of a linear layer: y += B u, u = s A
     float *u;           /* T×R: s A x, written in forward   */
     void *y;            /* T×O, y_type, added to            */
     /* backward */
-    const void *dy;     /* T×O, type                        */
-    void *dx;           /* T×I, dx_type, added to; or NULL  */
+    const void *dy; /* T×O, type                        */
+    void *dx;       /* T×I, dx_type, added to; or NULL  */
     gm_type dx_type;
-    float *da, *db;     /* added to                         */
+    float *da, *db; /* added to                         */
 } gm_lora_args;
 
 /* One of the three LoRA sites of the expert FFN; a and b are NULL where the site carries no LoRA. */
@@ -142,17 +142,17 @@ enum { GM_ROUTER_LAYERS = 8 };
  * token. `adjacency` is Â, (N+1)×(N+1), on the host. */
 typedef struct gm_router_graph_args {
     int64_t tokens, experts, size, layers;
-    const float *adjacency;                /* (N+1)×(N+1), host */
-    const float *features;                 /* N×G: E, expert features                              */
-    const float *token;                    /* T×G: t0 = W_t x, before the activation               */
-    const float *conv[GM_ROUTER_LAYERS];   /* G×G each                                             */
-    const float *readout;                  /* G                                                    */
-    float *score;                          /* T×N                                                  */
-    float *last;                           /* T×N×G: Z^L, kept for backward, which overwrites it; NULL: not kept, computed again */
+    const float *adjacency;              /* (N+1)×(N+1), host */
+    const float *features;               /* N×G: E, expert features                              */
+    const float *token;                  /* T×G: t0 = W_t x, before the activation               */
+    const float *conv[GM_ROUTER_LAYERS]; /* G×G each                                             */
+    const float *readout;                /* G                                                    */
+    float *score;                        /* T×N                                                  */
+    float *last;                         /* T×N×G: Z^L, kept for backward, which overwrites it; NULL: not kept, computed again */
     /* backward */
-    const float *dscore;                   /* T×N                                                  */
-    float *dtoken;                         /* T×G, written                                         */
-    float *dfeatures;                      /* N×G, written                                         */
+    const float *dscore;                       /* T×N                                                  */
+    float *dtoken;                             /* T×G, written                                         */
+    float *dfeatures;                          /* N×G, written                                         */
     float *dconv[GM_ROUTER_LAYERS], *dreadout; /* added                                            */
 } gm_router_graph_args;
 
@@ -163,16 +163,16 @@ typedef struct gm_poisson_args { /* one layer: Σ_t Σ_i q_i f(log(q_i / (sorted
     const float *weight; /* T×N: π */
     const float *rate;   /* λ, one element */
     gm_divergence divergence;
-    double *loss;        /* one element, added: coefficient-free sum over tokens times loss_scale */
+    double *loss; /* one element, added: coefficient-free sum over tokens times loss_scale */
     double loss_scale;
     float gradient_scale; /* the coefficient and the means' denominators */
-    float *dweight;      /* T×N, written (NULL: no gradients) */
-    float *drate;        /* one element, added */
+    float *dweight;       /* T×N, written (NULL: no gradients) */
+    float *drate;         /* one element, added */
 } gm_poisson_args;
 
 typedef struct gm_normal_args { /* all layers at once, method.md §4 */
     int64_t layers, experts;
-    const float *count;   /* layers×N: this step's counts so far, already with the past and scaled to the step's end */
+    const float *count;        /* layers×N: this step's counts so far, already with the past and scaled to the step's end */
     const float *const *width; /* layers pointers (host array): σ of each layer */
     gm_divergence divergence;
     bool joint;           /* target normalised over all layers together */
@@ -185,22 +185,22 @@ typedef struct gm_normal_args { /* all layers at once, method.md §4 */
 
 typedef struct gm_balance_args { /* Mixtral's: N · Σ_e f_e P_e of one layer */
     int64_t tokens, experts;
-    const float *share;   /* N: f_e of the step */
-    const float *mean;    /* N: P_e of the step */
-    double *loss;         /* added times loss_scale */
+    const float *share; /* N: f_e of the step */
+    const float *mean;  /* N: P_e of the step */
+    double *loss;       /* added times loss_scale */
     double loss_scale;
     float gradient_scale; /* coefficient · N / (step's tokens · layers) */
     float *dweight;       /* T×N, added: gradient_scale · f_e */
 } gm_balance_args;
 
 typedef struct gm_cross_entropy_args {
-    void *logits;            /* rows×V f32; destroyed where there are dlogits */
-    const int32_t *target;   /* rows */
+    void *logits;          /* rows×V f32; destroyed where there are dlogits */
+    const int32_t *target; /* rows */
     int64_t rows, vocabulary;
-    double *loss;            /* added: Σ −log p(target) · loss_scale */
+    double *loss; /* added: Σ −log p(target) · loss_scale */
     double loss_scale;
     float gradient_scale;
-    void *dlogits;           /* rows×V gradient_type, packed; may be `logits` itself in f32; NULL: none */
+    void *dlogits; /* rows×V gradient_type, packed; may be `logits` itself in f32; NULL: none */
     gm_type gradient_type;
 } gm_cross_entropy_args;
 
@@ -209,8 +209,8 @@ typedef struct gm_score_args { /* evaluation: single logits and the rows' normal
     int64_t rows, vocabulary, count;
     const int32_t *row, *token; /* count; rows count from first_row  */
     int32_t first_row;
-    float *logit;              /* count: logits[row, token]              */
-    float *log_sum;            /* rows: log Σ exp of the row             */
+    float *logit;   /* count: logits[row, token]              */
+    float *log_sum; /* rows: log Σ exp of the row             */
 } gm_score_args;
 
 typedef struct gm_adamw_args { /* PyTorch's AdamW over n elements of the flat buffers */
@@ -219,7 +219,7 @@ typedef struct gm_adamw_args { /* PyTorch's AdamW over n elements of the flat bu
     int64_t count;
     double learning_rate, beta1, beta2, eps, weight_decay;
     float gradient_scale; /* multiplies the gradient first: clipping */
-    int64_t step; /* from 1 */
+    int64_t step;         /* from 1 */
 } gm_adamw_args;
 
 /* Rows moved between a T×D matrix and a compact one. */
@@ -242,7 +242,7 @@ typedef struct gm_kernels {
     void (*column_sums)(gm_backend *, float *out, const float *in, int64_t rows, int64_t columns); /* out = Σ over rows, in a fixed order */
     void (*silu_forward)(gm_backend *, float *out, const float *in, int64_t count);
     void (*silu_backward)(gm_backend *, float *din, const float *dout, const float *in, int64_t count); /* may be in place */
-    void (*embedding)(gm_backend *, const gm_rows_args *, gm_type table_type); /* out f32 = table rows */
+    void (*embedding)(gm_backend *, const gm_rows_args *, gm_type table_type);                          /* out f32 = table rows */
     void (*gather_rows)(gm_backend *, const gm_rows_args *);
     void (*scatter_rows)(gm_backend *, const gm_rows_args *); /* out (out_rows) = 0 but for the given rows */
     void (*dropout)(gm_backend *, const gm_dropout_args *);
@@ -270,11 +270,11 @@ typedef struct gm_kernels {
 } gm_kernels;
 
 struct gm_backend {
-    const char *name;            /* "cpu"                                                    */
-    bool host_memory;            /* its memory is the host's: mapped weights are used in place */
-    const gm_kernels *kernels;   /* the real ones, or those that only measure                */
+    const char *name;          /* "cpu"                                                    */
+    bool host_memory;          /* its memory is the host's: mapped weights are used in place */
+    const gm_kernels *kernels; /* the real ones, or those that only measure                */
     const gm_kernels *real, *measuring;
-    gm_arena scratch;            /* lent to kernels and operations: mark, use, release       */
+    gm_arena scratch;                     /* lent to kernels and operations: mark, use, release       */
     double (*gemm_seconds)(gm_backend *); /* spent in matrix products since the last call: wall time, shared evenly by the threads */
     void *context;
     gm_status (*allocate)(gm_backend *, void **memory, size_t bytes, const char *what); /* GM_NO_MEMORY names `what` */

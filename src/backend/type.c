@@ -1,9 +1,12 @@
 #include "backend/type.h"
 #include "base/status.h"
 
-static const struct { const char *name; size_t size; } types[GM_TYPE_COUNT] = {
-    [GM_F32] = {"F32", 4}, [GM_BF16] = {"BF16", 2}, [GM_F16] = {"F16", 2}, [GM_F64] = {"F64", 8}, [GM_I8] = {"I8", 1},
-    [GM_U8] = {"U8", 1},   [GM_I16] = {"I16", 2},   [GM_U16] = {"U16", 2}, [GM_I32] = {"I32", 4}, [GM_U32] = {"U32", 4},
+static const struct {
+    const char *name;
+    size_t size;
+} types[GM_TYPE_COUNT] = {
+    [GM_F32] = {"F32", 4}, [GM_BF16] = {"BF16", 2}, [GM_F16] = {"F16", 2},   [GM_F64] = {"F64", 8}, [GM_I8] = {"I8", 1},
+    [GM_U8] = {"U8", 1},   [GM_I16] = {"I16", 2},   [GM_U16] = {"U16", 2},   [GM_I32] = {"I32", 4}, [GM_U32] = {"U32", 4},
     [GM_I64] = {"I64", 8}, [GM_U64] = {"U64", 8},   [GM_BOOL] = {"BOOL", 1},
 };
 

@@ -7,11 +7,24 @@
 #include <string.h>
 
 typedef enum gm_type {
-    GM_F32, GM_BF16, GM_F16, GM_F64, GM_I8, GM_U8, GM_I16, GM_U16, GM_I32, GM_U32, GM_I64, GM_U64, GM_BOOL, GM_TYPE_COUNT
+    GM_F32,
+    GM_BF16,
+    GM_F16,
+    GM_F64,
+    GM_I8,
+    GM_U8,
+    GM_I16,
+    GM_U16,
+    GM_I32,
+    GM_U32,
+    GM_I64,
+    GM_U64,
+    GM_BOOL,
+    GM_TYPE_COUNT
 } gm_type;
 
-size_t gm_type_size(gm_type type);        /* bytes of an element                       */
-const char *gm_type_name(gm_type type);   /* as safetensors spells it: "F32", "BF16" … */
+size_t gm_type_size(gm_type type);      /* bytes of an element                       */
+const char *gm_type_name(gm_type type); /* as safetensors spells it: "F32", "BF16" … */
 
 static inline float gm_bf16_to_f32(uint16_t value) {
     uint32_t bits = (uint32_t)value << 16;

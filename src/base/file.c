@@ -100,9 +100,11 @@ gm_status gm_file_write(const char *path, const void *bytes, size_t length) {
 gm_status gm_file_replace(const char *path, const void *bytes, size_t length) {
     char temporary[GM_PATH], target[PATH_MAX];
     struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) return gm_file_write(path, bytes, length); /* a device, a pipe: nothing to replace */
-    if (realpath(path, target)) path = target; /* a link stays, its target is replaced */
-    if ((size_t)snprintf(temporary, sizeof temporary, "%s.tmp", path) >= sizeof temporary) return gm_error(GM_USAGE, "%s: the path is too long", path);
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return gm_file_write(path, bytes, length); /* a device, a pipe: nothing to replace */
+    if (realpath(path, target)) path = target;     /* a link stays, its target is replaced */
+    if ((size_t)snprintf(temporary, sizeof temporary, "%s.tmp", path) >= sizeof temporary)
+        return gm_error(GM_USAGE, "%s: the path is too long", path);
     GM_TRY(gm_file_write(temporary, bytes, length));
     if (rename(temporary, path) != 0) {
         gm_status status = write_failed(path);
@@ -149,7 +151,8 @@ gm_status gm_directory_remove(const char *path) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         status = gm_path_join(name, path, entry->d_name);
         if (status != GM_OK || unlink(name) == 0) continue;
-        status = errno == EISDIR || errno == EPERM ? gm_directory_remove(name) : gm_error(GM_FAIL, "%s: cannot be removed: %s", name, strerror(errno));
+        status = errno == EISDIR || errno == EPERM ? gm_directory_remove(name)
+                                                   : gm_error(GM_FAIL, "%s: cannot be removed: %s", name, strerror(errno));
     }
     closedir(directory);
     if (status == GM_OK && rmdir(path) != 0) status = gm_error(GM_FAIL, "%s: cannot be removed: %s", path, strerror(errno));

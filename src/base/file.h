@@ -24,8 +24,8 @@ gm_status gm_file_write(const char *path, const void *bytes, size_t length);
 /* The same through path.tmp and rename: readers see the old file or the new one. */
 gm_status gm_file_replace(const char *path, const void *bytes, size_t length);
 
-gm_status gm_directory_make(const char *path);        /* with its parents; fine where it exists */
-gm_status gm_directory_sync(const char *path);        /* fsync of the directory entry           */
+gm_status gm_directory_make(const char *path); /* with its parents; fine where it exists */
+gm_status gm_directory_sync(const char *path); /* fsync of the directory entry           */
 /* With what is in it; fine where absent. Links in it are removed, never followed; `path` itself being one is GM_FAIL. */
 gm_status gm_directory_remove(const char *path);
 bool gm_file_exists(const char *path);

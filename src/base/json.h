@@ -14,7 +14,13 @@
 enum { GM_JSON_DEPTH = 64 };
 
 typedef enum gm_json_type {
-    GM_JSON_NONE, GM_JSON_NULL, GM_JSON_BOOL, GM_JSON_NUMBER, GM_JSON_STRING, GM_JSON_ARRAY, GM_JSON_OBJECT
+    GM_JSON_NONE,
+    GM_JSON_NULL,
+    GM_JSON_BOOL,
+    GM_JSON_NUMBER,
+    GM_JSON_STRING,
+    GM_JSON_ARRAY,
+    GM_JSON_OBJECT
 } gm_json_type;
 
 typedef struct gm_json_reader {
@@ -37,7 +43,7 @@ gm_status gm_json_next(gm_json_reader *reader, bool *more);
 /* The same in an object; the member's name is in reader->string until the next string is read. */
 gm_status gm_json_next_member(gm_json_reader *reader, bool *more);
 
-gm_status gm_json_read_string(gm_json_reader *reader); /* into reader->string (may hold NUL bytes) */
+gm_status gm_json_read_string(gm_json_reader *reader);                  /* into reader->string (may hold NUL bytes) */
 gm_status gm_json_read_integer(gm_json_reader *reader, int64_t *value); /* digits with a sign at most, |value| ≤ 2^53 */
 gm_status gm_json_read_number(gm_json_reader *reader, double *value);
 gm_status gm_json_read_bool(gm_json_reader *reader, bool *value);
@@ -51,9 +57,10 @@ gm_status gm_json_parse(const char *source, const char *text, size_t length, cJS
 
 /* A member by its exact name, or NULL; `null` counts as absent. */
 const cJSON *gm_json_member(const cJSON *object, const char *name);
-bool gm_json_is_integer(const cJSON *item, int64_t *value); /* integral and |value| < 2^53: from there on a double may be a rounded integer */
+bool gm_json_is_integer(const cJSON *item,
+                        int64_t *value); /* integral and |value| < 2^53: from there on a double may be a rounded integer */
 
 void gm_json_write_string(gm_buffer *buffer, const char *text, size_t length); /* quoted; invalid UTF-8 → U+FFFD */
-void gm_json_write_double(gm_buffer *buffer, double value); /* shortest that reads back equal; NaN, ±Inf → null */
+void gm_json_write_double(gm_buffer *buffer, double value);                    /* shortest that reads back equal; NaN, ±Inf → null */
 
 #endif

@@ -38,7 +38,8 @@ gm_json_type gm_json_peek(gm_json_reader *reader) {
     case '{': return GM_JSON_OBJECT;
     case '[': return GM_JSON_ARRAY;
     case '"': return GM_JSON_STRING;
-    case 't': case 'f': return GM_JSON_BOOL;
+    case 't':
+    case 'f': return GM_JSON_BOOL;
     case 'n': return GM_JSON_NULL;
     default: return *reader->at == '-' || (*reader->at >= '0' && *reader->at <= '9') ? GM_JSON_NUMBER : GM_JSON_NONE;
     }

@@ -27,8 +27,7 @@ done:
 static gm_status check_tree(const char *source, const cJSON *item) { /* depth ≤ GM_JSON_DEPTH: the reader saw to it */
     if (cJSON_IsObject(item)) GM_TRY(check_duplicates(source, item));
     const cJSON *child;
-    if (cJSON_IsObject(item) || cJSON_IsArray(item))
-        cJSON_ArrayForEach(child, item) GM_TRY(check_tree(source, child));
+    if (cJSON_IsObject(item) || cJSON_IsArray(item)) cJSON_ArrayForEach(child, item) GM_TRY(check_tree(source, child));
     return GM_OK;
 }
 

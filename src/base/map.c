@@ -13,8 +13,7 @@ static uint32_t hash_bytes(const void *bytes, size_t length) {
 static gm_map_entry *find_slot(const gm_map *map, const char *key, size_t length, uint32_t hash) {
     for (size_t i = hash & (map->capacity - 1);; i = (i + 1) & (map->capacity - 1)) {
         gm_map_entry *entry = &map->entries[i];
-        if (!entry->key || (entry->hash == hash && entry->length == length && memcmp(entry->key, key, length) == 0))
-            return entry;
+        if (!entry->key || (entry->hash == hash && entry->length == length && memcmp(entry->key, key, length) == 0)) return entry;
     }
 }
 

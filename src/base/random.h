@@ -8,12 +8,12 @@
 
 /* What a stream of numbers is for. Stored nowhere, but part of every run's result: append only. */
 typedef enum gm_random_stream {
-    GM_RANDOM_ORDER = 1,   /* sample order of an epoch   */
-    GM_RANDOM_ADAPTER,     /* initial adapter tensors    */
-    GM_RANDOM_EDGES,       /* expert graph               */
-    GM_RANDOM_WEIGHTS,     /* random weights of gmoe-bench */
+    GM_RANDOM_ORDER = 1, /* sample order of an epoch   */
+    GM_RANDOM_ADAPTER,   /* initial adapter tensors    */
+    GM_RANDOM_EDGES,     /* expert graph               */
+    GM_RANDOM_WEIGHTS,   /* random weights of gmoe-bench */
     GM_RANDOM_TEST,
-    GM_RANDOM_DROPOUT,     /* masks of a step            */
+    GM_RANDOM_DROPOUT, /* masks of a step            */
 } gm_random_stream;
 
 /* The bare generator: 4 words from a counter of 4 and a key of 2. */

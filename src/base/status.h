@@ -24,23 +24,23 @@ gm_status gm_error_prefix(gm_status code, const char *format, ...) GM_PRINTF(2, 
 noreturn void gm_abort(const char *file, int line, const char *format, ...) GM_PRINTF(3, 4);
 
 /* Propagate a failure. */
-#define GM_TRY(expression)                              \
-    do {                                                \
-        gm_status gm_try_status_ = (expression);        \
-        if (gm_try_status_ != GM_OK) return gm_try_status_; \
+#define GM_TRY(expression)                                                                                                                 \
+    do {                                                                                                                                   \
+        gm_status gm_try_status_ = (expression);                                                                                           \
+        if (gm_try_status_ != GM_OK) return gm_try_status_;                                                                                \
     } while (0)
 
 /* The same in a function that cleans up at `done:` and returns `status` there. */
-#define GM_TRY_GOTO(expression)             \
-    do {                                    \
-        status = (expression);              \
-        if (status != GM_OK) goto done;     \
+#define GM_TRY_GOTO(expression)                                                                                                            \
+    do {                                                                                                                                   \
+        status = (expression);                                                                                                             \
+        if (status != GM_OK) goto done;                                                                                                    \
     } while (0)
 
 /* A broken promise of our own code: say where and abort. */
-#define GM_CHECK(condition, ...)                                            \
-    do {                                                                    \
-        if (!(condition)) gm_abort(__FILE__, __LINE__, __VA_ARGS__);        \
+#define GM_CHECK(condition, ...)                                                                                                           \
+    do {                                                                                                                                   \
+        if (!(condition)) gm_abort(__FILE__, __LINE__, __VA_ARGS__);                                                                       \
     } while (0)
 
 #endif

@@ -13,12 +13,13 @@ typedef struct bench_options {
 
 static void list_shapes(gm_buffer *out) {
     for (const gm_benchmark_shape *shape = gm_benchmark_shapes; shape->name; shape++)
-        gm_buffer_format(out, "  %-12s %s; %lld tokens in sequences of %lld, router %lld\n", shape->name, shape->summary, (long long)shape->tokens,
-                         (long long)shape->sequence, (long long)shape->router_size);
+        gm_buffer_format(out, "  %-12s %s; %lld tokens in sequences of %lld, router %lld\n", shape->name, shape->summary,
+                         (long long)shape->tokens, (long long)shape->sequence, (long long)shape->router_size);
 }
 
 static void list_methods(gm_buffer *out) {
-    for (const gm_method *const *method = gm_methods; *method; method++) gm_buffer_format(out, "  %-12s %s\n", (*method)->name, (*method)->summary);
+    for (const gm_method *const *method = gm_methods; *method; method++)
+        gm_buffer_format(out, "  %-12s %s\n", (*method)->name, (*method)->summary);
 }
 
 static void explain_line(gm_buffer *out) {
@@ -41,7 +42,8 @@ static gm_status choose(gm_benchmark *benchmark, const bench_options *o) {
     if (!benchmark->shape) return gm_error(GM_USAGE, "--shape %s: no such shape; --help lists them", o->shape);
     benchmark->method = gm_method_find(o->method);
     if (!benchmark->method) return gm_error(GM_USAGE, "--method %s: no such method; --help lists them", o->method);
-    if (strcmp(o->dtype, "f32") != 0 && strcmp(o->dtype, "bf16") != 0) return gm_error(GM_USAGE, "--dtype %s: is neither f32 nor bf16", o->dtype);
+    if (strcmp(o->dtype, "f32") != 0 && strcmp(o->dtype, "bf16") != 0)
+        return gm_error(GM_USAGE, "--dtype %s: is neither f32 nor bf16", o->dtype);
     benchmark->type = strcmp(o->dtype, "f32") == 0 ? GM_F32 : GM_BF16;
     benchmark->tokens = o->tokens ? o->tokens : benchmark->shape->tokens;
     benchmark->sequence = o->sequence ? o->sequence : benchmark->shape->sequence;
@@ -79,9 +81,14 @@ int main(int argc, char **argv) {
         {"device", "auto|cpu|cuda[:N]", GM_OPTION_TEXT, &o.device, "where to compute (default auto)"},
     };
     static const gm_section sections[] = {{"shapes", list_shapes}, {"methods", list_methods}, {"the line", explain_line}};
-    const gm_program program = {.name = "gmoe-bench", .summary = "Measures training steps on random weights; prints one JSON line.",
-                                .options = options, .count = sizeof options / sizeof *options, .computes = true, .words = complete,
-                                .sections = sections, .section_count = sizeof sections / sizeof *sections};
+    const gm_program program = {.name = "gmoe-bench",
+                                .summary = "Measures training steps on random weights; prints one JSON line.",
+                                .options = options,
+                                .count = sizeof options / sizeof *options,
+                                .computes = true,
+                                .words = complete,
+                                .sections = sections,
+                                .section_count = sizeof sections / sizeof *sections};
     bool done = false;
     gm_status status = gm_options_parse(&program, argc, argv, &done);
     if (status == GM_OK && !done) status = run(&o);

@@ -39,7 +39,8 @@ typedef struct evaluation { /* what all tasks share */
 static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
     const gm_option options[] = {
         {"base-model", "DIR", GM_OPTION_TEXT, &a->base_model, "Hugging Face directory of the base model"},
-        {"adapter", "DIR", GM_OPTION_TEXT, &a->adapter, "adapter directory (adapter/, best/ or a checkpoint); without it the base model alone"},
+        {"adapter", "DIR", GM_OPTION_TEXT, &a->adapter,
+         "adapter directory (adapter/, best/ or a checkpoint); without it the base model alone"},
         {"task", "NAME[,NAME…]", GM_OPTION_TEXT, &a->tasks, "tasks by name, or paths of task files"},
         {"data-dir", "DIR", GM_OPTION_TEXT, &a->data_dir, "the data set's folder, or one that holds it (default data)"},
         {"split", "train|validation|test", GM_OPTION_TEXT, &a->split, "part of the data set (default test)"},
@@ -49,7 +50,8 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"items", "FILE.jsonl", GM_OPTION_TEXT, &a->items, "scores of every item"},
         {"limit", "N", GM_OPTION_INTEGER, &a->limit, "only the first N items of each task (0: all)"},
         {"batch-tokens", "T", GM_OPTION_INTEGER, &a->batch_tokens, "tokens computed at once (default 16384)"},
-        {"max-length", "T", GM_OPTION_INTEGER, &a->max_length, "tokens of a prompt with its choice; longer prompts lose their beginning (default 4096)"},
+        {"max-length", "T", GM_OPTION_INTEGER, &a->max_length,
+         "tokens of a prompt with its choice; longer prompts lose their beginning (default 4096)"},
         {"dtype", "f32|bf16", GM_OPTION_TEXT, &a->dtype,
          "type of the products (default f32 for an F32 base model, else bf16; gmoe-train's default is bf16 for all)"},
         {"device", "auto|cpu|cuda[:N]", GM_OPTION_TEXT, &a->device, "where to compute (default auto)"},
@@ -57,8 +59,12 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"quiet", NULL, GM_OPTION_FLAG, &a->quiet, "only warnings and errors"},
         {"log-level", GM_LOG_LEVELS, GM_OPTION_TEXT, &a->log_level, "what is said: least to most (default info)"},
     };
-    const gm_program program = {.name = "gmoe-eval", .summary = "Scores a language model, with or without an adapter, on multiple-choice tasks.",
-                                .options = options, .count = sizeof options / sizeof *options, .computes = true, .reads_tasks = true};
+    const gm_program program = {.name = "gmoe-eval",
+                                .summary = "Scores a language model, with or without an adapter, on multiple-choice tasks.",
+                                .options = options,
+                                .count = sizeof options / sizeof *options,
+                                .computes = true,
+                                .reads_tasks = true};
     return gm_options_parse(&program, argc, argv, done);
 }
 
@@ -82,10 +88,12 @@ static gm_status check_arguments(const arguments *a) {
     if (!a->tasks) return gm_error(GM_USAGE, "--task NAME is missing; --help says more");
     if (a->scoring && (!gm_scoring_parse(a->scoring, &scoring) || scoring == GM_SCORING_AUTO))
         return gm_error(GM_USAGE, "--scoring: \"%.40s\" is none of label, likelihood", a->scoring);
-    if (a->dtype && strcmp(a->dtype, "f32") != 0 && strcmp(a->dtype, "bf16") != 0) return gm_error(GM_USAGE, "--dtype: \"%.40s\" is none of f32, bf16", a->dtype);
+    if (a->dtype && strcmp(a->dtype, "f32") != 0 && strcmp(a->dtype, "bf16") != 0)
+        return gm_error(GM_USAGE, "--dtype: \"%.40s\" is none of f32, bf16", a->dtype);
     if (a->batch_tokens < 1) return gm_error(GM_USAGE, "--batch-tokens: must be at least 1");
     if (a->max_length < 2) return gm_error(GM_USAGE, "--max-length: must be at least 2");
-    if (a->output && a->items && strcmp(a->output, a->items) == 0) return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
+    if (a->output && a->items && strcmp(a->output, a->items) == 0)
+        return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
     if (a->adapter) GM_TRY(gm_check_adapter_path("--adapter", a->adapter));
     GM_TRY(check_writable("--output", a->output));
     GM_TRY(check_writable("--items", a->items));
@@ -110,7 +118,8 @@ static gm_status open_model(evaluation *e) {
     GM_TRY(gm_device_open(&e->backend, a->device));
     GM_TRY(gm_model_open(&e->model, e->backend, a->base_model, e->type));
     if (gm_tokenizer_vocabulary(e->tokenizer) > gm_model_config_of(e->model)->vocabulary)
-        return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, a->base_model, gm_tokenizer_vocabulary(e->tokenizer), gm_model_config_of(e->model)->vocabulary);
+        return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, a->base_model,
+                        gm_tokenizer_vocabulary(e->tokenizer), gm_model_config_of(e->model)->vocabulary);
     return a->adapter ? gm_adapter_open(&e->adapter, e->model, a->adapter) : GM_OK;
 }
 
@@ -125,7 +134,8 @@ static void write_items(evaluation *e, const char *task, const gm_eval_set *set)
             gm_json_write_string(&e->items, task, strlen(task));
             gm_buffer_char(&e->items, ',');
         }
-        gm_buffer_format(&e->items, "\"index\":%" PRId64 ",\"answer\":%d,\"prediction\":%d,\"scores\":[", item->index, item->answer, item->prediction);
+        gm_buffer_format(&e->items, "\"index\":%" PRId64 ",\"answer\":%d,\"prediction\":%d,\"scores\":[", item->index, item->answer,
+                         item->prediction);
         for (int c = 0; c < item->choices; c++) {
             if (c) gm_buffer_char(&e->items, ',');
             gm_json_write_double(&e->items, item->scores[c]);

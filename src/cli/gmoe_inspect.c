@@ -154,8 +154,8 @@ static void print_totals(const gm_safetensors *file) {
         const gm_file_tensor *t = gm_safetensors_at(file, i);
         total += elements(t), bytes += t->byte_count, by_type[t->type] += elements(t);
     }
-    printf("total: %zu tensors, %s parameters, %s in %zu file%s\n", gm_safetensors_count(file), with_commas(total, text), with_unit(bytes, size),
-           gm_safetensors_shards(file), gm_safetensors_shards(file) == 1 ? "" : "s");
+    printf("total: %zu tensors, %s parameters, %s in %zu file%s\n", gm_safetensors_count(file), with_commas(total, text),
+           with_unit(bytes, size), gm_safetensors_shards(file), gm_safetensors_shards(file) == 1 ? "" : "s");
     printf("types:");
     for (int type = 0; type < GM_TYPE_COUNT; type++)
         if (by_type[type]) printf(" %s %s", gm_type_name((gm_type)type), with_commas(by_type[type], text));
@@ -265,7 +265,9 @@ static adapter_facts gather_adapter(report *r, const gm_safetensors *file) {
 
 static void print_adapter(const adapter_facts *f) {
     char text[32];
-    printf("kind: %s", f->experts ? "adapter, a mixture of LoRA experts" : f->mixture ? "adapter, LoRA with the reference program's names" : "adapter, LoRA");
+    printf("kind: %s", f->experts   ? "adapter, a mixture of LoRA experts"
+                       : f->mixture ? "adapter, LoRA with the reference program's names"
+                                    : "adapter, LoRA");
     if (f->experts) printf(" (%d experts, %s)", f->experts, f->graph ? "graph router" : f->linear ? "linear router" : "no router");
     printf(", %d layers, %zu pairs, rank %lld", f->layers, f->pairs, (long long)f->low_rank);
     if (f->high_rank != f->low_rank) printf(" to %lld", (long long)f->high_rank);
@@ -274,7 +276,8 @@ static void print_adapter(const adapter_facts *f) {
 
 /* What adapter_config.json says, in the spelling of PEFT and of the reference program. */
 static gm_status check_adapter_config(report *r, const char *directory, const adapter_facts *facts) {
-    static const char *const shown[] = {"peft_type", "base_model_name_or_path", "r", "lora_alpha", "num_experts", "top_k", "use_dora", "use_rslora"};
+    static const char *const shown[] = {"peft_type", "base_model_name_or_path", "r", "lora_alpha", "num_experts", "top_k", "use_dora",
+                                        "use_rslora"};
     enum { LIMIT = 4 * 1024 * 1024 };
     char path[GM_PATH];
     gm_buffer text = {0};
@@ -330,18 +333,23 @@ static gm_status inspect_file(report *r, const char *path, const char *adapter_d
     } else if (status == GM_OK) {
         bool model = gm_weights_find(file, 0, "self_attn.q_proj.weight") != NULL;
         printf("kind: %s\n", model ? "weights of a decoder" : "tensors");
-        printf("training: %s\n", model ? "gmoe trains on a directory that holds them with config.json and tokenizer.json" : "gmoe cannot train on it: no decoder's weights");
+        printf("training: %s\n", model ? "gmoe trains on a directory that holds them with config.json and tokenizer.json"
+                                       : "gmoe cannot train on it: no decoder's weights");
     }
     gm_safetensors_close(file);
     return status;
 }
 
 static void print_config(const gm_model_config *c) {
-    printf("kind: %s model, %lld layers, hidden %lld, %lld heads (%lld for keys) of %lld, feed-forward %lld, vocabulary %lld, positions %lld\n", c->model_type,
-           (long long)c->layers, (long long)c->hidden_size, (long long)c->heads, (long long)c->kv_heads, (long long)c->head_dim, (long long)c->ffn_size,
-           (long long)c->vocabulary, (long long)c->max_positions);
+    printf("kind: %s model, %lld layers, hidden %lld, %lld heads (%lld for keys) of %lld, feed-forward %lld, vocabulary %lld, positions "
+           "%lld\n",
+           c->model_type, (long long)c->layers, (long long)c->hidden_size, (long long)c->heads, (long long)c->kv_heads,
+           (long long)c->head_dim, (long long)c->ffn_size, (long long)c->vocabulary, (long long)c->max_positions);
     printf("details: rope theta %g%s, norm eps %g, %s embeddings", c->rope_theta,
-           c->rope == GM_ROPE_LLAMA3 ? " scaled as llama3" : c->rope == GM_ROPE_LINEAR ? " scaled linearly" : "", c->norm_eps, c->tied_embeddings ? "tied" : "untied");
+           c->rope == GM_ROPE_LLAMA3   ? " scaled as llama3"
+           : c->rope == GM_ROPE_LINEAR ? " scaled linearly"
+                                       : "",
+           c->norm_eps, c->tied_embeddings ? "tied" : "untied");
     if (c->rope != GM_ROPE_PLAIN) printf(", rope factor %g", c->rope_factor);
     if (c->attention_bias) printf(", biases on q k v%s", c->output_bias ? " o" : "");
     if (c->mlp_bias) printf(", biases in the feed-forward");
@@ -444,7 +452,11 @@ int main(int argc, char **argv) {
     bool done;
     static const gm_section sections[] = {{"PATH", list_kinds}};
     const gm_program program = {
-        .name = "gmoe-inspect", .operand = "PATH", .operand_target = &path, .sections = sections, .section_count = 1,
+        .name = "gmoe-inspect",
+        .operand = "PATH",
+        .operand_target = &path,
+        .sections = sections,
+        .section_count = 1,
         .summary = "Says what PATH is and whether gmoe can use it: tensors (type, shape, count, bytes), parameter counts, problems."};
     gm_mapped_guard_install(program.name);
     gm_status status = gm_options_parse(&program, argc, argv, &done);

@@ -24,7 +24,9 @@ static gm_status parse(options *o, int argc, char **argv, bool *done) {
         {"decode", NULL, GM_OPTION_FLAG, &o->decode, "{\"ids\": […]} becomes {\"text\": …}"},
     };
     const gm_program program = {
-        .name = "gmoe-tokenize", .options = table, .count = sizeof table / sizeof *table,
+        .name = "gmoe-tokenize",
+        .options = table,
+        .count = sizeof table / sizeof *table,
         .summary = "Reads JSON Lines from standard input and writes one line for each: {\"text\": …} becomes {\"ids\": […]}.\n"
                    "Other members of a line are not looked at, blank lines are left out; the first bad line ends the program."};
     GM_TRY(gm_options_parse(&program, argc, argv, done));

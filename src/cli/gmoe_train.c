@@ -72,9 +72,16 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"schema", NULL, GM_OPTION_FLAG, &a->schema, "print the configuration's JSON Schema"},
     };
     static const gm_section sections[] = {{"configuration keys", list_keys}};
-    const gm_program program = {.name = "gmoe-train", .summary = "Fine-tunes a language model with a mixture of LoRA experts.",
-                                .options = options, .count = sizeof options / sizeof *options, .sections = sections, .section_count = 1,
-                                .computes = true, .reads_tasks = true, .words = complete_set, .instead = key_instead};
+    const gm_program program = {.name = "gmoe-train",
+                                .summary = "Fine-tunes a language model with a mixture of LoRA experts.",
+                                .options = options,
+                                .count = sizeof options / sizeof *options,
+                                .sections = sections,
+                                .section_count = 1,
+                                .computes = true,
+                                .reads_tasks = true,
+                                .words = complete_set,
+                                .instead = key_instead};
     return gm_options_parse(&program, argc, argv, done);
 }
 
@@ -89,8 +96,11 @@ static gm_status print_schema(void) {
 
 /* --set and the options that stand for keys, in the order of their strength. */
 static gm_status collect_settings(const arguments *a, gm_setting *settings, gm_region *region, size_t *count) {
-    const struct { const char *source, *path, *value; } named[] = {
-        {"--base-model", "base_model", a->base_model}, {"--output-dir", "output_dir", a->output_dir}, {"--data-dir", "data_dir", a->data_dir}};
+    const struct {
+        const char *source, *path, *value;
+    } named[] = {{"--base-model", "base_model", a->base_model},
+                 {"--output-dir", "output_dir", a->output_dir},
+                 {"--data-dir", "data_dir", a->data_dir}};
     *count = 0;
     for (size_t i = 0; i < sizeof named / sizeof *named; i++)
         if (named[i].value) settings[(*count)++] = (gm_setting){named[i].source, named[i].path, named[i].value};
@@ -123,7 +133,8 @@ static gm_status parse_seeds(const char *text, gm_region *region, int64_t **seed
     *count = 0;
     for (const char *p = text;; p++) {
         size_t length = strcspn(p, ",");
-        if (!gm_parse_integer(p, length, 0, GM_EXACT_INTEGER, &(*seeds)[*count])) return gm_error(GM_USAGE, "--seeds: \"%.60s\" is no list of whole numbers", text);
+        if (!gm_parse_integer(p, length, 0, GM_EXACT_INTEGER, &(*seeds)[*count]))
+            return gm_error(GM_USAGE, "--seeds: \"%.60s\" is no list of whole numbers", text);
         for (size_t i = 0; i < *count; i++)
             if ((*seeds)[i] == (*seeds)[*count]) return gm_error(GM_USAGE, "--seeds: %.*s stands twice", (int)length, p);
         ++*count;
@@ -139,8 +150,13 @@ static gm_status run(const arguments *a, gm_config *config) {
     if (a->resume && a->overwrite) return gm_error(GM_USAGE, "--resume and --overwrite exclude each other");
     if (a->init_adapter) GM_TRY(gm_check_adapter_path("--init-adapter", a->init_adapter));
     GM_TRY(load_config(a, config));
-    gm_run_options options = {.device = a->device ? a->device : "auto", .init_adapter = a->init_adapter, .dry_run = a->dry_run, .skip_bad = a->skip_bad,
-                              .existing = a->resume ? GM_EXISTING_RESUME : a->overwrite ? GM_EXISTING_OVERWRITE : GM_EXISTING_REFUSE};
+    gm_run_options options = {.device = a->device ? a->device : "auto",
+                              .init_adapter = a->init_adapter,
+                              .dry_run = a->dry_run,
+                              .skip_bad = a->skip_bad,
+                              .existing = a->resume      ? GM_EXISTING_RESUME
+                                          : a->overwrite ? GM_EXISTING_OVERWRITE
+                                                         : GM_EXISTING_REFUSE};
     gm_signals_install();
     gm_run_result result;
     if (!a->seeds) return gm_run(config, &options, &result);

@@ -18,10 +18,10 @@ typedef struct gm_option_list {
 } gm_option_list;
 
 typedef struct gm_option {
-    const char *name;    /* without dashes */
-    const char *value;   /* what --help calls its value; NULL: a flag. "a|b|c" are the values themselves, DIR… and FILE… are paths */
+    const char *name;  /* without dashes */
+    const char *value; /* what --help calls its value; NULL: a flag. "a|b|c" are the values themselves, DIR… and FILE… are paths */
     gm_option_type type;
-    void *target;        /* where it goes */
+    void *target; /* where it goes */
     const char *meaning;
 } gm_option;
 
@@ -32,10 +32,10 @@ typedef struct gm_section { /* of --help and of the manual page, after the optio
 
 typedef struct gm_program {
     const char *name, *summary;
-    const char *operand;       /* what --help calls the argument that is no option; NULL: none is taken */
+    const char *operand; /* what --help calls the argument that is no option; NULL: none is taken */
     const char **operand_target;
     const gm_option *options;
-    size_t count;              /* at most 64 */
+    size_t count; /* at most 64 */
     const gm_section *sections;
     size_t section_count;
     bool computes, reads_tasks; /* which environment variables it minds */

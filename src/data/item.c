@@ -211,8 +211,10 @@ static gm_status make_item(gm_loader *loader, const cJSON *record, gm_item *item
         if (*text == '\0') return gm_error(GM_BAD_FILE, "%s: is empty", completion->text);
         if ((item->completion = keep(loader, text, strlen(text))) == NULL) return GM_NO_MEMORY;
     }
-    if (item->prompts) item->prompt = item->prompts[item->answer];
-    else GM_TRY(render(loader, &loader->prompt->prompt, &values, 0, loader->prompt->clean, &item->prompt));
+    if (item->prompts)
+        item->prompt = item->prompts[item->answer];
+    else
+        GM_TRY(render(loader, &loader->prompt->prompt, &values, 0, loader->prompt->clean, &item->prompt));
     return GM_OK;
 }
 
@@ -277,8 +279,10 @@ static gm_status load_line(gm_loader *loader, char *line, size_t length) {
     gm_item item;
     snprintf(source, sizeof source, "%s: line %lld", loader->lines.path, (long long)loader->lines.line);
     gm_status status;
-    if (loader->tsv) status = parse_row(loader, line, length, &record);
-    else status = gm_json_parse(source, line, length, &record);
+    if (loader->tsv)
+        status = parse_row(loader, line, length, &record);
+    else
+        status = gm_json_parse(source, line, length, &record);
     bool placed = !loader->tsv && status != GM_OK;
     if (status == GM_OK && !cJSON_IsObject(record)) status = gm_error(GM_BAD_FILE, "must be a JSON object");
     if (status == GM_OK) status = make_item(loader, record, &item);

@@ -64,8 +64,10 @@ static gm_status gunzip_some(gm_line_reader *reader, void *bytes, size_t capacit
         int code = inflate(stream, Z_NO_FLUSH);
         *length = capacity - stream->avail_out;
         gunzip->within = code != Z_STREAM_END;
-        if (code == Z_STREAM_END) inflateReset(stream);
-        else if (code == Z_MEM_ERROR) return gm_error(GM_NO_MEMORY, "%s: out of memory while decompressing", reader->path);
+        if (code == Z_STREAM_END)
+            inflateReset(stream);
+        else if (code == Z_MEM_ERROR)
+            return gm_error(GM_NO_MEMORY, "%s: out of memory while decompressing", reader->path);
         gunzip->damaged = code != Z_OK && code != Z_BUF_ERROR && code != Z_STREAM_END;
     }
     return GM_OK;
@@ -80,8 +82,10 @@ static gm_status fill(gm_line_reader *reader) {
     reader->end = unread;
     GM_GROW(reader->bytes, reader->capacity, unread + CHUNK + 1);
     size_t n = 0;
-    if (reader->gunzip) GM_TRY(gunzip_some(reader, reader->bytes + unread, CHUNK, &n));
-    else GM_TRY(read_some(reader, reader->bytes + unread, CHUNK, &n));
+    if (reader->gunzip)
+        GM_TRY(gunzip_some(reader, reader->bytes + unread, CHUNK, &n));
+    else
+        GM_TRY(read_some(reader, reader->bytes + unread, CHUNK, &n));
     reader->end += n;
     reader->produced += (int64_t)n;
     reader->finished = n == 0;

@@ -230,8 +230,10 @@ static gm_status read_prompt(gm_task *task, const cJSON *object, gm_task_prompt 
     GM_TRY_GOTO(get_template(task, object, where, "prompt", GM_REQUIRED, &prompt->prompt));
     GM_TRY_GOTO(get_template(task, object, where, "option", GM_OPTIONAL, &prompt->option));
     GM_TRY_GOTO(get_template(task, object, where, "completion", GM_OPTIONAL, &prompt->completion));
-    if (gm_json_member(object, "labels")) GM_TRY_GOTO(read_labels(task, object, where, &prompt->labels));
-    else prompt->labels = task->labels;
+    if (gm_json_member(object, "labels"))
+        GM_TRY_GOTO(read_labels(task, object, where, &prompt->labels));
+    else
+        prompt->labels = task->labels;
     GM_TRY_GOTO(get_string(task, object, where, "scoring", GM_REQUIRED, &prompt->scoring));
     GM_TRY_GOTO(get_bool(task, object, where, "clean", &prompt->clean));
     if (strcmp(prompt->scoring, "label") != 0 && strcmp(prompt->scoring, "likelihood") != 0)
@@ -291,7 +293,9 @@ gm_status gm_task_open(gm_task **result, const char *name_or_path) {
 done:
     cJSON_Delete(root);
     gm_buffer_free(&text);
-    if (status == GM_OK) *result = task;
-    else gm_task_close(task);
+    if (status == GM_OK)
+        *result = task;
+    else
+        gm_task_close(task);
     return status;
 }

@@ -24,11 +24,16 @@ static gm_status parse_name(gm_template *result, gm_template_part *part, const c
     part->kind = GM_PART_FIELD;
     for (part->field = 0; part->field < field_count; part->field++)
         if (text_is(text, width, fields[part->field])) break;
-    if (part->field < field_count) part->text = fields[part->field];
-    else if (colon) return gm_error(GM_USAGE, "{%.*s}: a modifier goes with a field", (int)length, text);
-    else if (text_is(text, width, "options")) part->kind = GM_PART_OPTIONS;
-    else if (text_is(text, width, "label")) part->kind = GM_PART_LABEL;
-    else if (text_is(text, width, "text")) part->kind = GM_PART_TEXT;
+    if (part->field < field_count)
+        part->text = fields[part->field];
+    else if (colon)
+        return gm_error(GM_USAGE, "{%.*s}: a modifier goes with a field", (int)length, text);
+    else if (text_is(text, width, "options"))
+        part->kind = GM_PART_OPTIONS;
+    else if (text_is(text, width, "label"))
+        part->kind = GM_PART_LABEL;
+    else if (text_is(text, width, "text"))
+        part->kind = GM_PART_TEXT;
     else
         return gm_error(GM_USAGE, "{%.*s}: neither a field of this task nor options, label or text (a brace itself is written twice)",
                         (int)length, text);

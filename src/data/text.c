@@ -70,8 +70,10 @@ static void replace_all(gm_buffer *out, const char *text, size_t length, const c
     size_t width = strlen(from);
     for (size_t i = 0; i < length;) {
         bool here = length - i >= width && memcmp(text + i, from, width) == 0;
-        if (here) gm_buffer_text(out, to);
-        else gm_buffer_char(out, text[i]);
+        if (here)
+            gm_buffer_text(out, to);
+        else
+            gm_buffer_char(out, text[i]);
         i += here ? width : 1;
     }
 }
@@ -87,8 +89,10 @@ static void remove_brackets(gm_buffer *out, const char *text, size_t length) {
         }
         if (close < end && close <= p && (close = memchr(p, ']', (size_t)(end - p))) == NULL) close = end;
         if (newline < end && newline <= p && (newline = memchr(p, '\n', (size_t)(end - p))) == NULL) newline = end;
-        if (close < end && close < newline) p = close;
-        else gm_buffer_char(out, *p);
+        if (close < end && close < newline)
+            p = close;
+        else
+            gm_buffer_char(out, *p);
     }
 }
 

@@ -28,8 +28,8 @@ typedef struct family {
     int64_t max_positions;
     int64_t head_dim; /* 0: hidden_size / heads */
     enum { WINDOW_NEVER, WINDOW_ALWAYS, WINDOW_SWITCHED } window;
-    bool qkv_bias;                         /* whatever the config says    */
-    bool attention_bias, mlp_bias;         /* these keys are read         */
+    bool qkv_bias;                 /* whatever the config says    */
+    bool attention_bias, mlp_bias; /* these keys are read         */
     bool qk_norm;
     int64_t bos_token, eos_token;
 } family;
@@ -69,7 +69,12 @@ static const char *show(const cJSON *item, char text[80]) {
     else if (cJSON_IsNumber(item))
         gm_format_double(item->valuedouble, text);
     else
-        snprintf(text, 80, "%s", cJSON_IsArray(item) ? "an array" : cJSON_IsObject(item) ? "an object" : cJSON_IsNull(item) ? "null" : cJSON_IsTrue(item) ? "true" : "false");
+        snprintf(text, 80, "%s",
+                 cJSON_IsArray(item)    ? "an array"
+                 : cJSON_IsObject(item) ? "an object"
+                 : cJSON_IsNull(item)   ? "null"
+                 : cJSON_IsTrue(item)   ? "true"
+                                        : "false");
     return text;
 }
 
@@ -121,11 +126,15 @@ static gm_status read_sizes(const reading *r) {
     int64_t share = c->hidden_size / c->heads;
     GM_TRY(read_integer(r, "head_dim", f->head_dim ? f->head_dim : share, f->head_dim ? -1 : share, 1, HEAD_LIMIT, &c->head_dim));
     if (c->heads % c->kv_heads != 0)
-        return refuse(r, "num_key_value_heads", "%lld does not divide the %lld of num_attention_heads", (long long)c->kv_heads, (long long)c->heads);
+        return refuse(r, "num_key_value_heads", "%lld does not divide the %lld of num_attention_heads", (long long)c->kv_heads,
+                      (long long)c->heads);
     if (c->head_dim < 2 || c->head_dim % 2 != 0)
-        return refuse(r, "head_dim", "%lld is odd or zero (absent, it is hidden_size / num_attention_heads), and rotary positions need pairs", (long long)c->head_dim);
+        return refuse(r, "head_dim",
+                      "%lld is odd or zero (absent, it is hidden_size / num_attention_heads), and rotary positions need pairs",
+                      (long long)c->head_dim);
     if (c->heads * c->head_dim > WIDTH_LIMIT)
-        return refuse(r, "num_attention_heads", "%lld heads of %lld make more than %d", (long long)c->heads, (long long)c->head_dim, WIDTH_LIMIT);
+        return refuse(r, "num_attention_heads", "%lld heads of %lld make more than %d", (long long)c->heads, (long long)c->head_dim,
+                      WIDTH_LIMIT);
     c->norm_eps = default_eps;
     return find(r->root, "rms_norm_eps") ? read_real(r, r->root, "rms_norm_eps", 0, 1, &c->norm_eps) : GM_OK;
 }
@@ -165,9 +174,11 @@ static gm_status read_layer_types(const reading *r) {
         char text[80];
         bool slides = cJSON_IsString(type) && strcmp(type->valuestring, "sliding_attention") == 0;
         if (!slides && !(cJSON_IsString(type) && strcmp(type->valuestring, "full_attention") == 0))
-            return refuse(r, "layer_types", "%s at layer %lld is not supported; full_attention and sliding_attention are", show(type, text), (long long)layer);
+            return refuse(r, "layer_types", "%s at layer %lld is not supported; full_attention and sliding_attention are", show(type, text),
+                          (long long)layer);
         if (slides && first > layer) first = layer;
-        if (!slides && first < layer) return refuse(r, "layer_types", "full attention at layer %lld after a sliding layer is not supported", (long long)layer);
+        if (!slides && first < layer)
+            return refuse(r, "layer_types", "full attention at layer %lld after a sliding layer is not supported", (long long)layer);
         layer++;
     }
     if (first < c->layers && c->sliding_window == 0)
@@ -198,7 +209,8 @@ static gm_status read_window(const reading *r) {
 
 /* Keys of the rotary section other than those of `read_rope`. */
 static gm_status check_rope_keys(const reading *r, const cJSON *section) {
-    static const char *const known[] = {"rope_type", "type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"};
+    static const char *const known[] = {
+        "rope_type", "type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"};
     const cJSON *member;
     cJSON_ArrayForEach(member, section) {
         size_t i = 0;
@@ -245,9 +257,10 @@ static gm_status read_rope(const reading *r) {
     GM_TRY(check_rope_keys(r, section));
     GM_TRY(read_rope_type(r, section, newer ? "default" : NULL));
     if (gm_json_member(section, "rope_theta")) {
-        double theta;
+        double theta = 0;
         GM_TRY(read_real(r, section, "rope_theta", 1, 1e18, &theta));
-        if (find(r->root, "rope_theta") && theta != c->rope_theta) return refuse(r, "rope_theta", "%g differs from the %g in %s", c->rope_theta, theta, key);
+        if (find(r->root, "rope_theta") && theta != c->rope_theta)
+            return refuse(r, "rope_theta", "%g differs from the %g in %s", c->rope_theta, theta, key);
         c->rope_theta = theta;
     }
     if (c->rope != GM_ROPE_PLAIN) GM_TRY(read_real(r, section, "factor", 1e-6, 1e6, &c->rope_factor));
@@ -255,7 +268,8 @@ static gm_status read_rope(const reading *r) {
     GM_TRY(read_real(r, section, "low_freq_factor", 1e-6, 1e6, &c->rope_low_factor));
     GM_TRY(read_real(r, section, "high_freq_factor", 1e-6, 1e6, &c->rope_high_factor));
     GM_TRY(read_real(r, section, "original_max_position_embeddings", 1, POSITION_LIMIT, &c->rope_original_positions));
-    if (c->rope_high_factor <= c->rope_low_factor) return refuse(r, "high_freq_factor", "%g is not above low_freq_factor", c->rope_high_factor);
+    if (c->rope_high_factor <= c->rope_low_factor)
+        return refuse(r, "high_freq_factor", "%g is not above low_freq_factor", c->rope_high_factor);
     return GM_OK;
 }
 
@@ -279,7 +293,8 @@ static gm_status check_keys(const reading *r) {
     cJSON_ArrayForEach(member, r->root) {
         char text[80];
         switch (gm_model_config_rule(member)) {
-        case GM_KEY_READ: case GM_KEY_HARMLESS: break;
+        case GM_KEY_READ:
+        case GM_KEY_HARMLESS: break;
         case GM_KEY_REFUSE: return refuse(r, member->string, "%s is not supported: it would change the model's result", show(member, text));
         case GM_KEY_WARN: gm_log(GM_LOG_WARN, "%s: %s: %s is not applied", r->path, member->string, show(member, text)); break;
         case GM_KEY_UNKNOWN:

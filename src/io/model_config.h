@@ -17,8 +17,8 @@ typedef struct gm_model_config {
     int64_t window_from_layer; /* layers before it see everything */
     double norm_eps, rope_theta;
     gm_rope_kind rope;
-    double rope_factor;                                                      /* linear, llama3 */
-    double rope_low_factor, rope_high_factor, rope_original_positions;       /* llama3         */
+    double rope_factor;                                                /* linear, llama3 */
+    double rope_low_factor, rope_high_factor, rope_original_positions; /* llama3         */
     bool attention_bias /* q, k, v */, output_bias /* o */, mlp_bias, tied_embeddings, qk_norm;
     int64_t eos_token, bos_token; /* -1: none; the first of a list */
 } gm_model_config;

@@ -5,10 +5,10 @@
 #include "base/json.h"
 
 typedef enum gm_key_rule {
-    GM_KEY_READ,    /* model_config.c reads it                                               */
-    GM_KEY_HARMLESS,/* changes no logit, whatever its value                                  */
-    GM_KEY_WARN,    /* is not applied: a warning unless it has its neutral value             */
-    GM_KEY_REFUSE,  /* would change the result: an error unless it has its neutral value     */
+    GM_KEY_READ,     /* model_config.c reads it                                               */
+    GM_KEY_HARMLESS, /* changes no logit, whatever its value                                  */
+    GM_KEY_WARN,     /* is not applied: a warning unless it has its neutral value             */
+    GM_KEY_REFUSE,   /* would change the result: an error unless it has its neutral value     */
     GM_KEY_UNKNOWN,
 } gm_key_rule;
 

@@ -157,7 +157,8 @@ static gm_status read_weight_map(shard_index *index, gm_json_reader *reader) {
         GM_TRY(gm_json_next_member(reader, &more));
         if (!more) return GM_OK;
         if (index->count == GM_SAFETENSORS_TENSORS) return gm_json_error(reader, "more than %d tensors", GM_SAFETENSORS_TENSORS);
-        if (memchr(gm_buffer_string(&reader->string), '\0', reader->string.length)) return gm_json_error(reader, "a name holds the NUL character");
+        if (memchr(gm_buffer_string(&reader->string), '\0', reader->string.length))
+            return gm_json_error(reader, "a name holds the NUL character");
         void *entries = index->entries;
         gm_status status = gm_grow(&entries, &index->capacity, index->count + 1, sizeof *index->entries);
         index->entries = entries;
@@ -223,7 +224,8 @@ static gm_status check_index(const gm_safetensors *file, const shard_index *inde
         const char *shard_path = tensor ? gm_safetensors_path(file, tensor) : NULL, *slash = tensor ? strrchr(shard_path, '/') : NULL;
         if (!tensor) return gm_error(GM_BAD_FILE, "%s: %.200s: is not in %s, where the index has it", path, entry->name, entry->shard);
         if (strcmp(slash ? slash + 1 : shard_path, entry->shard) != 0)
-            return gm_error(GM_BAD_FILE, "%s: %.200s: is in %s, not in %s, where the index has it", path, entry->name, shard_path, entry->shard);
+            return gm_error(GM_BAD_FILE, "%s: %.200s: is in %s, not in %s, where the index has it", path, entry->name, shard_path,
+                            entry->shard);
     }
     if (file->contents.count > index->count) /* unique names on both sides: the rest is not in the index */
         gm_log(GM_LOG_WARN, "%s: the shards hold %zu tensors that the index does not list", path, file->contents.count - index->count);
@@ -315,6 +317,7 @@ const char *gm_safetensors_metadata(const gm_safetensors *file, const char *key)
 void gm_safetensors_release_pages(const gm_safetensors *file, const gm_file_tensor *tensor) {
     (void)file;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = ((uintptr_t)tensor->bytes + page - 1) / page * page, end = ((uintptr_t)tensor->bytes + tensor->byte_count) / page * page;
+    uintptr_t begin = ((uintptr_t)tensor->bytes + page - 1) / page * page,
+              end = ((uintptr_t)tensor->bytes + tensor->byte_count) / page * page;
     if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED); /* advice: a refusal changes nothing */
 }

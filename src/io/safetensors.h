@@ -59,7 +59,7 @@ typedef struct gm_write_tensor {
 
 /* Writes, fsyncs and closes; the tensors' data in the order given, straight from their memory. The header is padded with
  * spaces to a multiple of 8 bytes. What could not be written whole is removed (GM_FAIL with the system's reason). */
-gm_status gm_safetensors_write(const char *path, const gm_write_tensor *tensors, size_t count,
-                               const gm_metadata_entry *metadata, size_t metadata_count);
+gm_status gm_safetensors_write(const char *path, const gm_write_tensor *tensors, size_t count, const gm_metadata_entry *metadata,
+                               size_t metadata_count);
 
 #endif

@@ -31,7 +31,8 @@ static gm_status read_shape(header *h, gm_file_tensor *tensor) {
     for (tensor->rank = 0;; tensor->rank++) {
         GM_TRY(gm_json_next(&h->reader, &more));
         if (!more) return GM_OK;
-        if (tensor->rank == GM_FILE_TENSOR_RANK) return gm_json_error(&h->reader, "the shape has more than %d dimensions", GM_FILE_TENSOR_RANK);
+        if (tensor->rank == GM_FILE_TENSOR_RANK)
+            return gm_json_error(&h->reader, "the shape has more than %d dimensions", GM_FILE_TENSOR_RANK);
         int64_t *dim = &tensor->dim[tensor->rank];
         GM_TRY(gm_json_read_integer(&h->reader, dim));
         if (*dim < 0) return gm_json_error(&h->reader, "the shape has the negative dimension %lld", (long long)*dim);
@@ -114,7 +115,8 @@ static gm_status read_metadata(header *h) {
     for (;;) {
         GM_TRY(gm_json_next_member(&h->reader, &more));
         if (!more) break;
-        if (c->metadata_count - first == GM_SAFETENSORS_METADATA) return gm_json_error(&h->reader, "more than %d entries", GM_SAFETENSORS_METADATA);
+        if (c->metadata_count - first == GM_SAFETENSORS_METADATA)
+            return gm_json_error(&h->reader, "more than %d entries", GM_SAFETENSORS_METADATA);
         void *entries = c->metadata;
         gm_status status = gm_grow(&entries, &c->metadata_capacity, c->metadata_count + 1, sizeof *c->metadata);
         c->metadata = entries;
@@ -136,7 +138,7 @@ static gm_status read_metadata(header *h) {
 /* at a member's value; its name was just read */
 static gm_status read_entry(header *h, bool *metadata_seen) {
     gm_safetensors_contents *c = h->contents;
-    const char *name;
+    const char *name = NULL;
     GM_TRY(keep_string(h, &name));
     gm_buffer_clear(&h->place);
     gm_buffer_format(&h->place, "%s: %.200s", h->path, name);
@@ -181,8 +183,7 @@ static gm_status check_tiling(const header *h, const gm_file_tensor *tensors, si
     const unsigned char *end = h->data;
     for (size_t i = 0; i < count; i++) {
         const gm_file_tensor *t = &tensors[i];
-        if (i > 0 && t->bytes < end)
-            return gm_error(GM_BAD_FILE, "%s: %.200s: overlaps %.200s", h->path, t->name, tensors[i - 1].name);
+        if (i > 0 && t->bytes < end) return gm_error(GM_BAD_FILE, "%s: %.200s: overlaps %.200s", h->path, t->name, tensors[i - 1].name);
         if (t->bytes != end)
             return gm_error(GM_BAD_FILE, "%s: %.200s: %zu bytes before it belong to no tensor", h->path, t->name, (size_t)(t->bytes - end));
         end = t->bytes + t->byte_count;
@@ -197,8 +198,10 @@ static gm_status check_tiling(const header *h, const gm_file_tensor *tensors, si
 static gm_status header_length(size_t *length, const char *path, gm_mapped_file mapped) {
     enum { PREFIX = sizeof(uint64_t) };
     if (mapped.length < PREFIX)
-        return gm_error(GM_BAD_FILE, "%s: %zu bytes, and a safetensors file begins with 8; the download is incomplete", path, mapped.length);
-    if (memcmp(mapped.bytes, "version ", PREFIX) == 0) return gm_error(GM_BAD_FILE, "%s: is a Git LFS pointer, not the file; run git lfs pull", path);
+        return gm_error(GM_BAD_FILE, "%s: %zu bytes, and a safetensors file begins with 8; the download is incomplete", path,
+                        mapped.length);
+    if (memcmp(mapped.bytes, "version ", PREFIX) == 0)
+        return gm_error(GM_BAD_FILE, "%s: is a Git LFS pointer, not the file; run git lfs pull", path);
     uint64_t n = 0;
     for (int i = 0; i < PREFIX; i++) n |= (uint64_t)mapped.bytes[i] << (8 * i);
     if (n > header_limit) return gm_error(GM_BAD_FILE, "%s: a header of %llu bytes: not a safetensors file", path, (unsigned long long)n);

@@ -70,9 +70,9 @@ static bool is_needed(const gm_model_config *c, need n) {
 enum { NAME = 256 };
 
 static bool make_name(char name[NAME], int layer, const char *part_name) {
-    int length = layer >= 0                                   ? snprintf(name, NAME, "model.layers.%d.%s", layer, part_name)
-                 : strncmp(part_name, "lm_head.", 8) == 0     ? snprintf(name, NAME, "%s", part_name)
-                                                              : snprintf(name, NAME, "model.%s", part_name);
+    int length = layer >= 0                               ? snprintf(name, NAME, "model.layers.%d.%s", layer, part_name)
+                 : strncmp(part_name, "lm_head.", 8) == 0 ? snprintf(name, NAME, "%s", part_name)
+                                                          : snprintf(name, NAME, "model.%s", part_name);
     return length < NAME;
 }
 
@@ -115,7 +115,8 @@ static gm_status check_part(const gm_safetensors *file, const gm_model_config *c
 
 static bool is_part(const gm_model_config *c, const part *parts, int count, const char *name) {
     for (int i = 0; i < count; i++)
-        if (strcmp(parts[i].name, name) == 0) return is_needed(c, parts[i].need) || parts[i].need == UNTIED; /* a copy of tied embeddings is harmless */
+        if (strcmp(parts[i].name, name) == 0)
+            return is_needed(c, parts[i].need) || parts[i].need == UNTIED; /* a copy of tied embeddings is harmless */
     return false;
 }
 
@@ -139,7 +140,9 @@ static void note_extra(const gm_safetensors *file, const gm_model_config *c) {
         if (is_expected(c, name)) continue;
         if (extra++ < SHOWN) gm_buffer_format(&names, "%s%.100s", extra > 1 ? ", " : "", name);
     }
-    if (extra) gm_log(GM_LOG_INFO, "%s: %zu tensors that the model does not use: %s%s", any_path(file), extra, gm_buffer_string(&names), extra > SHOWN ? " …" : "");
+    if (extra)
+        gm_log(GM_LOG_INFO, "%s: %zu tensors that the model does not use: %s%s", any_path(file), extra, gm_buffer_string(&names),
+               extra > SHOWN ? " …" : "");
     gm_buffer_free(&names);
 }
 
@@ -188,10 +191,12 @@ static uint64_t tensor_hash(const gm_file_tensor *t) {
 }
 
 uint64_t gm_weights_hash(const gm_safetensors *file, const gm_model_config *c) {
-    const int64_t integers[] = {c->hidden_size, c->ffn_size, c->layers, c->heads, c->kv_heads, c->head_dim, c->vocabulary, c->max_positions,
-                                c->sliding_window, c->window_from_layer, c->rope, c->attention_bias, c->output_bias, c->mlp_bias,
-                                c->tied_embeddings, c->qk_norm, c->eos_token, c->bos_token};
-    const double reals[] = {c->norm_eps, c->rope_theta, c->rope_factor, c->rope_low_factor, c->rope_high_factor, c->rope_original_positions};
+    const int64_t integers[] = {c->hidden_size, c->ffn_size,       c->layers,        c->heads,          c->kv_heads,
+                                c->head_dim,    c->vocabulary,     c->max_positions, c->sliding_window, c->window_from_layer,
+                                c->rope,        c->attention_bias, c->output_bias,   c->mlp_bias,       c->tied_embeddings,
+                                c->qk_norm,     c->eos_token,      c->bos_token};
+    const double reals[] = {c->norm_eps,        c->rope_theta,       c->rope_factor,
+                            c->rope_low_factor, c->rope_high_factor, c->rope_original_positions};
     uint64_t h = fnv(fnv_begin, c->model_type, strlen(c->model_type) + 1);
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) h = fnv_integer(h, (uint64_t)integers[i]);
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) h = fnv_double(h, reals[i]);

@@ -53,7 +53,8 @@ gm_status gm_model_open_random(gm_model **model, gm_backend *backend, const gm_m
 void gm_model_close(gm_model *model) {
     if (!model) return;
     if (model->adapter) gm_adapter_close(model->adapter);
-    if (model->frequencies) model->backend->release(model->backend, model->frequencies, (size_t)(model->config.head_dim / 2) * sizeof(float));
+    if (model->frequencies)
+        model->backend->release(model->backend, model->frequencies, (size_t)(model->config.head_dim / 2) * sizeof(float));
     gm_model_free_weights(model);
     free(model);
 }

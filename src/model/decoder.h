@@ -6,11 +6,11 @@
 #include "model/adapter/adapter.h"
 #include "model/model.h"
 
-typedef struct gm_block { /* one decoder layer */
+typedef struct gm_block {                               /* one decoder layer */
     gm_tensor attention_norm, ffn_norm, q_norm, k_norm; /* q_norm, k_norm: data NULL where the family has none */
     gm_linear q, k, v, o;
     gm_expert_ffn ffn;
-    int64_t window; /* 0: attends to everything before */
+    int64_t window;                  /* 0: attends to everything before */
     const gm_layer_adapter *adapter; /* NULL: none */
 } gm_block;
 
@@ -30,15 +30,15 @@ struct gm_model {
     gm_backend *backend;
     gm_model_config config;
     gm_type type;
-    gm_safetensors *file;    /* stays open: weights are used in its mapping; NULL for random weights */
-    void *copies;            /* weights that had to be converted or moved, owned */
+    gm_safetensors *file; /* stays open: weights are used in its mapping; NULL for random weights */
+    void *copies;         /* weights that had to be converted or moved, owned */
     size_t copy_bytes;
     uint64_t hash;
     gm_tensor embedding, final_norm, head;
-    gm_block *blocks;        /* owned */
+    gm_block *blocks; /* owned */
     gm_rope rope;
-    void *frequencies;       /* owned backend memory */
-    gm_adapter *adapter;     /* NULL: the bare base */
+    void *frequencies;   /* owned backend memory */
+    gm_adapter *adapter; /* NULL: the bare base */
     gm_objective objective;
 };
 

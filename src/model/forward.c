@@ -13,7 +13,8 @@ static gm_tensor *attention(const gm_pass *pass, const gm_block *block, gm_tenso
     float eps = (float)model->config.norm_eps;
     gm_tensor *a = gm_rmsnorm(step, x, &block->attention_norm, eps);
     gm_step_enter(step, GM_PART_PROJECTIONS);
-    gm_tensor *q = gm_lora_linear(step, &block->q, a, NULL), *k = gm_lora_linear(step, &block->k, a, NULL), *v = gm_lora_linear(step, &block->v, a, NULL);
+    gm_tensor *q = gm_lora_linear(step, &block->q, a, NULL), *k = gm_lora_linear(step, &block->k, a, NULL),
+              *v = gm_lora_linear(step, &block->v, a, NULL);
     if (block->q_norm.data) q = gm_rmsnorm(step, q, &block->q_norm, eps);
     if (block->k_norm.data) k = gm_rmsnorm(step, k, &block->k_norm, eps);
     gm_rotate(step, q, &model->rope, &pass->layout);
@@ -53,14 +54,19 @@ const int32_t *gm_batch_upload(gm_step *step, const int32_t *host, int64_t count
 
 gm_tensor *gm_model_hidden(gm_model *model, gm_step *step, const gm_batch *batch, gm_routing **routings, float *count, float *share) {
     const int32_t *ids = gm_batch_upload(step, batch->ids, batch->tokens);
-    gm_pass pass = {model, step, {.tokens = batch->tokens, .sequences = batch->sequences, .positions = gm_batch_upload(step, batch->positions, batch->tokens),
-                                  .starts = gm_step_save(step, batch->starts, (size_t)(batch->sequences + 1) * sizeof *batch->starts)}};
+    gm_pass pass = {model,
+                    step,
+                    {.tokens = batch->tokens,
+                     .sequences = batch->sequences,
+                     .positions = gm_batch_upload(step, batch->positions, batch->tokens),
+                     .starts = gm_step_save(step, batch->starts, (size_t)(batch->sequences + 1) * sizeof *batch->starts)}};
     gm_tensor *x = gm_embedding(step, &model->embedding, ids, batch->tokens);
     int64_t experts = model->adapter ? model->adapter->config.num_experts : 0;
     for (int64_t l = 0; l < model->config.layers; l++) {
         const gm_block *block = &model->blocks[l];
         size_t mark = gm_arena_mark(&step->activations), host_mark = gm_arena_mark(&step->host);
-        gm_tensor *y = feed_forward(&pass, block, attention(&pass, block, x), routings ? &routings[l] : NULL, count + l * experts, share + l * experts);
+        gm_tensor *y = feed_forward(&pass, block, attention(&pass, block, x), routings ? &routings[l] : NULL, count + l * experts,
+                                    share + l * experts);
         if (step->training) {
             x = y;
             continue;

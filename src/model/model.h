@@ -19,9 +19,9 @@ gm_status gm_model_open(gm_model **model, gm_backend *backend, const char *direc
 gm_status gm_model_open_random(gm_model **model, gm_backend *backend, const gm_model_config *config, gm_type type, uint64_t seed);
 void gm_model_close(gm_model *model);
 const gm_model_config *gm_model_config_of(const gm_model *model);
-uint64_t gm_model_hash(const gm_model *model);          /* of the base: config, names, sampled bytes */
-int64_t gm_model_parameters(const gm_model *model);     /* frozen parameters that take part in products, head included */
-size_t gm_model_memory(const gm_model *model);          /* bytes of weights copied (not mapped) */
+uint64_t gm_model_hash(const gm_model *model);      /* of the base: config, names, sampled bytes */
+int64_t gm_model_parameters(const gm_model *model); /* frozen parameters that take part in products, head included */
+size_t gm_model_memory(const gm_model *model);      /* bytes of weights copied (not mapped) */
 
 /* ---- the adapter: trainable tensors in one flat f32 buffer, gradients and both moments beside it ---- */
 
@@ -64,7 +64,7 @@ typedef struct gm_batch { /* one micro-batch, packed; all host memory, valid dur
     const int32_t *loss_row, *loss_target; /* loss_rows */
 } gm_batch;
 
-typedef struct gm_step_share { /* this micro-batch within its optimiser step */
+typedef struct gm_step_share {             /* this micro-batch within its optimiser step */
     int64_t step_tokens, step_loss_tokens; /* of the whole step (all micro-batches, all ranks) */
     int64_t tokens_before;                 /* tokens of the step's earlier micro-batches */
     gm_random *dropout;                    /* draws the masks' keys through the step; NULL: no dropout */

@@ -54,7 +54,9 @@ void gm_model_begin_step(gm_model *model) {
     }
 }
 
-static void accumulate(gm_backend *backend, float *sum, const float *part, int64_t count) { backend->kernels->add(backend, sum, part, GM_F32, count); }
+static void accumulate(gm_backend *backend, float *sum, const float *part, int64_t count) {
+    backend->kernels->add(backend, sum, part, GM_F32, count);
+}
 
 static void poisson_losses(gm_model *model, gm_step *step, gm_routing **routings, const gm_step_share *share) {
     const gm_adapter *adapter = model->adapter;
@@ -62,7 +64,8 @@ static void poisson_losses(gm_model *model, gm_step *step, gm_routing **routings
     if (coefficient == 0) return;
     gm_loss_scale scale = {mean, (float)(coefficient * mean)};
     for (int64_t l = 0; l < adapter->layer_count; l++)
-        gm_poisson_loss(step, routings[l], adapter->layers[l].rate, adapter->config.losses.divergence, scale, &model->objective.loss[LOSS_POISSON]);
+        gm_poisson_loss(step, routings[l], adapter->layers[l].rate, adapter->config.losses.divergence, scale,
+                        &model->objective.loss[LOSS_POISSON]);
 }
 
 static void normal_loss(gm_model *model, gm_step *step, gm_routing **routings, const gm_step_share *share) {
@@ -82,7 +85,8 @@ static void normal_loss(gm_model *model, gm_step *step, gm_routing **routings, c
     }
     double part = (double)routings[0]->weight->rows / (double)share->step_tokens;
     gm_normal_loss(step, adapter->layer_count, experts, count, dcount, width, adapter->config.losses.divergence,
-                   adapter->config.losses.normal_target == GM_NORMAL_JOINT, (gm_normal_scale){(float)coefficient, (float)(coefficient * part)}, &model->objective.loss[LOSS_NORMAL]);
+                   adapter->config.losses.normal_target == GM_NORMAL_JOINT,
+                   (gm_normal_scale){(float)coefficient, (float)(coefficient * part)}, &model->objective.loss[LOSS_NORMAL]);
 }
 
 static void balance_losses(gm_model *model, gm_step *step, gm_routing **routings, const gm_step_share *share) {
@@ -96,7 +100,8 @@ static void balance_losses(gm_model *model, gm_step *step, gm_routing **routings
     backend->kernels->copy(backend, shares, model->objective.share, (size_t)cells * sizeof *shares);
     backend->kernels->scale(backend, shares, (float)(1.0 / tokens), cells);
     backend->kernels->zero(backend, &model->objective.loss[LOSS_BALANCE], sizeof(double));
-    gm_loss_scale scale = {1.0 / (double)adapter->layer_count, (float)(coefficient * (double)experts / ((double)share->step_tokens * (double)adapter->layer_count))};
+    gm_loss_scale scale = {1.0 / (double)adapter->layer_count,
+                           (float)(coefficient * (double)experts / ((double)share->step_tokens * (double)adapter->layer_count))};
     for (int64_t l = 0; l < adapter->layer_count; l++) {
         float *sum = model->objective.mean + l * experts;
         backend->kernels->column_sums(backend, mean, routings[l]->weight->data, routings[l]->weight->rows, experts);
@@ -116,7 +121,8 @@ void gm_model_loss(gm_model *model, gm_step *step, const gm_batch *batch, const 
     step->dropout = share->dropout, step->dropout_rate = (float)adapter->config.dropout;
     gm_routing **routings = gm_arena_take(&step->host, (size_t)adapter->layer_count * sizeof *routings);
     float *count = gm_step_memory(step, 2 * (size_t)cells * sizeof *count);
-    const int32_t *row = gm_batch_upload(step, batch->loss_row, batch->loss_rows), *target = gm_batch_upload(step, batch->loss_target, batch->loss_rows);
+    const int32_t *row = gm_batch_upload(step, batch->loss_row, batch->loss_rows),
+                  *target = gm_batch_upload(step, batch->loss_target, batch->loss_rows);
     gm_tensor *hidden = gm_model_hidden(model, step, batch, routings, count, count + cells);
     objective->tokens = share->tokens_before + batch->tokens;
     gm_step_enter(step, GM_PART_ROUTER);
@@ -128,7 +134,8 @@ void gm_model_loss(gm_model *model, gm_step *step, const gm_batch *batch, const 
     }
     gm_step_enter(step, GM_PART_HEAD);
     double mean = share->step_loss_tokens ? 1.0 / (double)share->step_loss_tokens : 0;
-    gm_cross_entropy_loss(step, hidden, &model->head, row, target, batch->loss_rows, (gm_loss_scale){mean, (float)mean}, &objective->loss[LOSS_CE]);
+    gm_cross_entropy_loss(step, hidden, &model->head, row, target, batch->loss_rows, (gm_loss_scale){mean, (float)mean},
+                          &objective->loss[LOSS_CE]);
     gm_step_enter(step, GM_PART_OTHER);
 }
 
@@ -153,7 +160,10 @@ gm_losses gm_model_end_step(gm_model *model) {
         remember_counts(model, objective->host, objective->host + cells);
     }
     const gm_adapter_config *config = &adapter->config;
-    return (gm_losses){.ce = loss[LOSS_CE], .poisson = loss[LOSS_POISSON], .normal = loss[LOSS_NORMAL], .balance = loss[LOSS_BALANCE],
+    return (gm_losses){.ce = loss[LOSS_CE],
+                       .poisson = loss[LOSS_POISSON],
+                       .normal = loss[LOSS_NORMAL],
+                       .balance = loss[LOSS_BALANCE],
                        .total = loss[LOSS_CE] + config->losses.poisson * loss[LOSS_POISSON] + config->losses.normal * loss[LOSS_NORMAL] +
                                 config->losses.balance * loss[LOSS_BALANCE]};
 }
@@ -166,7 +176,8 @@ static gm_tensor *hidden_for_evaluation(gm_model *model, gm_step *step, const gm
 
 double gm_model_evaluate_loss(gm_model *model, gm_step *step, const gm_batch *batch) {
     double *sum = gm_step_memory(step, sizeof *sum), value = 0;
-    const int32_t *row = gm_batch_upload(step, batch->loss_row, batch->loss_rows), *target = gm_batch_upload(step, batch->loss_target, batch->loss_rows);
+    const int32_t *row = gm_batch_upload(step, batch->loss_row, batch->loss_rows),
+                  *target = gm_batch_upload(step, batch->loss_target, batch->loss_rows);
     model->backend->kernels->zero(model->backend, sum, sizeof *sum);
     gm_tensor *hidden = hidden_for_evaluation(model, step, batch);
     gm_cross_entropy_loss(step, hidden, &model->head, row, target, batch->loss_rows, (gm_loss_scale){1.0, 0.0f}, sum);

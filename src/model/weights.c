@@ -1,10 +1,10 @@
 /* Frozen weights. Where the backend's memory is the host's and the file holds the wanted type, a weight is used in the
  * file's mapping; otherwise it is converted into one block, whose size is known before anything is read, and the
  * mapping's pages are given back. Two passes over the same list: the first counts, the second loads. */
+#include "io/weights.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "io/weights.h"
 #include "model/decoder.h"
 
 #include <math.h>
@@ -18,10 +18,10 @@ enum { PIECE = 1 << 16 };
 typedef struct gm_weight_loader {
     gm_model *model;
     bool counting;
-    size_t used;        /* of the block of copies */
-    gm_random *random;  /* random weights in place of a file's */
-    float *drawn;       /* PIECE values, owned: random ones before they are converted */
-    void *piece;        /* the same, owned: converted, on their way to the backend    */
+    size_t used;       /* of the block of copies */
+    gm_random *random; /* random weights in place of a file's */
+    float *drawn;      /* PIECE values, owned: random ones before they are converted */
+    void *piece;       /* the same, owned: converted, on their way to the backend    */
 } gm_weight_loader;
 
 static void *take_copy(gm_weight_loader *loader, size_t bytes) {
@@ -45,7 +45,8 @@ static void fill_random(gm_weight_loader *loader, gm_tensor *tensor) {
     float bound = sqrtf(3.0f / (float)tensor->columns);
     for (int64_t done = 0; done < count; done += PIECE) {
         size_t n = piece_at(done, count);
-        for (size_t i = 0; i < n; i++) loader->drawn[i] = tensor->rows == 1 ? 1.0f : bound * (2.0f * gm_random_uniform(loader->random) - 1.0f);
+        for (size_t i = 0; i < n; i++)
+            loader->drawn[i] = tensor->rows == 1 ? 1.0f : bound * (2.0f * gm_random_uniform(loader->random) - 1.0f);
         gm_convert(loader->piece, tensor->type, loader->drawn, GM_F32, n);
         write_piece(loader, tensor->data, tensor->type, done, n);
     }
@@ -79,7 +80,8 @@ static void load(gm_weight_loader *loader, gm_tensor *tensor, int layer, const c
     if (!loader->counting) copy_weight(loader, tensor->data, model->type, from, rows * columns);
 }
 
-static void load_linear(gm_weight_loader *loader, gm_linear *linear, int layer, const char *name, int64_t outputs, int64_t inputs, bool bias) {
+static void load_linear(gm_weight_loader *loader, gm_linear *linear, int layer, const char *name, int64_t outputs, int64_t inputs,
+                        bool bias) {
     char part[64];
     snprintf(part, sizeof part, "self_attn.%s.weight", name);
     load(loader, &linear->weight, layer, part, outputs, inputs);

@@ -20,14 +20,28 @@ static void attention_backward(gm_step *step, const void *saved) {
     step->backend->kernels->attention_backward(step->backend, &args);
 }
 
-gm_tensor *gm_attention(gm_step *step, gm_tensor *q, gm_tensor *k, gm_tensor *v, const gm_layout *layout, int64_t head_size, int64_t window) {
+gm_tensor *gm_attention(gm_step *step, gm_tensor *q, gm_tensor *k, gm_tensor *v, const gm_layout *layout, int64_t head_size,
+                        int64_t window) {
     GM_CHECK_SHAPE(v, k->rows, k->columns);
     gm_tensor *out = gm_step_tensor(step, q->type, q->rows, q->columns);
     int64_t heads = q->columns / head_size;
-    saved_attention saved = {q, k, v, out,
-                             {.out = out->data, .log_sum = gm_step_memory(step, (size_t)(q->rows * heads) * sizeof(float)), .q = q->data, .k = k->data,
-                              .v = v->data, .starts = layout->starts, .type = q->type, .tokens = layout->tokens, .sequences = layout->sequences,
-                              .heads = heads, .kv_heads = k->columns / head_size, .head_size = head_size, .window = window,
+    saved_attention saved = {q,
+                             k,
+                             v,
+                             out,
+                             {.out = out->data,
+                              .log_sum = gm_step_memory(step, (size_t)(q->rows * heads) * sizeof(float)),
+                              .q = q->data,
+                              .k = k->data,
+                              .v = v->data,
+                              .starts = layout->starts,
+                              .type = q->type,
+                              .tokens = layout->tokens,
+                              .sequences = layout->sequences,
+                              .heads = heads,
+                              .kv_heads = k->columns / head_size,
+                              .head_size = head_size,
+                              .window = window,
                               .scale = 1.0f / sqrtf((float)head_size)}};
     step->backend->kernels->attention_forward(step->backend, &saved.args);
     if (q->needs_grad || k->needs_grad || v->needs_grad) gm_step_record(step, attention_backward, &saved, sizeof saved, out, NULL);

@@ -18,7 +18,8 @@ static void loss_backward(gm_step *step, const void *saved) {
     const saved_loss *s = saved;
     bool used = gm_grad_begin(step, s->x);
     GM_CHECK(!used, "the head is the only use of the last hidden states");
-    gm_rows_args args = {.out = s->x->grad, .in = s->dx, .row = s->row, .count = s->count, .columns = s->x->columns, .out_rows = s->x->rows, .type = GM_F32};
+    gm_rows_args args = {
+        .out = s->x->grad, .in = s->dx, .row = s->row, .count = s->count, .columns = s->x->columns, .out_rows = s->x->rows, .type = GM_F32};
     step->backend->kernels->scatter_rows(step->backend, &args);
 }
 
@@ -41,8 +42,14 @@ static void *gather(gm_step *step, const gm_tensor *x, const int32_t *row, int64
 
 static float *logits_of(gm_step *step, const void *rows, const gm_tensor *head, int64_t count) {
     float *logits = gm_step_scratch(step, (size_t)(count * head->rows) * sizeof *logits);
-    step->backend->kernels->gemm(step->backend, &(gm_gemm){.out = logits, .a = rows, .b = head->data, .m = count, .n = head->rows, .k = head->columns,
-                                                           .type = head->type, .transpose_b = true});
+    step->backend->kernels->gemm(step->backend, &(gm_gemm){.out = logits,
+                                                           .a = rows,
+                                                           .b = head->data,
+                                                           .m = count,
+                                                           .n = head->rows,
+                                                           .k = head->columns,
+                                                           .type = head->type,
+                                                           .transpose_b = true});
     return logits;
 }
 
@@ -58,13 +65,26 @@ void gm_cross_entropy_loss(gm_step *step, gm_tensor *x, const gm_tensor *head, c
         size_t mark = gm_step_mark(step);
         float *logits = logits_of(step, gather(step, x, row + begin, rows), head, rows);
         void *dlogits = NULL;
-        if (step->training) dlogits = head->type == GM_F32 ? logits : gm_step_scratch(step, (size_t)(rows * head->rows) * gm_type_size(head->type));
-        gm_cross_entropy_args args = {.logits = logits, .target = target + begin, .rows = rows, .vocabulary = head->rows, .loss = loss,
-                                      .loss_scale = scale.value, .gradient_scale = scale.gradient, .dlogits = dlogits, .gradient_type = head->type};
+        if (step->training)
+            dlogits = head->type == GM_F32 ? logits : gm_step_scratch(step, (size_t)(rows * head->rows) * gm_type_size(head->type));
+        gm_cross_entropy_args args = {.logits = logits,
+                                      .target = target + begin,
+                                      .rows = rows,
+                                      .vocabulary = head->rows,
+                                      .loss = loss,
+                                      .loss_scale = scale.value,
+                                      .gradient_scale = scale.gradient,
+                                      .dlogits = dlogits,
+                                      .gradient_type = head->type};
         kernels->cross_entropy(step->backend, &args);
         if (step->training)
-            kernels->gemm(step->backend, &(gm_gemm){.out = saved.dx + begin * x->columns, .a = dlogits, .b = head->data, .m = rows, .n = head->columns,
-                                                    .k = head->rows, .type = head->type});
+            kernels->gemm(step->backend, &(gm_gemm){.out = saved.dx + begin * x->columns,
+                                                    .a = dlogits,
+                                                    .b = head->data,
+                                                    .m = rows,
+                                                    .n = head->columns,
+                                                    .k = head->rows,
+                                                    .type = head->type});
         gm_step_unscratch(step, mark);
     }
     if (x->needs_grad) gm_step_record(step, loss_backward, &saved, sizeof saved, NULL, NULL);
@@ -79,7 +99,8 @@ void gm_score_rows(gm_step *step, const gm_tensor *x, const gm_tensor *head, con
         size_t mark = gm_step_mark(step);
         int32_t *row = gm_step_scratch(step, (size_t)rows * sizeof *row), *which = gm_step_scratch(step, (size_t)count * sizeof *which);
         int32_t *token = gm_step_scratch(step, (size_t)count * sizeof *token);
-        float *logit = gm_step_scratch(step, (size_t)count * sizeof *logit), *log_sum = gm_step_scratch(step, (size_t)rows * sizeof *log_sum);
+        float *logit = gm_step_scratch(step, (size_t)count * sizeof *logit),
+              *log_sum = gm_step_scratch(step, (size_t)rows * sizeof *log_sum);
         const float *logits;
         if (gm_backend_measures(backend)) { /* host data is not looked at: nothing is there to write to */
             logits_of(step, gather(step, x, row, rows), head, rows);
@@ -91,8 +112,15 @@ void gm_score_rows(gm_step *step, const gm_tensor *x, const gm_tensor *head, con
         backend->write(backend, which, request->which + done, (size_t)count * sizeof *which);
         backend->write(backend, token, request->token + done, (size_t)count * sizeof *token);
         logits = logits_of(step, gather(step, x, row, rows), head, rows);
-        gm_score_args args = {.logits = logits, .rows = rows, .vocabulary = head->rows, .count = count, .row = which, .token = token, .logit = logit,
-                              .log_sum = log_sum, .first_row = (int32_t)begin};
+        gm_score_args args = {.logits = logits,
+                              .rows = rows,
+                              .vocabulary = head->rows,
+                              .count = count,
+                              .row = which,
+                              .token = token,
+                              .logit = logit,
+                              .log_sum = log_sum,
+                              .first_row = (int32_t)begin};
         backend->kernels->score(backend, &args);
         backend->read(backend, request->logit + done, logit, (size_t)count * sizeof *logit);
         backend->read(backend, request->log_sum + begin, log_sum, (size_t)rows * sizeof *log_sum);

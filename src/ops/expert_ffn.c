@@ -65,8 +65,10 @@ static void ffn_backward(gm_step *step, const void *saved) {
     size_t mark = gm_step_mark(step);
     const void *dy = gm_step_as(step, s->y->grad, GM_F32, s->x->type, tokens * args.hidden);
     void *dz = gm_step_scratch(step, (size_t)(tokens * args.ffn) * gm_type_size(args.type));
-    step->backend->kernels->gemm(step->backend, &(gm_gemm){.out = dz, .a = dy, .b = ffn->w2.data, .m = tokens, .n = args.ffn, .k = args.hidden, .type = args.type,
-                                                           .out_type = args.type});
+    step->backend->kernels->gemm(
+        step->backend,
+        &(gm_gemm){
+            .out = dz, .a = dy, .b = ffn->w2.data, .m = tokens, .n = args.ffn, .k = args.hidden, .type = args.type, .out_type = args.type});
     args.dz = dz;
     args.dy = s->y->grad;
     if (ffn->a1 || ffn->a3) args.du = gm_step_scratch(step, (size_t)(tokens * 2 * ffn->experts * ffn->rank) * sizeof(float));
@@ -99,10 +101,26 @@ gm_tensor *gm_expert_ffn_op(gm_step *step, const gm_expert_ffn *ffn, gm_tensor *
     gm_tensor *h1 = gm_step_tensor(step, x->type, tokens, size), *h3 = gm_step_tensor(step, x->type, tokens, size);
     frozen_hidden(step, x, &ffn->w1, &ffn->bias1, h1);
     frozen_hidden(step, x, &ffn->w3, &ffn->bias3, h3);
-    saved_ffn saved = {ffn, x, y, residual, routing, gm_step_next_dropout(step),
-                       {.tokens = tokens, .hidden = hidden, .ffn = size, .experts = ffn->experts, .slots = slots, .rank = ffn->rank, .scale = ffn->scale,
-                        .type = x->type, .h1 = h1->data, .h3 = h3->data, .w1 = site(ffn->a1, ffn->b1), .w3 = site(ffn->a3, ffn->b3),
-                        .w2 = site(ffn->a2, ffn->b2), .dropout = gm_step_next_dropout(step)}};
+    saved_ffn saved = {ffn,
+                       x,
+                       y,
+                       residual,
+                       routing,
+                       gm_step_next_dropout(step),
+                       {.tokens = tokens,
+                        .hidden = hidden,
+                        .ffn = size,
+                        .experts = ffn->experts,
+                        .slots = slots,
+                        .rank = ffn->rank,
+                        .scale = ffn->scale,
+                        .type = x->type,
+                        .h1 = h1->data,
+                        .h3 = h3->data,
+                        .w1 = site(ffn->a1, ffn->b1),
+                        .w3 = site(ffn->a3, ffn->b3),
+                        .w2 = site(ffn->a2, ffn->b2),
+                        .dropout = gm_step_next_dropout(step)}};
     gm_expert_ffn_args *args = &saved.args;
     if (routing) args->expert = routing->expert, args->gate = routing->gate->data;
     if (ffn->a1 || ffn->a3) {

@@ -14,8 +14,16 @@ typedef struct saved_linear {
 static bool has_kernel(const gm_linear *linear, const gm_dropout *dropout) { return linear->a->rows <= GM_LORA_RANK && dropout->rate == 0; }
 
 static gm_lora_args kernel_args(const gm_linear *linear, const gm_tensor *x, float *u) {
-    return (gm_lora_args){.tokens = x->rows, .inputs = linear->a->columns, .outputs = linear->b->columns, .rank = linear->a->rows, .scale = linear->scale,
-                          .type = x->type, .x = x->data, .a = linear->a->data, .b = linear->b->data, .u = u};
+    return (gm_lora_args){.tokens = x->rows,
+                          .inputs = linear->a->columns,
+                          .outputs = linear->b->columns,
+                          .rank = linear->a->rows,
+                          .scale = linear->scale,
+                          .type = x->type,
+                          .x = x->data,
+                          .a = linear->a->data,
+                          .b = linear->b->data,
+                          .u = u};
 }
 
 static void products_backward(gm_step *step, const saved_linear *s, const void *dy) {
@@ -24,12 +32,22 @@ static void products_backward(gm_step *step, const saved_linear *s, const void *
     int64_t tokens = s->x->rows, rank = linear->a->rows, outputs = linear->b->columns;
     gm_type type = s->x->type;
     const void *u_act = gm_step_as(step, s->u, GM_F32, type, tokens * rank);
-    kernels->gemm(step->backend, &(gm_gemm){.out = linear->b->grad, .a = u_act, .b = dy, .m = rank, .n = outputs, .k = tokens, .type = type,
-                                            .out_type = GM_F32, .transpose_a = true, .accumulate = true});
+    kernels->gemm(step->backend, &(gm_gemm){.out = linear->b->grad,
+                                            .a = u_act,
+                                            .b = dy,
+                                            .m = rank,
+                                            .n = outputs,
+                                            .k = tokens,
+                                            .type = type,
+                                            .out_type = GM_F32,
+                                            .transpose_a = true,
+                                            .accumulate = true});
     float *du = gm_step_scratch(step, (size_t)(tokens * rank) * sizeof *du);
     const void *b_act = gm_step_as(step, linear->b->data, GM_F32, type, rank * outputs);
-    kernels->gemm(step->backend, &(gm_gemm){.out = du, .a = dy, .b = b_act, .m = tokens, .n = rank, .k = outputs, .type = type, .out_type = GM_F32,
-                                            .transpose_b = true});
+    kernels->gemm(
+        step->backend,
+        &(gm_gemm){
+            .out = du, .a = dy, .b = b_act, .m = tokens, .n = rank, .k = outputs, .type = type, .out_type = GM_F32, .transpose_b = true});
     kernels->scale(step->backend, du, linear->scale, tokens * rank);
     gm_lora_down_backward(step, s->x, linear->a, du, rank, &s->dropout);
 }
@@ -56,7 +74,8 @@ static void linear_backward(gm_step *step, const void *saved) {
     if (s->residual && s->residual->needs_grad) gm_grad_pass(step, s->y, s->residual);
 }
 
-static void products_forward(gm_step *step, const gm_linear *linear, const gm_tensor *x, float *u, gm_tensor *y, const gm_dropout *dropout) {
+static void products_forward(gm_step *step, const gm_linear *linear, const gm_tensor *x, float *u, gm_tensor *y,
+                             const gm_dropout *dropout) {
     const gm_kernels *kernels = step->backend->kernels;
     int64_t count = x->rows * linear->a->rows;
     gm_lora_down(step, u, 0, x, linear->a, dropout);
@@ -64,8 +83,15 @@ static void products_forward(gm_step *step, const gm_linear *linear, const gm_te
     size_t mark = gm_step_mark(step);
     const void *u_act = gm_step_as(step, u, GM_F32, x->type, count);
     const void *b_act = gm_step_as(step, linear->b->data, GM_F32, x->type, linear->b->rows * linear->b->columns);
-    kernels->gemm(step->backend, &(gm_gemm){.out = y->data, .a = u_act, .b = b_act, .m = x->rows, .n = y->columns, .k = linear->a->rows, .type = x->type,
-                                            .out_type = y->type, .accumulate = true});
+    kernels->gemm(step->backend, &(gm_gemm){.out = y->data,
+                                            .a = u_act,
+                                            .b = b_act,
+                                            .m = x->rows,
+                                            .n = y->columns,
+                                            .k = linear->a->rows,
+                                            .type = x->type,
+                                            .out_type = y->type,
+                                            .accumulate = true});
     gm_step_unscratch(step, mark);
 }
 
@@ -94,6 +120,7 @@ gm_tensor *gm_lora_linear(gm_step *step, const gm_linear *linear, gm_tensor *x, 
         saved.dropout = gm_step_next_dropout(step);
         saved.u = branch_forward(step, linear, x, y, &saved.dropout);
     }
-    if (linear->a || x->needs_grad || (residual && residual->needs_grad)) gm_step_record(step, linear_backward, &saved, sizeof saved, y, NULL);
+    if (linear->a || x->needs_grad || (residual && residual->needs_grad))
+        gm_step_record(step, linear_backward, &saved, sizeof saved, y, NULL);
     return y;
 }

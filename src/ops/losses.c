@@ -14,15 +14,28 @@ static float *weight_gradient(gm_step *step, gm_routing *routing) {
 }
 
 void gm_poisson_loss(gm_step *step, gm_routing *routing, gm_tensor *rate, gm_divergence divergence, gm_loss_scale scale, double *loss) {
-    gm_poisson_args args = {.tokens = routing->weight->rows, .experts = routing->experts, .weight = routing->weight->data, .rate = rate->data,
-                            .divergence = divergence, .loss = loss, .loss_scale = scale.value, .gradient_scale = scale.gradient,
-                            .dweight = weight_gradient(step, routing), .drate = step->training ? rate->grad : NULL};
+    gm_poisson_args args = {.tokens = routing->weight->rows,
+                            .experts = routing->experts,
+                            .weight = routing->weight->data,
+                            .rate = rate->data,
+                            .divergence = divergence,
+                            .loss = loss,
+                            .loss_scale = scale.value,
+                            .gradient_scale = scale.gradient,
+                            .dweight = weight_gradient(step, routing),
+                            .drate = step->training ? rate->grad : NULL};
     step->backend->kernels->poisson(step->backend, &args);
 }
 
 void gm_balance_loss(gm_step *step, gm_routing *routing, const float *share, const float *mean, gm_loss_scale scale, double *loss) {
-    gm_balance_args args = {.tokens = routing->weight->rows, .experts = routing->experts, .share = share, .mean = mean, .loss = loss,
-                            .loss_scale = scale.value, .gradient_scale = scale.gradient, .dweight = weight_gradient(step, routing)};
+    gm_balance_args args = {.tokens = routing->weight->rows,
+                            .experts = routing->experts,
+                            .share = share,
+                            .mean = mean,
+                            .loss = loss,
+                            .loss_scale = scale.value,
+                            .gradient_scale = scale.gradient,
+                            .dweight = weight_gradient(step, routing)};
     step->backend->kernels->balance(step->backend, &args);
 }
 
@@ -31,7 +44,16 @@ void gm_normal_loss(gm_step *step, int64_t layers, int64_t experts, const float 
     const float **values = gm_arena_take(&step->host, (size_t)layers * sizeof *values);
     float **gradients = gm_arena_take(&step->host, (size_t)layers * sizeof *gradients);
     for (int64_t l = 0; l < layers; l++) values[l] = width[l]->data, gradients[l] = width[l]->grad;
-    gm_normal_args args = {.layers = layers, .experts = experts, .count = count, .width = values, .divergence = divergence, .joint = joint, .loss = loss,
-                           .gradient_scale = scale.count, .width_scale = scale.width, .dcount = step->training ? dcount : NULL, .dwidth = gradients};
+    gm_normal_args args = {.layers = layers,
+                           .experts = experts,
+                           .count = count,
+                           .width = values,
+                           .divergence = divergence,
+                           .joint = joint,
+                           .loss = loss,
+                           .gradient_scale = scale.count,
+                           .width_scale = scale.width,
+                           .dcount = step->training ? dcount : NULL,
+                           .dwidth = gradients};
     step->backend->kernels->normal(step->backend, &args);
 }

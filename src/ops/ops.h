@@ -21,9 +21,9 @@ gm_tensor *gm_rmsnorm(gm_step *step, gm_tensor *x, const gm_tensor *w, float eps
 
 /* A frozen linear layer with an optional LoRA: y = W x + bias + s·B A x (method.md §1). */
 typedef struct gm_linear {
-    gm_tensor weight;      /* O×I, act                                   */
-    gm_tensor bias;        /* 1×O, act; data NULL: none                  */
-    gm_tensor *a, *b;      /* R×I and R×O (B transposed), parameters; NULL: no LoRA */
+    gm_tensor weight; /* O×I, act                                   */
+    gm_tensor bias;   /* 1×O, act; data NULL: none                  */
+    gm_tensor *a, *b; /* R×I and R×O (B transposed), parameters; NULL: no LoRA */
     float scale;
 } gm_linear;
 
@@ -40,22 +40,23 @@ typedef struct gm_rope {
 void gm_rotate(gm_step *step, gm_tensor *x, const gm_rope *rope, const gm_layout *layout);
 
 /* out: T×H·C act. Query row t attends to its sequence's rows t−window+1 … t (window 0: all before). */
-gm_tensor *gm_attention(gm_step *step, gm_tensor *q, gm_tensor *k, gm_tensor *v, const gm_layout *layout, int64_t head_size, int64_t window);
+gm_tensor *gm_attention(gm_step *step, gm_tensor *q, gm_tensor *k, gm_tensor *v, const gm_layout *layout, int64_t head_size,
+                        int64_t window);
 
 /* A token's experts and their weights. */
 typedef struct gm_routing {
-    gm_tensor *weight;        /* T×N f32: π                              */
-    gm_tensor *gate;          /* T×K f32: π renormalised over its top-K  */
-    const int32_t *expert;    /* T×K                                     */
-    float *count, *share;     /* N each (gm_route_args)                  */
-    const float *dcount;      /* N: gradient of count; NULL: none; set before the backward pass */
+    gm_tensor *weight;     /* T×N f32: π                              */
+    gm_tensor *gate;       /* T×K f32: π renormalised over its top-K  */
+    const int32_t *expert; /* T×K                                     */
+    float *count, *share;  /* N each (gm_route_args)                  */
+    const float *dcount;   /* N: gradient of count; NULL: none; set before the backward pass */
     int64_t experts, slots;
 } gm_routing;
 
 typedef struct gm_expert_ffn {
-    gm_tensor w1, w3, w2;     /* gate F×D, up F×D, down D×F, act */
+    gm_tensor w1, w3, w2;                   /* gate F×D, up F×D, down D×F, act */
     gm_tensor *a1, *b1, *a3, *b3, *a2, *b2; /* experts stacked: N·R × I and N·R × O; NULL in pairs: no LoRA there */
-    gm_tensor bias1, bias3, bias2; /* 1×F, 1×F, 1×D; data NULL: none */
+    gm_tensor bias1, bias3, bias2;          /* 1×F, 1×F, 1×D; data NULL: none */
     int64_t experts, rank;
     float scale;
 } gm_expert_ffn;
@@ -64,13 +65,13 @@ typedef struct gm_expert_ffn {
 gm_tensor *gm_expert_ffn_op(gm_step *step, const gm_expert_ffn *ffn, gm_tensor *x, gm_routing *routing, gm_tensor *residual);
 
 typedef struct gm_router_graph {
-    gm_tensor *token;            /* G×D: W_t                                        */
-    gm_tensor *structure;        /* G×D: W_s, or NULL with free features            */
-    gm_tensor nodes;             /* N×D f32 frozen: X (with `structure`)            */
-    gm_tensor *features;         /* N×G: free expert features e, or NULL            */
+    gm_tensor *token;                  /* G×D: W_t                                        */
+    gm_tensor *structure;              /* G×D: W_s, or NULL with free features            */
+    gm_tensor nodes;                   /* N×D f32 frozen: X (with `structure`)            */
+    gm_tensor *features;               /* N×G: free expert features e, or NULL            */
     gm_tensor *conv[GM_ROUTER_LAYERS]; /* G×G                                       */
-    gm_tensor *readout;          /* 1×G: p                                          */
-    const float *adjacency;      /* (N+1)×(N+1): Â, host memory                     */
+    gm_tensor *readout;                /* 1×G: p                                          */
+    const float *adjacency;            /* (N+1)×(N+1): Â, host memory                     */
     int64_t experts, size, layers;
 } gm_router_graph;
 
@@ -82,8 +83,8 @@ gm_routing *gm_route_linear(gm_step *step, gm_tensor *weight, gm_tensor *x, int6
 /* Losses. Each adds to (normal: writes) its own f64 and, while training, to the gradients of what it is made from,
  * already with its coefficient: nothing flows into a loss from above. */
 typedef struct gm_loss_scale {
-    double value;    /* factor of the logged value  */
-    float gradient;  /* factor of the gradients     */
+    double value;   /* factor of the logged value  */
+    float gradient; /* factor of the gradients     */
 } gm_loss_scale;
 
 void gm_poisson_loss(gm_step *step, gm_routing *routing, gm_tensor *rate, gm_divergence divergence, gm_loss_scale scale, double *loss);
@@ -101,13 +102,13 @@ void gm_cross_entropy_loss(gm_step *step, gm_tensor *x, const gm_tensor *head, c
 /* Evaluation: for `count` pairs, logit[i] = (row[which[i]] of x) · head[token[i]]; log_sum of each of the `rows` rows.
  * Everything but x and head is host memory. */
 typedef struct gm_score_request {
-    const int32_t *row;   /* rows: rows of x                   */
+    const int32_t *row; /* rows: rows of x                   */
     int64_t rows;
     const int32_t *which; /* count, ascending: index into row  */
     const int32_t *token; /* count                             */
     int64_t count;
-    float *logit;         /* count, out */
-    float *log_sum;       /* rows, out  */
+    float *logit;   /* count, out */
+    float *log_sum; /* rows, out  */
 } gm_score_request;
 void gm_score_rows(gm_step *step, const gm_tensor *x, const gm_tensor *head, const gm_score_request *request);
 

@@ -24,8 +24,18 @@ gm_tensor *gm_rmsnorm(gm_step *step, gm_tensor *x, const gm_tensor *w, float eps
     int64_t rows = x->rows * (x->columns / w->columns);
     gm_tensor *y = gm_step_tensor(step, step->type, x->rows, x->columns);
     y->grad_type = x->type; /* what is normalised again (queries, keys) stays act; the residual stream's is f32 */
-    saved_rmsnorm saved = {x, y, {.y = y->data, .inv_rms = gm_step_memory(step, (size_t)rows * sizeof(float)), .x = x->data, .w = w->data,
-                                  .x_type = x->type, .y_type = y->type, .w_type = w->type, .rows = rows, .columns = w->columns, .eps = eps}};
+    saved_rmsnorm saved = {x,
+                           y,
+                           {.y = y->data,
+                            .inv_rms = gm_step_memory(step, (size_t)rows * sizeof(float)),
+                            .x = x->data,
+                            .w = w->data,
+                            .x_type = x->type,
+                            .y_type = y->type,
+                            .w_type = w->type,
+                            .rows = rows,
+                            .columns = w->columns,
+                            .eps = eps}};
     step->backend->kernels->rmsnorm_forward(step->backend, &saved.args);
     if (x->needs_grad) gm_step_record(step, rmsnorm_backward, &saved, sizeof saved, y, NULL);
     return y;

@@ -18,8 +18,15 @@ static void rotate_backward(gm_step *step, const void *saved) {
 }
 
 void gm_rotate(gm_step *step, gm_tensor *x, const gm_rope *rope, const gm_layout *layout) {
-    saved_rotate saved = {x, {.x = x->data, .positions = layout->positions, .frequencies = rope->frequencies, .amplitude = rope->amplitude,
-                              .type = x->type, .tokens = x->rows, .heads = x->columns / rope->head_size, .head_size = rope->head_size}};
+    saved_rotate saved = {x,
+                          {.x = x->data,
+                           .positions = layout->positions,
+                           .frequencies = rope->frequencies,
+                           .amplitude = rope->amplitude,
+                           .type = x->type,
+                           .tokens = x->rows,
+                           .heads = x->columns / rope->head_size,
+                           .head_size = rope->head_size}};
     step->backend->kernels->rope(step->backend, &saved.args);
     if (x->needs_grad) gm_step_record(step, rotate_backward, &saved, sizeof saved, NULL, NULL);
 }

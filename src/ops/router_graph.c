@@ -17,8 +17,15 @@ typedef struct saved_router {
 
 static gm_router_graph_args kernel_args(const saved_router *s) {
     const gm_router_graph *router = s->router;
-    gm_router_graph_args args = {.tokens = s->x->rows, .experts = router->experts, .size = router->size, .layers = router->layers,
-                                 .adjacency = router->adjacency, .features = s->features, .token = s->token, .last = s->last, .readout = router->readout->data};
+    gm_router_graph_args args = {.tokens = s->x->rows,
+                                 .experts = router->experts,
+                                 .size = router->size,
+                                 .layers = router->layers,
+                                 .adjacency = router->adjacency,
+                                 .features = s->features,
+                                 .token = s->token,
+                                 .last = s->last,
+                                 .readout = router->readout->data};
     for (int64_t l = 0; l < router->layers; l++) args.conv[l] = router->conv[l]->data;
     return args;
 }
@@ -32,8 +39,14 @@ static void features_backward(gm_step *step, const saved_router *s, float *dfeat
         return;
     }
     kernels->silu_backward(step->backend, dfeatures, dfeatures, s->structure, count);
-    kernels->gemm(step->backend, &(gm_gemm){.out = router->structure->grad, .a = dfeatures, .b = router->nodes.data, .m = router->size,
-                                            .n = router->nodes.columns, .k = router->experts, .transpose_a = true, .accumulate = true});
+    kernels->gemm(step->backend, &(gm_gemm){.out = router->structure->grad,
+                                            .a = dfeatures,
+                                            .b = router->nodes.data,
+                                            .m = router->size,
+                                            .n = router->nodes.columns,
+                                            .k = router->experts,
+                                            .transpose_a = true,
+                                            .accumulate = true});
 }
 
 static void router_backward(gm_step *step, const void *saved) {
@@ -52,10 +65,23 @@ static void router_backward(gm_step *step, const void *saved) {
     for (int64_t l = 0; l < router->layers; l++) args.dconv[l] = router->conv[l]->grad;
     kernels->router_graph_backward(step->backend, &args);
     const float *x = gm_step_as(step, s->x->data, s->x->type, GM_F32, tokens * width);
-    kernels->gemm(step->backend, &(gm_gemm){.out = router->token->grad, .a = args.dtoken, .b = x, .m = size, .n = width, .k = tokens, .transpose_a = true, .accumulate = true});
+    kernels->gemm(step->backend, &(gm_gemm){.out = router->token->grad,
+                                            .a = args.dtoken,
+                                            .b = x,
+                                            .m = size,
+                                            .n = width,
+                                            .k = tokens,
+                                            .transpose_a = true,
+                                            .accumulate = true});
     if (s->x->needs_grad) {
         bool accumulate = gm_grad_begin(step, s->x);
-        kernels->gemm(step->backend, &(gm_gemm){.out = s->x->grad, .a = args.dtoken, .b = router->token->data, .m = tokens, .n = width, .k = size, .accumulate = accumulate});
+        kernels->gemm(step->backend, &(gm_gemm){.out = s->x->grad,
+                                                .a = args.dtoken,
+                                                .b = router->token->data,
+                                                .m = tokens,
+                                                .n = width,
+                                                .k = size,
+                                                .accumulate = accumulate});
     }
     features_backward(step, s, args.dfeatures);
     gm_step_unscratch(step, mark);
@@ -70,8 +96,13 @@ static void expert_features(gm_step *step, const gm_router_graph *router, saved_
     int64_t count = router->experts * router->size;
     saved->structure = gm_step_memory(step, (size_t)count * sizeof(float));
     saved->features = gm_step_memory(step, (size_t)count * sizeof(float));
-    kernels->gemm(step->backend, &(gm_gemm){.out = saved->structure, .a = router->nodes.data, .b = router->structure->data, .m = router->experts, .n = router->size,
-                                            .k = router->nodes.columns, .transpose_b = true});
+    kernels->gemm(step->backend, &(gm_gemm){.out = saved->structure,
+                                            .a = router->nodes.data,
+                                            .b = router->structure->data,
+                                            .m = router->experts,
+                                            .n = router->size,
+                                            .k = router->nodes.columns,
+                                            .transpose_b = true});
     kernels->silu_forward(step->backend, saved->features, saved->structure, count);
 }
 
@@ -79,11 +110,18 @@ gm_routing *gm_route_graph(gm_step *step, const gm_router_graph *router, gm_tens
     const gm_kernels *kernels = step->backend->kernels;
     int64_t tokens = x->rows;
     saved_router saved = {.router = router, .x = x, .token = gm_step_memory(step, (size_t)(tokens * router->size) * sizeof(float))};
-    if (step->training && router->layers > 1) saved.last = gm_step_memory(step, (size_t)(tokens * router->experts * router->size) * sizeof(float));
+    if (step->training && router->layers > 1)
+        saved.last = gm_step_memory(step, (size_t)(tokens * router->experts * router->size) * sizeof(float));
     expert_features(step, router, &saved);
     size_t mark = gm_step_mark(step);
     const float *input = gm_step_as(step, x->data, x->type, GM_F32, tokens * x->columns);
-    kernels->gemm(step->backend, &(gm_gemm){.out = saved.token, .a = input, .b = router->token->data, .m = tokens, .n = router->size, .k = x->columns, .transpose_b = true});
+    kernels->gemm(step->backend, &(gm_gemm){.out = saved.token,
+                                            .a = input,
+                                            .b = router->token->data,
+                                            .m = tokens,
+                                            .n = router->size,
+                                            .k = x->columns,
+                                            .transpose_b = true});
     float *score = gm_step_scratch(step, (size_t)(tokens * router->experts) * sizeof *score);
     gm_router_graph_args args = kernel_args(&saved);
     args.score = score;

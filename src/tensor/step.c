@@ -81,9 +81,7 @@ gm_part gm_step_enter(gm_step *step, gm_part part) {
 void *gm_step_memory(gm_step *step, size_t bytes) { return gm_arena_take(&step->activations, bytes); }
 void *gm_step_scratch(gm_step *step, size_t bytes) { return gm_arena_take(&step->backend->scratch, bytes); }
 
-const void *gm_step_save(gm_step *step, const void *bytes, size_t size) {
-    return memcpy(gm_arena_take(&step->host, size), bytes, size);
-}
+const void *gm_step_save(gm_step *step, const void *bytes, size_t size) { return memcpy(gm_arena_take(&step->host, size), bytes, size); }
 
 gm_tensor *gm_step_tensor(gm_step *step, gm_type type, int64_t rows, int64_t columns) {
     gm_tensor *tensor = gm_arena_take(&step->host, sizeof *tensor);
@@ -95,13 +93,19 @@ gm_tensor *gm_step_tensor(gm_step *step, gm_type type, int64_t rows, int64_t col
 void gm_step_record(gm_step *step, gm_backward backward, const void *saved, size_t size, gm_tensor *output, gm_tensor *second_output) {
     if (!step->training) return;
     gm_record *record = gm_arena_take(&step->host, sizeof *record);
-    *record = (gm_record){.previous = step->last, .backward = backward, .saved = gm_step_save(step, saved, size), .part = step->part, .output = {output, second_output}};
+    *record = (gm_record){.previous = step->last,
+                          .backward = backward,
+                          .saved = gm_step_save(step, saved, size),
+                          .part = step->part,
+                          .output = {output, second_output}};
     for (int i = 0; i < GM_RECORD_OUTPUTS; i++)
         if (record->output[i]) record->output[i]->needs_grad = true;
     step->last = record;
 }
 
-static size_t grad_bytes(const gm_tensor *tensor) { return (size_t)tensor->rows * (size_t)tensor->columns * gm_type_size(tensor->grad_type); }
+static size_t grad_bytes(const gm_tensor *tensor) {
+    return (size_t)tensor->rows * (size_t)tensor->columns * gm_type_size(tensor->grad_type);
+}
 
 bool gm_grad_begin(gm_step *step, gm_tensor *tensor) {
     if (tensor->grad) return true;

@@ -21,7 +21,16 @@ typedef void (*gm_backward)(gm_step *step, const void *saved);
 enum { GM_RECORD_OUTPUTS = 2, GM_STEP_FREE = 64 };
 
 /* What a stretch of a step works on: time is kept per part, a record's backward counts for the part that made it. */
-typedef enum gm_part { GM_PART_OTHER, GM_PART_PROJECTIONS, GM_PART_ATTENTION, GM_PART_ROUTER, GM_PART_FEED_FORWARD, GM_PART_HEAD, GM_PART_OPTIMIZER, GM_PARTS } gm_part;
+typedef enum gm_part {
+    GM_PART_OTHER,
+    GM_PART_PROJECTIONS,
+    GM_PART_ATTENTION,
+    GM_PART_ROUTER,
+    GM_PART_FEED_FORWARD,
+    GM_PART_HEAD,
+    GM_PART_OPTIMIZER,
+    GM_PARTS
+} gm_part;
 
 struct gm_record {
     gm_record *previous;
@@ -33,13 +42,16 @@ struct gm_record {
 
 struct gm_step {
     gm_backend *backend;
-    gm_type type; /* of activations: f32 or bf16 */
+    gm_type type;  /* of activations: f32 or bf16 */
     bool training; /* record, and make gradients */
     float dropout_rate;
     gm_random *dropout; /* draws the masks' keys; NULL: no dropout. Forgotten by gm_step_reset */
     gm_arena activations, host;
     gm_record *last;
-    struct { void *memory; size_t bytes; } free_gradients[GM_STEP_FREE];
+    struct {
+        void *memory;
+        size_t bytes;
+    } free_gradients[GM_STEP_FREE];
     int free_count;
     gm_part part;                  /* at work */
     double part_seconds[GM_PARTS]; /* since gm_step_init or the owner's last reset */
@@ -71,11 +83,11 @@ void gm_step_backward(gm_step *step);
 gm_part gm_step_enter(gm_step *step, gm_part part);
 
 gm_tensor *gm_step_tensor(gm_step *step, gm_type type, int64_t rows, int64_t columns);
-void *gm_step_memory(gm_step *step, size_t bytes);                         /* backend memory until the reset */
-void *gm_step_scratch(gm_step *step, size_t bytes);                        /* until the operation's gm_step_unscratch */
+void *gm_step_memory(gm_step *step, size_t bytes);  /* backend memory until the reset */
+void *gm_step_scratch(gm_step *step, size_t bytes); /* until the operation's gm_step_unscratch */
 static inline size_t gm_step_mark(const gm_step *step) { return gm_arena_mark(&step->backend->scratch); }
 static inline void gm_step_unscratch(gm_step *step, size_t mark) { gm_arena_release(&step->backend->scratch, mark); }
-const void *gm_step_save(gm_step *step, const void *bytes, size_t size);    /* a copy in the host arena */
+const void *gm_step_save(gm_step *step, const void *bytes, size_t size); /* a copy in the host arena */
 
 /* Appends a record and marks the outputs as needing gradients. `saved` is copied. Only while training. */
 void gm_step_record(gm_step *step, gm_backward backward, const void *saved, size_t size, gm_tensor *output, gm_tensor *second_output);

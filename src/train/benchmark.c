@@ -8,9 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LLAMA(hidden, ffn, layer_count, head_count, kv, dim, vocab)                                                                         \
-    {.model_type = "llama", .hidden_size = hidden, .ffn_size = ffn, .layers = layer_count, .heads = head_count, .kv_heads = kv, .head_dim = dim, \
-     .vocabulary = vocab, .max_positions = 32768, .norm_eps = 1e-5, .rope_theta = 10000, .eos_token = -1, .bos_token = -1}
+#define LLAMA(hidden, ffn, layer_count, head_count, kv, dim, vocab)                                                                        \
+    {.model_type = "llama",                                                                                                                \
+     .hidden_size = hidden,                                                                                                                \
+     .ffn_size = ffn,                                                                                                                      \
+     .layers = layer_count,                                                                                                                \
+     .heads = head_count,                                                                                                                  \
+     .kv_heads = kv,                                                                                                                       \
+     .head_dim = dim,                                                                                                                      \
+     .vocabulary = vocab,                                                                                                                  \
+     .max_positions = 32768,                                                                                                               \
+     .norm_eps = 1e-5,                                                                                                                     \
+     .rope_theta = 10000,                                                                                                                  \
+     .eos_token = -1,                                                                                                                      \
+     .bos_token = -1}
 
 const gm_benchmark_shape gm_benchmark_shapes[] = {
     {"tiny", "hidden 64, FFN 172, 4 layers, vocabulary 512", LLAMA(64, 172, 4, 4, 2, 16, 512), 512, 128, 32},
@@ -116,8 +127,15 @@ static gm_status measure_gemm(gm_bench_run *run) {
     free(values);
     for (int repeat = 0; repeat < 4 && status == GM_OK; repeat++) {
         double begin = gm_clock_seconds();
-        backend->kernels->gemm(backend, &(gm_gemm){.out = memory[0], .a = memory[1], .b = memory[2], .m = N, .n = N, .k = N, .type = run->benchmark->type,
-                                                   .out_type = run->benchmark->type, .transpose_b = true});
+        backend->kernels->gemm(backend, &(gm_gemm){.out = memory[0],
+                                                   .a = memory[1],
+                                                   .b = memory[2],
+                                                   .m = N,
+                                                   .n = N,
+                                                   .k = N,
+                                                   .type = run->benchmark->type,
+                                                   .out_type = run->benchmark->type,
+                                                   .transpose_b = true});
         double rate = 2.0 * N * N * N / (gm_clock_seconds() - begin) * 1e-9;
         if (repeat > 0 && rate > run->gemm_gflops) run->gemm_gflops = rate;
     }
@@ -163,9 +181,12 @@ static void report(const gm_bench_run *run, gm_buffer *out) {
     double sum = 0, flops = 4.0 * (double)gm_model_parameters(run->model);
     for (int64_t i = 0; i < b->steps; i++) sum += run->seconds[i];
     qsort(run->seconds, (size_t)b->steps, sizeof *run->seconds, by_value);
-    double median = run->seconds[b->steps / 2], to_median = median * (double)b->steps / sum, floor_seconds = flops * (double)b->tokens / (run->gemm_gflops * 1e9);
-    gm_buffer_format(out, "{\"shape\":\"%s\",\"method\":\"%s\",\"dtype\":\"%s\",\"device\":\"%s\",\"tokens\":%lld,\"sequence\":%lld,\"steps\":%lld", b->shape->name,
-                     b->method->name, b->type == GM_F32 ? "f32" : "bf16", run->backend->name, (long long)b->tokens, (long long)b->sequence, (long long)b->steps);
+    double median = run->seconds[b->steps / 2], to_median = median * (double)b->steps / sum,
+           floor_seconds = flops * (double)b->tokens / (run->gemm_gflops * 1e9);
+    gm_buffer_format(
+        out, "{\"shape\":\"%s\",\"method\":\"%s\",\"dtype\":\"%s\",\"device\":\"%s\",\"tokens\":%lld,\"sequence\":%lld,\"steps\":%lld",
+        b->shape->name, b->method->name, b->type == GM_F32 ? "f32" : "bf16", run->backend->name, (long long)b->tokens,
+        (long long)b->sequence, (long long)b->steps);
     member(out, "tokens_per_s", (double)b->tokens / median);
     member(out, "ms_per_step", median * 1e3);
     member(out, "forward_tokens_per_s", (double)b->tokens / run->forward_seconds);
@@ -174,7 +195,8 @@ static void report(const gm_bench_run *run, gm_buffer *out) {
     member(out, "gemm_gflops", run->gemm_gflops);
     member(out, "floor_share", floor_seconds / median);
     member(out, "gemm_share", run->gemm_seconds * (double)b->steps / sum);
-    gm_buffer_format(out, ",\"peak_memory_bytes\":%lld,\"trainable_parameters\":%lld", (long long)gm_peak_memory(), (long long)gm_adapter_trainable(run->adapter));
+    gm_buffer_format(out, ",\"peak_memory_bytes\":%lld,\"trainable_parameters\":%lld", (long long)gm_peak_memory(),
+                     (long long)gm_adapter_trainable(run->adapter));
     gm_buffer_text(out, ",\"parts_ms\":{");
     for (int i = 0; i < GM_PARTS; i++) {
         gm_buffer_format(out, "%s\"%s\":", i ? "," : "", part_names[i]);

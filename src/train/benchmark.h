@@ -12,7 +12,7 @@ typedef struct gm_benchmark_shape {
     int64_t router_size;
 } gm_benchmark_shape;
 
-extern const gm_benchmark_shape gm_benchmark_shapes[]; /* name NULL at the end */
+extern const gm_benchmark_shape gm_benchmark_shapes[];               /* name NULL at the end */
 const gm_benchmark_shape *gm_benchmark_shape_find(const char *name); /* NULL: none */
 
 typedef struct gm_benchmark {

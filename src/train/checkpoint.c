@@ -143,7 +143,8 @@ gm_status gm_checkpoint_newest(const char *folder, char path[GM_PATH], int64_t *
     free(steps);
     GM_TRY(status);
     if (count > 0 && !found)
-        return gm_error(GM_BAD_FILE, "%s: every checkpoint is damaged; train anew with --overwrite, or without --resume in another output_dir", folder);
+        return gm_error(GM_BAD_FILE,
+                        "%s: every checkpoint is damaged; train anew with --overwrite, or without --resume in another output_dir", folder);
     if (count == 0) path[0] = '\0';
     return GM_OK;
 }

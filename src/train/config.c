@@ -72,7 +72,8 @@ static gm_status store_pair(double pair[2], const gm_config_key *key, const cJSO
 
 static gm_status store_string(char *text, const gm_config_key *key, const cJSON *value) {
     if (!cJSON_IsString(value)) {
-        if (strcmp(key->path, "task") == 0 && cJSON_IsArray(value)) return gm_error(GM_USAGE, "a list of tasks is not built yet; give one task");
+        if (strcmp(key->path, "task") == 0 && cJSON_IsArray(value))
+            return gm_error(GM_USAGE, "a list of tasks is not built yet; give one task");
         return wrong_type(key, value);
     }
     if (value->valuestring[0] == '\0') return gm_error(GM_USAGE, "is empty");
@@ -197,7 +198,8 @@ static gm_status unknown_key(const char *path) {
     const char *leaf = strrchr(path, '.') ? strrchr(path, '.') + 1 : path;
     char nearest[NAME_BYTES];
     for (size_t i = 0; i < gm_config_key_count; i++) /* the right name in the wrong place */
-        if (strcmp(gm_config_leaf(&gm_config_keys[i]), leaf) == 0) return gm_error(GM_USAGE, "no such key; did you mean %s?", gm_config_keys[i].path);
+        if (strcmp(gm_config_leaf(&gm_config_keys[i]), leaf) == 0)
+            return gm_error(GM_USAGE, "no such key; did you mean %s?", gm_config_keys[i].path);
     nearest_name(nearest, path, leaf);
     if (nearest[0] && leaf[0]) return gm_error(GM_USAGE, "no such key; did you mean %s?", nearest);
     return gm_error(GM_USAGE, "no such key; --help lists all keys");
@@ -272,7 +274,8 @@ static gm_status setting_value(const gm_setting *setting, cJSON **value) {
     return *value ? GM_OK : gm_error(GM_NO_MEMORY, "%s: %s: out of memory", setting->source, setting->path);
 }
 
-static gm_status apply_all(gm_config *config, const char *source, const cJSON *file, const gm_setting *settings, size_t count, gm_pass pass) {
+static gm_status apply_all(gm_config *config, const char *source, const cJSON *file, const gm_setting *settings, size_t count,
+                           gm_pass pass) {
     if (file) GM_TRY(apply(config, source, "", file, pass));
     for (size_t i = 0; i < count; i++) {
         cJSON *value;
@@ -322,7 +325,9 @@ done:
 }
 
 gm_status gm_config_require_paths(const gm_config *config, const char *source) {
-    static const struct { const char *key, *option; } required[] = {{"base_model", "--base-model"}, {"output_dir", "--output-dir"}, {"task", "--set task=NAME"}};
+    static const struct {
+        const char *key, *option;
+    } required[] = {{"base_model", "--base-model"}, {"output_dir", "--output-dir"}, {"task", "--set task=NAME"}};
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
         if (((const char *)gm_config_at(config, find_key(required[i].key)))[0] == '\0')
             return gm_error(GM_USAGE, "%s: %s: is missing; give it there or with %s", source, required[i].key, required[i].option);

@@ -21,8 +21,8 @@ typedef enum gm_config_type {
 typedef struct gm_config_key {
     const char *path;
     gm_config_type type;
-    size_t offset, size;        /* in gm_config; size of a STRING */
-    const char *fallback;       /* JSON; NULL: the method's (adapter.…), or none (a STRING stays empty) */
+    size_t offset, size;  /* in gm_config; size of a STRING */
+    const char *fallback; /* JSON; NULL: the method's (adapter.…), or none (a STRING stays empty) */
     const char *meaning;
     double low, high;           /* INTEGER, NUMBER: both included */
     const char *const *choices; /* NULL at the end */
@@ -35,7 +35,9 @@ extern const gm_config_key gm_config_keys[];
 extern const size_t gm_config_key_count;
 
 static inline void *gm_config_at(const gm_config *config, const gm_config_key *key) { return (char *)(uintptr_t)config + key->offset; }
-static inline const char *gm_config_leaf(const gm_config_key *key) { return strrchr(key->path, '.') ? strrchr(key->path, '.') + 1 : key->path; }
+static inline const char *gm_config_leaf(const gm_config_key *key) {
+    return strrchr(key->path, '.') ? strrchr(key->path, '.') + 1 : key->path;
+}
 
 /* "integer", "string" … */
 const char *gm_config_type_name(gm_config_type type);

@@ -67,7 +67,7 @@ typedef struct gm_nesting {
     gm_buffer *out;
     char section[128]; /* open: "adapter.router." */
     int depth;
-    bool first; /* nothing in the open object yet */
+    bool first;               /* nothing in the open object yet */
     const char *open, *close; /* texts around a section's members: "{" and "}", or a schema's */
 } gm_nesting;
 
@@ -168,7 +168,8 @@ static void write_key_schema(gm_buffer *out, const gm_config_key *key) {
 void gm_config_write_schema(gm_buffer *out) {
     gm_buffer_text(out, "{\n\"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n\"title\": \"gmoe configuration\",\n"
                         "\"type\": \"object\", \"additionalProperties\": false, \"properties\": {");
-    gm_nesting nesting = {.out = out, .first = true, .open = "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {", .close = "}}"};
+    gm_nesting nesting = {
+        .out = out, .first = true, .open = "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {", .close = "}}"};
     for (size_t i = 0; i < gm_config_key_count; i++) {
         begin_member(&nesting, gm_config_keys[i].path);
         write_key_schema(out, &gm_config_keys[i]);

@@ -10,7 +10,9 @@ bool gm_dataset_append_eos(const gm_task *task, const gm_config *config) {
 }
 
 /* A sequence's first token is nobody's target (data/packing.h). */
-static int64_t first_target(const gm_sample *sample, bool loss_on_all) { return loss_on_all || sample->prompt_length < 1 ? 1 : sample->prompt_length; }
+static int64_t first_target(const gm_sample *sample, bool loss_on_all) {
+    return loss_on_all || sample->prompt_length < 1 ? 1 : sample->prompt_length;
+}
 
 int64_t gm_sample_loss_tokens(const gm_sample *sample, bool loss_on_all) {
     int64_t first = first_target(sample, loss_on_all);
@@ -22,7 +24,8 @@ static gm_status count_samples(gm_dataset *dataset) {
         const gm_sample *sample = &dataset->samples[i];
         int64_t loss_tokens = gm_sample_loss_tokens(sample, dataset->loss_on_all);
         if (loss_tokens == 0)
-            return gm_error(GM_BAD_FILE, "%s: line %lld: no token of this sample carries loss", dataset->items.file, (long long)dataset->items.items[i].line);
+            return gm_error(GM_BAD_FILE, "%s: line %lld: no token of this sample carries loss", dataset->items.file,
+                            (long long)dataset->items.items[i].line);
         dataset->tokens += sample->length;
         dataset->loss_tokens += loss_tokens;
         if (sample->length > dataset->longest) dataset->longest = sample->length;
@@ -37,7 +40,8 @@ gm_status gm_dataset_load(gm_dataset *dataset, const gm_task *task, const gm_tok
     if (dataset->items.count == 0) return gm_error(GM_BAD_FILE, "%s: holds no sample", dataset->items.file);
     if (dataset->items.count > UINT32_MAX) return gm_error(GM_BAD_FILE, "%s: holds more than %u samples", dataset->items.file, UINT32_MAX);
     GM_REGION_ALLOC(&dataset->region, dataset->samples, dataset->items.count);
-    GM_TRY(gm_sample_encode_set(dataset->samples, &dataset->cut, tokenizer, &dataset->items, dataset->append_eos, config->train.max_length, &dataset->region));
+    GM_TRY(gm_sample_encode_set(dataset->samples, &dataset->cut, tokenizer, &dataset->items, dataset->append_eos, config->train.max_length,
+                                &dataset->region));
     return count_samples(dataset);
 }
 
@@ -52,8 +56,10 @@ void gm_dataset_free(gm_dataset *dataset) {
 static void append_printable(gm_buffer *out, const char *text, size_t length, bool keep_lines) {
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c == '\n') gm_buffer_text(out, keep_lines ? "\n    " : "\\n");
-        else gm_buffer_char(out, c < 0x20 || c == 0x7f ? '?' : (char)c);
+        if (c == '\n')
+            gm_buffer_text(out, keep_lines ? "\n    " : "\\n");
+        else
+            gm_buffer_char(out, c < 0x20 || c == 0x7f ? '?' : (char)c);
     }
 }
 

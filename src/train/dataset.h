@@ -11,8 +11,8 @@ typedef struct gm_dataset {
     gm_item_set items;
     gm_sample *samples; /* items.count; in `region` */
     gm_region region;
-    int64_t cut;                    /* samples whose prompt lost tokens    */
-    int64_t tokens, loss_tokens;    /* of all samples                      */
+    int64_t cut;                       /* samples whose prompt lost tokens    */
+    int64_t tokens, loss_tokens;       /* of all samples                      */
     int64_t longest, most_loss_tokens; /* of one sample                    */
     bool loss_on_all, append_eos;
 } gm_dataset; /* {0} is empty */

@@ -8,13 +8,20 @@
 
 static gm_status fill_pack(gm_eval_set *set, size_t batch) {
     gm_pack_clear(&set->pack);
-    for (size_t i = set->batches[batch]; i < set->batches[batch + 1]; i++) GM_TRY(gm_pack_add(&set->pack, &set->sequences[i].sample, false));
+    for (size_t i = set->batches[batch]; i < set->batches[batch + 1]; i++)
+        GM_TRY(gm_pack_add(&set->pack, &set->sequences[i].sample, false));
     return GM_OK;
 }
 
 static gm_batch batch_of(const gm_pack *pack) {
-    return (gm_batch){.tokens = pack->tokens, .sequences = pack->sequences, .ids = pack->ids, .positions = pack->positions, .starts = pack->starts,
-                      .loss_rows = pack->loss_rows, .loss_row = pack->loss_row, .loss_target = pack->loss_target};
+    return (gm_batch){.tokens = pack->tokens,
+                      .sequences = pack->sequences,
+                      .ids = pack->ids,
+                      .positions = pack->positions,
+                      .starts = pack->starts,
+                      .loss_rows = pack->loss_rows,
+                      .loss_row = pack->loss_row,
+                      .loss_target = pack->loss_target};
 }
 
 /* What the batch's queries ask of the logits; a row that several ask for is computed once. */
@@ -38,7 +45,8 @@ static void add_scores(gm_eval_set *set, size_t batch) {
     for (size_t i = set->batches[batch]; i < set->batches[batch + 1]; i++) {
         const gm_eval_sequence *sequence = &set->sequences[i];
         for (uint32_t q = 0; q < sequence->queries; q++, n++)
-            set->items[sequence->item].scores[set->queries[sequence->first_query + q].choice] += (double)set->logit[n] - (double)set->log_sum[set->which[n]];
+            set->items[sequence->item].scores[set->queries[sequence->first_query + q].choice] +=
+                (double)set->logit[n] - (double)set->log_sum[set->which[n]];
     }
 }
 
@@ -78,7 +86,8 @@ static void predict(gm_eval_item *item) { /* ties: the first */
     for (int c = 1; c < item->choices; c++) {
         if (item->scores[c] > item->scores[item->prediction]) item->prediction = c;
         int n = item->prediction_norm; /* a choice without characters has no mean */
-        if (item->characters[c] > 0 && (item->characters[n] == 0 || item->scores[c] / item->characters[c] > item->scores[n] / item->characters[n]))
+        if (item->characters[c] > 0 &&
+            (item->characters[n] == 0 || item->scores[c] / item->characters[c] > item->scores[n] / item->characters[n]))
             item->prediction_norm = c;
     }
 }
@@ -97,7 +106,8 @@ static gm_status summarise(gm_eval_set *set, gm_eval_result *result) {
         gm_eval_item *item = &set->items[i];
         if (set->options.scoring == GM_SCORING_LABEL) normalise_over_choices(item);
         for (int c = 0; c < item->choices; c++)
-            if (!isfinite(item->scores[c])) return gm_error(GM_DIVERGED, "%s: item %lld: a score is not finite", set->file, (long long)item->index);
+            if (!isfinite(item->scores[c]))
+                return gm_error(GM_DIVERGED, "%s: item %lld: a score is not finite", set->file, (long long)item->index);
         predict(item);
         result->correct += item->prediction == item->answer;
         result->correct_norm += item->prediction_norm == item->answer;
@@ -109,7 +119,8 @@ static gm_status summarise(gm_eval_set *set, gm_eval_result *result) {
     return GM_OK;
 }
 
-gm_status gm_evaluate_items(gm_eval_set *set, gm_model *model, gm_step *step, gm_eval_result *result, gm_eval_progress progress, void *context) {
+gm_status gm_evaluate_items(gm_eval_set *set, gm_model *model, gm_step *step, gm_eval_result *result, gm_eval_progress progress,
+                            void *context) {
     *result = (gm_eval_result){0};
     double begin = gm_clock_seconds();
     for (size_t i = 0; i < set->count; i++)

@@ -20,7 +20,7 @@ typedef struct gm_eval_options {
 } gm_eval_options;
 
 typedef struct gm_eval_item {
-    int64_t index;       /* in the split, from 0 */
+    int64_t index;                           /* in the split, from 0 */
     int answer, prediction, prediction_norm; /* norm: by score a character, likelihood only */
     int choices;
     double *scores;      /* choices */
@@ -40,15 +40,15 @@ typedef struct gm_eval_sequence {
 typedef struct gm_eval_set {
     gm_eval_options options;
     char split[16], file[GM_PATH];
-    gm_eval_item *items;          /* count, those with choices; none: the loss is the result */
-    size_t count, total;          /* total: items of the split */
-    gm_eval_sequence *sequences;  /* in `region`, as all is */
+    gm_eval_item *items;         /* count, those with choices; none: the loss is the result */
+    size_t count, total;         /* total: items of the split */
+    gm_eval_sequence *sequences; /* in `region`, as all is */
     gm_eval_query *queries;
     size_t sequence_count, query_count, query_capacity;
-    size_t *batches;              /* batch_count + 1: first sequence of each */
+    size_t *batches; /* batch_count + 1: first sequence of each */
     size_t batch_count;
-    int64_t cut;                  /* items that lost the beginning of a prompt                       */
-    int64_t tied;                 /* label scoring: items with choices that no score can tell apart  */
+    int64_t cut;  /* items that lost the beginning of a prompt                       */
+    int64_t tied; /* label scoring: items with choices that no score can tell apart  */
     gm_region region;
     /* one batch, room for the largest */
     gm_pack pack;
@@ -69,7 +69,8 @@ typedef struct gm_eval_result {
 } gm_eval_result;
 
 /* Encodes the items. Faults of an item are GM_BAD_FILE with file and line. */
-gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *split, const gm_tokenizer *tokenizer, const gm_eval_options *options);
+gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *split, const gm_tokenizer *tokenizer,
+                            const gm_eval_options *options);
 void gm_eval_set_free(gm_eval_set *set);
 
 /* Runs every batch on the measuring backend, between gm_step_measure and gm_step_planned. */
@@ -78,6 +79,7 @@ gm_status gm_eval_set_measure(gm_eval_set *set, gm_model *model, gm_step *step);
 /* Fills the items' scores and predictions. `progress` (may be NULL) is called between batches with the share done;
  * it ends the evaluation by returning another status than GM_OK, which is passed on. */
 typedef gm_status (*gm_eval_progress)(void *context, double done);
-gm_status gm_evaluate_items(gm_eval_set *set, gm_model *model, gm_step *step, gm_eval_result *result, gm_eval_progress progress, void *context);
+gm_status gm_evaluate_items(gm_eval_set *set, gm_model *model, gm_step *step, gm_eval_result *result, gm_eval_progress progress,
+                            void *context);
 
 #endif

@@ -21,7 +21,8 @@ static gm_status add_sequence(gm_set_builder *b, const gm_sample *sample, size_t
     gm_eval_set *set = b->set;
     GM_GROW(set->sequences, b->sequence_capacity, set->sequence_count + 1);
     set->cut += sample->cut;
-    set->sequences[set->sequence_count++] = (gm_eval_sequence){.sample = *sample, .item = (uint32_t)item, .first_query = (uint32_t)set->query_count};
+    set->sequences[set->sequence_count++] =
+        (gm_eval_sequence){.sample = *sample, .item = (uint32_t)item, .first_query = (uint32_t)set->query_count};
     return GM_OK;
 }
 
@@ -58,13 +59,16 @@ static bool has_ties(const gm_sample *samples, int choices, int32_t common) {
 
 static gm_status add_label_item(gm_set_builder *b, const gm_item *item, size_t index) {
     gm_eval_set *set = b->set;
-    if (item->prompts) return gm_error(GM_BAD_FILE, "each choice has a prompt of its own: label scoring cannot compare them; use likelihood");
+    if (item->prompts)
+        return gm_error(GM_BAD_FILE, "each choice has a prompt of its own: label scoring cannot compare them; use likelihood");
     gm_sample *samples = gm_region_alloc(&b->scratch, (size_t)item->choice_count, sizeof *samples);
     if (!samples) return GM_NO_MEMORY;
     for (int c = 0; c < item->choice_count; c++)
         GM_TRY(gm_sample_encode(&samples[c], b->tokenizer, item->prompt, item->choices[c], false, set->options.max_length, &b->scratch));
     int32_t common = common_tokens(samples, item->choice_count);
-    if (common < 0) return gm_error(GM_BAD_FILE, "the tokens of one choice are the beginning of the others': label scoring cannot tell them apart; use likelihood");
+    if (common < 0)
+        return gm_error(GM_BAD_FILE,
+                        "the tokens of one choice are the beginning of the others': label scoring cannot tell them apart; use likelihood");
     set->tied += has_ties(samples, item->choice_count, common);
     gm_sample sequence = samples[0];
     for (int c = 1; c < item->choice_count; c++) sequence.cut |= samples[c].cut;
@@ -74,7 +78,8 @@ static gm_status add_label_item(gm_set_builder *b, const gm_item *item, size_t i
     if (!sequence.ids) return GM_NO_MEMORY;
     memcpy(sequence.ids, samples[0].ids, (size_t)sequence.length * sizeof *sequence.ids);
     GM_TRY(add_sequence(b, &sequence, index));
-    for (int c = 0; c < item->choice_count; c++) GM_TRY(add_query(set, sequence.length - 1, samples[c].ids[samples[c].prompt_length + common], c));
+    for (int c = 0; c < item->choice_count; c++)
+        GM_TRY(add_query(set, sequence.length - 1, samples[c].ids[samples[c].prompt_length + common], c));
     return GM_OK;
 }
 
@@ -93,7 +98,8 @@ static gm_status add_likelihood_item(gm_set_builder *b, const gm_item *item, siz
         const char *prompt = item->prompts ? item->prompts[c] : item->prompt;
         gm_sample sample;
         GM_TRY(gm_sample_encode(&sample, b->tokenizer, prompt, item->choices[c], false, set->options.max_length, &set->region));
-        if (sample.prompt_length == 0) return gm_error(GM_BAD_FILE, "the prompt has no token: there is nothing that the first token could follow");
+        if (sample.prompt_length == 0)
+            return gm_error(GM_BAD_FILE, "the prompt has no token: there is nothing that the first token could follow");
         if (tail_length(&sample) < 1) return gm_error(GM_BAD_FILE, "choice %d has no token", c);
         GM_TRY(add_sequence(b, &sample, index));
         for (int32_t p = sample.prompt_length; p < sample.length; p++) GM_TRY(add_query(set, p - 1, sample.ids[p], c));
@@ -108,7 +114,8 @@ static gm_status add_likelihood_item(gm_set_builder *b, const gm_item *item, siz
 
 static gm_status add_loss_item(gm_set_builder *b, const gm_item *item) {
     gm_sample sample;
-    GM_TRY(gm_sample_encode(&sample, b->tokenizer, item->prompt, item->completion, b->set->options.append_eos, b->set->options.max_length, &b->set->region));
+    GM_TRY(gm_sample_encode(&sample, b->tokenizer, item->prompt, item->completion, b->set->options.append_eos, b->set->options.max_length,
+                            &b->set->region));
     return add_sequence(b, &sample, 0);
 }
 
@@ -120,7 +127,8 @@ static gm_status add_item(gm_set_builder *b, const gm_item *item, size_t index) 
     *result = (gm_eval_item){.index = (int64_t)index, .answer = item->answer, .choices = item->choice_count};
     GM_REGION_ALLOC(&set->region, result->scores, (size_t)item->choice_count);
     GM_REGION_ALLOC(&set->region, result->characters, (size_t)item->choice_count);
-    gm_status status = set->options.scoring == GM_SCORING_LABEL ? add_label_item(b, item, set->count) : add_likelihood_item(b, item, set->count);
+    gm_status status =
+        set->options.scoring == GM_SCORING_LABEL ? add_label_item(b, item, set->count) : add_likelihood_item(b, item, set->count);
     if (status == GM_OK) set->count++;
     return status;
 }
@@ -176,7 +184,8 @@ static gm_status make_batches(gm_eval_set *set) {
     return GM_OK;
 }
 
-gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *split, const gm_tokenizer *tokenizer, const gm_eval_options *options) {
+gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *split, const gm_tokenizer *tokenizer,
+                            const gm_eval_options *options) {
     GM_CHECK(options->scoring != GM_SCORING_AUTO && strlen(split) < sizeof set->split, "scoring of split %s", split);
     *set = (gm_eval_set){.options = *options, .total = items->count};
     strcpy(set->split, split);
@@ -193,8 +202,10 @@ void gm_eval_set_warn(const gm_eval_set *set, const char *max_length_name, const
     if (set->cut)
         gm_log(GM_LOG_WARN, "%s: %" PRId64 " prompts are longer than %s and lost their beginning", set->split, set->cut, max_length_name);
     if (set->tied)
-        gm_log(GM_LOG_WARN, "%s: in %" PRId64 " of %zu items some choices have the same token where label scoring compares them, and the first of "
-                            "these is taken; %s likelihood compares whole choices", set->split, set->tied, set->count, scoring_name);
+        gm_log(GM_LOG_WARN,
+               "%s: in %" PRId64 " of %zu items some choices have the same token where label scoring compares them, and the first of "
+               "these is taken; %s likelihood compares whole choices",
+               set->split, set->tied, set->count, scoring_name);
 }
 
 void gm_eval_set_free(gm_eval_set *set) {

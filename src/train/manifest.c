@@ -87,8 +87,10 @@ static gm_status verify_lines(const char *directory, char *body, int64_t step) {
         end = strchr(line, '\n');
         if (!end) return gm_error(GM_BAD_FILE, "%s: MANIFEST: is cut short", directory);
         *end = '\0';
-        if (line != body) GM_TRY(verify_file(directory, line));
-        else if (strcmp(line, wanted) != 0) return gm_error(GM_BAD_FILE, "%s: MANIFEST: belongs to another step (%.40s)", directory, line);
+        if (line != body)
+            GM_TRY(verify_file(directory, line));
+        else if (strcmp(line, wanted) != 0)
+            return gm_error(GM_BAD_FILE, "%s: MANIFEST: belongs to another step (%.40s)", directory, line);
     }
     return GM_OK;
 }
@@ -98,7 +100,8 @@ static gm_status verify_first_line(const char *path, const gm_buffer *text, size
     char wanted[64];
     const char *whole = gm_buffer_string(text), *end = strchr(whole, '\n');
     int version;
-    if (!end || strlen(whole) != text->length || sscanf(whole, "gmoe-manifest %d ", &version) != 1) return gm_error(GM_BAD_FILE, "%s: is no manifest", path);
+    if (!end || strlen(whole) != text->length || sscanf(whole, "gmoe-manifest %d ", &version) != 1)
+        return gm_error(GM_BAD_FILE, "%s: is no manifest", path);
     if (version != VERSION) return gm_error(GM_BAD_FILE, "%s: has format version %d; this program reads %d", path, version, VERSION);
     *body_at = (size_t)(end + 1 - whole);
     snprintf(wanted, sizeof wanted, "gmoe-manifest %d %08x\n", VERSION, crc_of(end + 1, text->length - *body_at));

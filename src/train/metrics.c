@@ -25,7 +25,8 @@ static bool keep_line(const char *line, size_t length, int64_t last_step) {
     if (gm_json_parse("metrics.jsonl", line, length, &tree) != GM_OK) return false; /* torn by a crash */
     const cJSON *item = gm_json_member(tree, "step");
     const cJSON *split = gm_json_member(tree, "split"); /* the test split comes last, and is evaluated again */
-    bool keep = item && gm_json_is_integer(item, &step) && step <= last_step && !(cJSON_IsString(split) && strcmp(split->valuestring, "test") == 0);
+    bool keep =
+        item && gm_json_is_integer(item, &step) && step <= last_step && !(cJSON_IsString(split) && strcmp(split->valuestring, "test") == 0);
     cJSON_Delete(tree);
     return keep;
 }
@@ -88,7 +89,8 @@ static gm_status drop_later_events(const char *path, int64_t last_step) {
     return status;
 }
 
-gm_status gm_metrics_open(gm_metrics *metrics, const char *path, int64_t resumed_step, const gm_adapter_config *adapter, int64_t total_steps) {
+gm_status gm_metrics_open(gm_metrics *metrics, const char *path, int64_t resumed_step, const gm_adapter_config *adapter,
+                          int64_t total_steps) {
     *metrics = (gm_metrics){.file = -1, .adapter = adapter, .total_steps = total_steps};
     snprintf(metrics->path, sizeof metrics->path, "%s", path);
     if (resumed_step >= 0 && gm_file_exists(path)) GM_TRY(drop_later_events(path, resumed_step));
@@ -126,7 +128,9 @@ static void add_number(gm_metrics *metrics, const char *name, double value) {
     gm_json_write_double(&metrics->line, value);
 }
 
-static void add_integer(gm_metrics *metrics, const char *name, int64_t value) { gm_buffer_format(&metrics->line, ",\"%s\":%" PRId64, name, value); }
+static void add_integer(gm_metrics *metrics, const char *name, int64_t value) {
+    gm_buffer_format(&metrics->line, ",\"%s\":%" PRId64, name, value);
+}
 
 static void add_text(gm_metrics *metrics, const char *name, const char *text) {
     gm_buffer_format(&metrics->line, ",\"%s\":", name);
@@ -151,7 +155,8 @@ static void append_bar(gm_buffer *out, double done) {
 
 static void append_terms(gm_buffer *out, const gm_adapter_config *adapter, const gm_losses *losses) {
     gm_buffer_format(out, "loss %.4f", losses->total);
-    if (adapter->losses.poisson > 0 || adapter->losses.normal > 0 || adapter->losses.balance > 0) gm_buffer_format(out, "  ce %.4f", losses->ce);
+    if (adapter->losses.poisson > 0 || adapter->losses.normal > 0 || adapter->losses.balance > 0)
+        gm_buffer_format(out, "  ce %.4f", losses->ce);
     if (adapter->losses.poisson > 0) gm_buffer_format(out, "  poisson %.4f", losses->poisson);
     if (adapter->losses.normal > 0) gm_buffer_format(out, "  normal %.4f", losses->normal);
     if (adapter->losses.balance > 0) gm_buffer_format(out, "  balance %.4f", losses->balance);
@@ -215,7 +220,8 @@ void gm_metrics_step(gm_metrics *metrics, const gm_step_report *report) {
     show_step(metrics, report);
 }
 
-void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const char *split, const char *adapter, const gm_eval_result *result) {
+void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const char *split, const char *adapter,
+                     const gm_eval_result *result) {
     begin_event(metrics, "eval", step);
     add_text(metrics, "split", split);
     add_text(metrics, "task", task);
@@ -232,10 +238,11 @@ void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const 
     gm_buffer_char(&metrics->line, '}');
     write_line(metrics);
     if (result->by_loss)
-        gm_log(GM_LOG_INFO, "step %" PRId64 "  %s %s, %s adapter: loss %.4f over %" PRId64 " tokens", step, task, split, adapter, result->loss, result->loss_tokens);
+        gm_log(GM_LOG_INFO, "step %" PRId64 "  %s %s, %s adapter: loss %.4f over %" PRId64 " tokens", step, task, split, adapter,
+               result->loss, result->loss_tokens);
     else
-        gm_log(GM_LOG_INFO, "step %" PRId64 "  %s %s, %s adapter: accuracy %.4f ± %.4f (%" PRId64 " of %" PRId64 ")", step, task, split, adapter, result->accuracy, result->stderr_,
-               result->correct, result->n);
+        gm_log(GM_LOG_INFO, "step %" PRId64 "  %s %s, %s adapter: accuracy %.4f ± %.4f (%" PRId64 " of %" PRId64 ")", step, task, split,
+               adapter, result->accuracy, result->stderr_, result->correct, result->n);
 }
 
 void gm_metrics_checkpoint(gm_metrics *metrics, int64_t step, const char *path, double seconds) {

@@ -12,7 +12,7 @@ typedef struct gm_step_report {
 
 typedef struct gm_metrics {
     char path[GM_PATH];
-    int file; /* descriptor, −1: not open */
+    int file;    /* descriptor, −1: not open */
     bool failed; /* a line was lost: said once */
     gm_buffer line;
     const gm_adapter_config *adapter;
@@ -21,11 +21,13 @@ typedef struct gm_metrics {
 } gm_metrics;
 
 /* A new file, or, where `resumed_step` ≥ 0, the old one without events after that step. */
-gm_status gm_metrics_open(gm_metrics *metrics, const char *path, int64_t resumed_step, const gm_adapter_config *adapter, int64_t total_steps);
+gm_status gm_metrics_open(gm_metrics *metrics, const char *path, int64_t resumed_step, const gm_adapter_config *adapter,
+                          int64_t total_steps);
 void gm_metrics_close(gm_metrics *metrics);
 
 void gm_metrics_step(gm_metrics *metrics, const gm_step_report *report);
-void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const char *split, const char *adapter, const gm_eval_result *result);
+void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const char *split, const char *adapter,
+                     const gm_eval_result *result);
 void gm_metrics_checkpoint(gm_metrics *metrics, int64_t step, const char *path, double seconds);
 void gm_metrics_eval_progress(gm_metrics *metrics, const char *split, double done);
 

@@ -13,6 +13,7 @@ typedef struct gm_optimizer {
 /* L2 norm over all trainable tensors. */
 double gm_optimizer_grad_norm(const gm_adapter *adapter, gm_backend *backend);
 /* Step `step` (from 1) at `learning_rate`; `grad_norm` as above, for clipping. */
-void gm_optimizer_step(const gm_optimizer *optimizer, gm_adapter *adapter, gm_backend *backend, int64_t step, double learning_rate, double grad_norm);
+void gm_optimizer_step(const gm_optimizer *optimizer, gm_adapter *adapter, gm_backend *backend, int64_t step, double learning_rate,
+                       double grad_norm);
 
 #endif

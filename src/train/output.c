@@ -28,7 +28,9 @@ enum {
     OTHER_FILES = sizeof other_files / sizeof *other_files,
 };
 
-gm_status gm_output_path(const gm_output *output, char path[GM_PATH], const char *name) { return gm_path_join(path, output->directory, name); }
+gm_status gm_output_path(const gm_output *output, char path[GM_PATH], const char *name) {
+    return gm_path_join(path, output->directory, name);
+}
 
 static bool run_is_there(const gm_output *output) {
     char path[GM_PATH];
@@ -82,8 +84,10 @@ static gm_status lock_directory(gm_output *output) {
             int reason = errno;
             close(output->lock);
             output->lock = -1;
-            return reason == EWOULDBLOCK ? gm_error(GM_FAIL, "%s: another program is training there; wait for it, or take another output_dir", output->directory)
-                                         : gm_error(GM_FAIL, "%s: cannot be locked: %s", path, strerror(reason));
+            return reason == EWOULDBLOCK
+                       ? gm_error(GM_FAIL, "%s: another program is training there; wait for it, or take another output_dir",
+                                  output->directory)
+                       : gm_error(GM_FAIL, "%s: cannot be locked: %s", path, strerror(reason));
         }
         if (names_this_file(path, output->lock)) return GM_OK;
         close(output->lock); /* its owner removed it in between */
@@ -132,7 +136,10 @@ static gm_status refuse_seeds(const char *directory) {
     if (!opened) return GM_OK;
     for (struct dirent *entry; !found && (entry = readdir(opened)) != NULL;) found = strncmp(entry->d_name, "seed-", 5) == 0;
     closedir(opened);
-    return found ? gm_error(GM_USAGE, "output_dir: %s: holds runs of several seeds; give --seeds to go on with them, or take another output_dir", directory) : GM_OK;
+    return found ? gm_error(GM_USAGE,
+                            "output_dir: %s: holds runs of several seeds; give --seeds to go on with them, or take another output_dir",
+                            directory)
+                 : GM_OK;
 }
 
 gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing) {
@@ -147,7 +154,10 @@ gm_status gm_output_open(gm_output *output, const char *directory, gm_existing e
     if (status != GM_OK) return gm_error_prefix(status, "output_dir");
     output->run_exists = run_is_there(output);
     if (output->run_exists && existing == GM_EXISTING_REFUSE)
-        return gm_error(GM_USAGE, "output_dir: %s: holds a run already; continue it with --resume, replace it with --overwrite, or take another output_dir", directory);
+        return gm_error(
+            GM_USAGE,
+            "output_dir: %s: holds a run already; continue it with --resume, replace it with --overwrite, or take another output_dir",
+            directory);
     return remove_leftovers(output);
 }
 

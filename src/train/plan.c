@@ -49,7 +49,8 @@ static void fill_bound(gm_pack *pack, const gm_bound *bound, int64_t length) {
     pack->tokens = (int32_t)bound->tokens;
     pack->loss_rows = (int32_t)bound->loss_rows;
     pack->sequences = 0;
-    for (int64_t start = 0; start < bound->tokens && pack->sequences < bound->sequences; start += length) pack->starts[pack->sequences++] = (int32_t)start;
+    for (int64_t start = 0; start < bound->tokens && pack->sequences < bound->sequences; start += length)
+        pack->starts[pack->sequences++] = (int32_t)start;
     pack->starts[pack->sequences] = pack->tokens;
     for (int64_t s = 0; s < pack->sequences; s++)
         for (int32_t p = pack->starts[s]; p < pack->starts[s + 1]; p++) pack->ids[p] = 0, pack->positions[p] = p - pack->starts[s];
@@ -58,8 +59,14 @@ static void fill_bound(gm_pack *pack, const gm_bound *bound, int64_t length) {
 
 static void measure_micro_batch(gm_trainer *t) {
     const gm_pack *pack = &t->pack;
-    gm_batch batch = {.tokens = pack->tokens, .sequences = pack->sequences, .ids = pack->ids, .positions = pack->positions, .starts = pack->starts,
-                      .loss_rows = pack->loss_rows, .loss_row = pack->loss_row, .loss_target = pack->loss_target};
+    gm_batch batch = {.tokens = pack->tokens,
+                      .sequences = pack->sequences,
+                      .ids = pack->ids,
+                      .positions = pack->positions,
+                      .starts = pack->starts,
+                      .loss_rows = pack->loss_rows,
+                      .loss_row = pack->loss_row,
+                      .loss_target = pack->loss_target};
     gm_random dropout = gm_random_begin(0, GM_RANDOM_DROPOUT, 0);
     gm_step_share share = {.step_tokens = batch.tokens, .step_loss_tokens = batch.loss_rows, .dropout = &dropout};
     gm_step_reset(&t->step, true);

@@ -25,7 +25,8 @@ static gm_status open_model(gm_run_state *run) {
                          "with the dtype of its files nothing is copied"));
     int64_t vocabulary = gm_model_config_of(run->model)->vocabulary;
     if (gm_tokenizer_vocabulary(run->tokenizer) > vocabulary)
-        return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, c->base_model, gm_tokenizer_vocabulary(run->tokenizer), vocabulary);
+        return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, c->base_model,
+                        gm_tokenizer_vocabulary(run->tokenizer), vocabulary);
     GM_TRY(gm_run_making(gm_adapter_create(&run->adapter, run->model, &c->adapter, (uint64_t)c->seed), "the adapter", smaller_adapter));
     if (run->options->init_adapter && !run->checkpoint[0]) {
         gm_status status = gm_adapter_load(run->adapter, run->options->init_adapter);
@@ -35,9 +36,17 @@ static gm_status open_model(gm_run_state *run) {
 }
 
 static gm_status open_trainer(gm_run_state *run) {
-    run->trainer = (gm_trainer){.config = &run->config, .data = &run->data, .validation = run->has_validation ? &run->validation : NULL, .task_name = gm_task_name(run->task),
-                                .backend = run->backend, .model = run->model, .adapter = run->adapter, .output = &run->output, .metrics = &run->metrics};
-    run->trainer.identity = (gm_run_identity){.base = gm_model_hash(run->model), .dataset = run->data.items.checksum, .samples = (int64_t)run->data.items.count};
+    run->trainer = (gm_trainer){.config = &run->config,
+                                .data = &run->data,
+                                .validation = run->has_validation ? &run->validation : NULL,
+                                .task_name = gm_task_name(run->task),
+                                .backend = run->backend,
+                                .model = run->model,
+                                .adapter = run->adapter,
+                                .output = &run->output,
+                                .metrics = &run->metrics};
+    run->trainer.identity = (gm_run_identity){
+        .base = gm_model_hash(run->model), .dataset = run->data.items.checksum, .samples = (int64_t)run->data.items.count};
     GM_TRY(gm_tokenizer_checksum(run->config.base_model, &run->trainer.identity.tokenizer));
     return gm_run_making(gm_trainer_open(&run->trainer, run->has_test ? &run->test : NULL), "the memory plan", smaller_batches);
 }
@@ -52,8 +61,10 @@ static gm_status find_checkpoint(gm_run_state *run) {
     char result[GM_PATH];
     GM_TRY(gm_output_path(&run->output, result, "result.json"));
     if (gm_file_exists(result)) /* finished: starting over would replace it, whatever its configuration was */
-        return gm_error(GM_USAGE, "%s: holds a finished run without a checkpoint to resume from; --overwrite replaces it", run->output.directory);
-    gm_log(GM_LOG_WARN, "%s: has no %s: the run starts from the beginning", run->output.directory, run->output.run_exists ? "checkpoint yet" : "run to resume");
+        return gm_error(GM_USAGE, "%s: holds a finished run without a checkpoint to resume from; --overwrite replaces it",
+                        run->output.directory);
+    gm_log(GM_LOG_WARN, "%s: has no %s: the run starts from the beginning", run->output.directory,
+           run->output.run_exists ? "checkpoint yet" : "run to resume");
     return GM_OK;
 }
 
@@ -64,7 +75,8 @@ static gm_status restore(gm_run_state *run) {
     GM_TRY(gm_state_read(&snapshot, run->checkpoint));
     if (t->state.step != run->checkpoint_step) return gm_error(GM_BAD_FILE, "%s: holds step %" PRId64, run->checkpoint, t->state.step);
     if (t->state.step > t->total_steps)
-        return gm_error(GM_USAGE, "%s: is past the run's end at step %" PRId64 "; raise train.epochs or train.max_steps", run->checkpoint, t->total_steps);
+        return gm_error(GM_USAGE, "%s: is past the run's end at step %" PRId64 "; raise train.epochs or train.max_steps", run->checkpoint,
+                        t->total_steps);
     run->resumed_step = t->saved_step = t->state.step;
     gm_log(GM_LOG_INFO, "resumed from %s", run->checkpoint);
     GM_TRY(gm_trainer_find_best(t));
@@ -133,8 +145,12 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
     gm_snapshot snapshot = gm_trainer_snapshot(t);
     GM_TRY(gm_trainer_check_values(t));
     GM_TRY(gm_directory_publish(run->output.directory, "adapter", gm_state_write_adapter, &snapshot));
-    *result = (gm_run_result){.steps = t->state.step, .trainable = gm_adapter_trainable(run->adapter), .seconds = t->state.seconds,
-                              .best_step = t->best.step, .best = t->best.value, .best_by_loss = t->best.by_loss,
+    *result = (gm_run_result){.steps = t->state.step,
+                              .trainable = gm_adapter_trainable(run->adapter),
+                              .seconds = t->state.seconds,
+                              .best_step = t->best.step,
+                              .best = t->best.value,
+                              .best_by_loss = t->best.by_loss,
                               .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
     if (run->has_test) GM_TRY(evaluate_final(run, result));
     if (run->has_test && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));
@@ -152,7 +168,9 @@ static gm_status name_good_checkpoint(const gm_run_state *run) {
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
 
-static gm_status stop_asked(void) { return gm_signals_stop() ? gm_error(GM_INTERRUPTED, "interrupted before the first step: nothing to save") : GM_OK; }
+static gm_status stop_asked(void) {
+    return gm_signals_stop() ? gm_error(GM_INTERRUPTED, "interrupted before the first step: nothing to save") : GM_OK;
+}
 
 /* A run that failed before its first step was done is no run: its directory can be taken again. */
 static gm_status leave_nothing(const gm_run_state *run, gm_status status) {

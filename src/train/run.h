@@ -13,7 +13,7 @@ typedef struct gm_run_options {
 } gm_run_options;
 
 typedef struct gm_run_score { /* one evaluation at the end */
-    const char *adapter; /* "final" or "best" */
+    const char *adapter;      /* "final" or "best" */
     const char *split;
     gm_eval_result result;
 } gm_run_score;
@@ -25,7 +25,7 @@ typedef struct gm_run_result {
     int score_count;
     int64_t steps, trainable, best_step; /* best_step −1: none */
     bool best_by_loss;
-    double best, seconds, tokens_per_s;  /* of the validation split; of training */
+    double best, seconds, tokens_per_s; /* of the validation split; of training */
 } gm_run_result;
 
 /* Trains, or says what it would do. Results go to standard output, result.json and *result. */

@@ -32,7 +32,9 @@ static gm_status load_evaluation(gm_run_state *run, const char *split, gm_eval_s
     gm_item_set items = {0};
     GM_TRY(gm_task_look_for(run->task, c->data_dir, split, there));
     if (!*there) return GM_OK;
-    gm_eval_options options = {.scoring = c->eval.scoring, .batch_tokens = c->eval.batch_tokens, .max_length = c->train.max_length,
+    gm_eval_options options = {.scoring = c->eval.scoring,
+                               .batch_tokens = c->eval.batch_tokens,
+                               .max_length = c->train.max_length,
                                .append_eos = gm_dataset_append_eos(run->task, c)};
     gm_status status = gm_task_load(run->task, c->data_dir, split, c->eval.prompt, run->options->skip_bad, &items);
     if (status == GM_BAD_FILE && items.unlabelled) { /* a run needs no such split; it only is not evaluated */
@@ -68,24 +70,32 @@ static void note_evaluation(const char *split, bool there, const gm_eval_set *se
     else if (set->count == 0)
         gm_log(GM_LOG_INFO, "%s: %zu samples without choices of %s: their loss is the result", split, set->total, set->file);
     else
-        gm_log(GM_LOG_INFO, "%s: %zu items of %s%s", split, set->count, set->file, set->count < set->total ? " (those that have choices)" : "");
+        gm_log(GM_LOG_INFO, "%s: %zu items of %s%s", split, set->count, set->file,
+               set->count < set->total ? " (those that have choices)" : "");
     if (there) gm_eval_set_warn(set, "train.max_length", "eval.scoring");
 }
 
 gm_status gm_run_describe_inputs(const gm_run_state *run) {
     const gm_dataset *data = &run->data;
-    gm_log(GM_LOG_INFO, "train: %zu samples of %s, %" PRId64 " tokens, %" PRId64 " of them with loss, the longest sample has %" PRId64, data->items.count, data->items.file,
-           data->tokens, data->loss_tokens, data->longest);
-    if (data->cut) gm_log(GM_LOG_WARN, "train: %" PRId64 " prompts are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut, run->config.train.max_length);
+    gm_log(GM_LOG_INFO, "train: %zu samples of %s, %" PRId64 " tokens, %" PRId64 " of them with loss, the longest sample has %" PRId64,
+           data->items.count, data->items.file, data->tokens, data->loss_tokens, data->longest);
+    if (data->cut)
+        gm_log(GM_LOG_WARN, "train: %" PRId64 " prompts are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut,
+               run->config.train.max_length);
     int64_t positions = gm_model_config_of(run->model)->max_positions;
-    if (data->longest > positions) gm_log(GM_LOG_WARN, "train: samples of up to %" PRId64 " tokens; the base model was made for %" PRId64 "; train.max_length %" PRId64 " would cut prompts to that", data->longest, positions, positions);
+    if (data->longest > positions)
+        gm_log(GM_LOG_WARN,
+               "train: samples of up to %" PRId64 " tokens; the base model was made for %" PRId64 "; train.max_length %" PRId64
+               " would cut prompts to that",
+               data->longest, positions, positions);
     note_evaluation("validation", run->has_validation, &run->validation,
                     run->config.train.eval_every > 0 ? "the split is absent or has no labels: no evaluation during training, no best/"
                                                      : "not evaluated (train.eval_every 0), no best/");
     note_evaluation("test", run->has_test, &run->test, "the split is absent or has no labels: no evaluation at the end");
     if (run->has_validation && run->has_test && strcmp(run->validation.file, run->test.file) == 0)
-        gm_log(GM_LOG_WARN, "test: the same items as validation, since no others have labels: the score of best/ is of items it was chosen by; "
-                            "the final adapter's is not");
+        gm_log(GM_LOG_WARN,
+               "test: the same items as validation, since no others have labels: the score of best/ is of items it was chosen by; "
+               "the final adapter's is not");
     gm_buffer text = {0};
     gm_status status = gm_dataset_show(&text, data, run->tokenizer, 0);
     if (status == GM_OK) {

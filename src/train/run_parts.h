@@ -19,7 +19,7 @@ typedef struct gm_run_state {
     gm_adapter *adapter;
     gm_metrics metrics;
     gm_trainer trainer;
-    char checkpoint[GM_PATH]; /* to resume from; "": none */
+    char checkpoint[GM_PATH];              /* to resume from; "": none */
     int64_t checkpoint_step, resumed_step; /* resumed_step −1: from the start */
 } gm_run_state;
 
@@ -39,6 +39,7 @@ gm_status gm_run_report(gm_run_state *run, const gm_run_result *result);
 /* Rows of a table of results on standard output. */
 void gm_print_score(const char *task, const char *split, const char *adapter, const char *scoring, const gm_eval_result *result);
 /* {"task":…,"split":…,…}: one evaluation as result.json and gmoe-eval's --output have it. `adapter` may be NULL. */
-void gm_write_score(gm_buffer *out, const char *task, const char *split, const char *adapter, const char *prompt, const char *scoring, const gm_eval_result *result);
+void gm_write_score(gm_buffer *out, const char *task, const char *split, const char *adapter, const char *prompt, const char *scoring,
+                    const gm_eval_result *result);
 
 #endif

@@ -19,7 +19,8 @@ void gm_print_score(const char *task, const char *split, const char *adapter, co
         printf("loss %.4f over %" PRId64 " tokens of %" PRId64 " samples\n", result->loss, result->loss_tokens, result->n);
         return;
     }
-    printf("accuracy %.4f ± %.4f  (%" PRId64 " of %" PRId64 ", %s)", result->accuracy, result->stderr_, result->correct, result->n, scoring);
+    printf("accuracy %.4f ± %.4f  (%" PRId64 " of %" PRId64 ", %s)", result->accuracy, result->stderr_, result->correct, result->n,
+           scoring);
     if (strcmp(scoring, "likelihood") == 0) printf("  per character %.4f ± %.4f", result->accuracy_norm, result->stderr_norm);
     putchar('\n');
 }
@@ -35,7 +36,8 @@ static void write_number(gm_buffer *out, const char *name, double value) {
     gm_json_write_double(out, value);
 }
 
-void gm_write_score(gm_buffer *out, const char *task, const char *split, const char *adapter, const char *prompt, const char *scoring, const gm_eval_result *result) {
+void gm_write_score(gm_buffer *out, const char *task, const char *split, const char *adapter, const char *prompt, const char *scoring,
+                    const gm_eval_result *result) {
     gm_buffer_char(out, '{');
     write_text(out, "task", task);
     write_text(out, "split", split);
@@ -135,7 +137,8 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     gm_buffer_text(&text, "{\"tasks\": [");
     for (int i = 0; i < result->score_count; i++) {
         gm_buffer_text(&text, i ? ",\n  " : "\n  ");
-        gm_write_score(&text, gm_task_name(run->task), result->scores[i].split, result->scores[i].adapter, c->eval.prompt, gm_scoring_name(c->eval.scoring), &result->scores[i].result);
+        gm_write_score(&text, gm_task_name(run->task), result->scores[i].split, result->scores[i].adapter, c->eval.prompt,
+                       gm_scoring_name(c->eval.scoring), &result->scores[i].result);
     }
     gm_buffer_text(&text, "],\n \"best\": ");
     if (result->best_step >= 0) {
@@ -145,8 +148,8 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     } else {
         gm_buffer_text(&text, "null");
     }
-    gm_buffer_format(&text, ",\n \"method\": \"%s\", \"seed\": %" PRId64 ", \"steps\": %" PRId64 ", \"trainable_parameters\": %" PRId64, gm_config_method_name(c), c->seed,
-                     result->steps, result->trainable);
+    gm_buffer_format(&text, ",\n \"method\": \"%s\", \"seed\": %" PRId64 ", \"steps\": %" PRId64 ", \"trainable_parameters\": %" PRId64,
+                     gm_config_method_name(c), c->seed, result->steps, result->trainable);
     double samples = (double)result->steps / (double)run->trainer.steps_an_epoch * (double)run->data.items.count;
     write_number(&text, "train_seconds", result->seconds);
     write_number(&text, "train_samples_per_s", samples / fmax(result->seconds, 1e-9));
@@ -167,13 +170,15 @@ gm_status gm_run_report(gm_run_state *run, const gm_run_result *result) {
     char duration[32];
     GM_TRY(write_result(run, result));
     gm_format_duration(duration, result->seconds);
-    gm_log(GM_LOG_INFO, "%" PRId64 " steps in %s, %.0f tokens/s, %" PRId64 " trainable parameters", result->steps, duration, result->tokens_per_s, result->trainable);
+    gm_log(GM_LOG_INFO, "%" PRId64 " steps in %s, %.0f tokens/s, %" PRId64 " trainable parameters", result->steps, duration,
+           result->tokens_per_s, result->trainable);
     warn_of_idle(run->adapter);
     if (result->best_step >= 0)
         gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step,
                result->best_by_loss ? "loss" : "accuracy", result->best);
     for (int i = 0; i < result->score_count; i++)
-        gm_print_score(gm_task_name(run->task), result->scores[i].split, result->scores[i].adapter, gm_scoring_name(run->config.eval.scoring), &result->scores[i].result);
+        gm_print_score(gm_task_name(run->task), result->scores[i].split, result->scores[i].adapter,
+                       gm_scoring_name(run->config.eval.scoring), &result->scores[i].result);
     if (gm_report_page_write(run->output.directory) == GM_OK)
         gm_log(GM_LOG_INFO, "report: %s/report.html", run->output.directory);
     else /* it only shows what the other files hold: no reason to fail a run that is done */
@@ -183,7 +188,9 @@ gm_status gm_run_report(gm_run_state *run, const gm_run_result *result) {
 
 /* ---- dry run ---------------------------------------------------------------------------------------------------- */
 
-static void print_bytes(const char *what, size_t bytes) { printf("  %-34s %16zu bytes  %8.1f MiB\n", what, bytes, (double)bytes / (1 << 20)); }
+static void print_bytes(const char *what, size_t bytes) {
+    printf("  %-34s %16zu bytes  %8.1f MiB\n", what, bytes, (double)bytes / (1 << 20));
+}
 
 static void print_memory(const gm_run_state *run) {
     const gm_adapter_buffers *buffers = gm_adapter_buffers_of(run->adapter);
@@ -225,8 +232,10 @@ static gm_status add_token(token_lines *lines, const char *token, const char *be
     gm_buffer_text(&lines->text, lines->columns ? "│" : "");
     gm_buffer_text(&lines->text, before);
     for (const char *p = token; *p; p++) {
-        if (*p == '\n') gm_buffer_text(&lines->text, "\\n");
-        else gm_buffer_char(&lines->text, (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
+        if (*p == '\n')
+            gm_buffer_text(&lines->text, "\\n");
+        else
+            gm_buffer_char(&lines->text, (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
     }
     gm_buffer_text(&lines->text, after);
     lines->columns += columns;
@@ -304,15 +313,20 @@ gm_status gm_run_print_plan(const gm_run_state *run) {
     const gm_config *c = &run->config;
     print_memory(run);
     printf("training\n  method %s, %" PRId64 " trainable parameters\n", gm_config_method_name(c), gm_adapter_trainable(run->adapter));
-    printf("  %zu samples, %" PRId64 " tokens, %" PRId64 " with loss; %" PRId64 " samples cut to train.max_length %" PRId64 "; %s EOS\n", data->items.count, data->tokens,
-           data->loss_tokens, data->cut, c->train.max_length, data->append_eos ? "with" : "without");
-    printf("  %" PRId64 " steps, %" PRId64 " an epoch, about %.0f tokens a step, micro-batches of at most %" PRId64 " tokens\n", t->total_steps, t->steps_an_epoch,
-           (double)data->tokens / (double)t->steps_an_epoch, c->train.micro_batch_tokens > data->longest ? c->train.micro_batch_tokens : data->longest);
-    const struct { const char *split; bool there; const gm_eval_set *set; } splits[] = {{"validation", run->has_validation, &run->validation}, {"test", run->has_test, &run->test}};
+    printf("  %zu samples, %" PRId64 " tokens, %" PRId64 " with loss; %" PRId64 " samples cut to train.max_length %" PRId64 "; %s EOS\n",
+           data->items.count, data->tokens, data->loss_tokens, data->cut, c->train.max_length, data->append_eos ? "with" : "without");
+    printf("  %" PRId64 " steps, %" PRId64 " an epoch, about %.0f tokens a step, micro-batches of at most %" PRId64 " tokens\n",
+           t->total_steps, t->steps_an_epoch, (double)data->tokens / (double)t->steps_an_epoch,
+           c->train.micro_batch_tokens > data->longest ? c->train.micro_batch_tokens : data->longest);
+    const struct {
+        const char *split;
+        bool there;
+        const gm_eval_set *set;
+    } splits[] = {{"validation", run->has_validation, &run->validation}, {"test", run->has_test, &run->test}};
     for (int i = 0; i < 2; i++) {
         if (splits[i].there)
-            printf("%s: %zu items, %zu with labels, %" PRId64 " cut, prompt %s, scoring %s\n", splits[i].split, splits[i].set->total, splits[i].set->count, splits[i].set->cut,
-                   c->eval.prompt, gm_scoring_name(c->eval.scoring));
+            printf("%s: %zu items, %zu with labels, %" PRId64 " cut, prompt %s, scoring %s\n", splits[i].split, splits[i].set->total,
+                   splits[i].set->count, splits[i].set->cut, c->eval.prompt, gm_scoring_name(c->eval.scoring));
         else
             printf("%s: not evaluated\n", splits[i].split);
     }

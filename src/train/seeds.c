@@ -36,7 +36,8 @@ static bool read_score(const char *directory, gm_seed_score *score) {
     gm_buffer text = {0};
     cJSON *tree = NULL;
     char path[GM_PATH];
-    bool read = gm_path_join(path, directory, "result.json") == GM_OK && gm_file_exists(path) && gm_file_read(&text, path, FILE_BYTES, GM_FAIL) == GM_OK &&
+    bool read = gm_path_join(path, directory, "result.json") == GM_OK && gm_file_exists(path) &&
+                gm_file_read(&text, path, FILE_BYTES, GM_FAIL) == GM_OK &&
                 gm_json_parse(path, gm_buffer_string(&text), text.length, &tree) == GM_OK;
     const cJSON *tasks = read ? gm_json_member(tree, "tasks") : NULL, *task;
     cJSON_ArrayForEach(task, tasks) {
@@ -135,12 +136,14 @@ static void write_pair(gm_buffer *out, const char *name, double final, double be
     gm_buffer_char(out, '}');
 }
 
-static gm_status write_summary(const gm_config *config, const gm_seed_score *scores, size_t count, const double mean[2], const double std[2]) {
+static gm_status write_summary(const gm_config *config, const gm_seed_score *scores, size_t count, const double mean[2],
+                               const double std[2]) {
     gm_buffer text = {0};
     char path[GM_PATH];
     gm_buffer_format(&text, "{\"task\": ");
     gm_json_write_string(&text, config->task, strlen(config->task));
-    gm_buffer_format(&text, ", \"method\": \"%s\", \"metric\": \"%s\",\n \"seeds\": [", gm_config_method_name(config), scores[0].by_loss ? "loss" : "accuracy");
+    gm_buffer_format(&text, ", \"method\": \"%s\", \"metric\": \"%s\",\n \"seeds\": [", gm_config_method_name(config),
+                     scores[0].by_loss ? "loss" : "accuracy");
     for (size_t i = 0; i < count; i++) {
         gm_buffer_format(&text, "%s{\"seed\": %" PRId64 ", ", i ? ",\n  " : "\n  ", scores[i].seed);
         write_pair(&text, "score", scores[i].value, scores[i].best);

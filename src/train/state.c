@@ -50,9 +50,12 @@ static gm_status write_state(const gm_snapshot *s, const char *directory) {
     gm_buffer text = {0};
     gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"tokens\": %" PRId64 ", \"seconds\": ", state->step, state->tokens);
     gm_json_write_double(&text, state->seconds);
-    gm_buffer_format(&text, ",\n \"evaluated_step\": %" PRId64 ", \"best_step\": %" PRId64 ", \"best\": ", state->evaluated_step, state->best_step);
+    gm_buffer_format(&text, ",\n \"evaluated_step\": %" PRId64 ", \"best_step\": %" PRId64 ", \"best\": ", state->evaluated_step,
+                     state->best_step);
     gm_json_write_double(&text, state->best);
-    gm_buffer_format(&text, ", \"stale\": %" PRId64 ",\n \"base\": \"%016" PRIx64 "\", \"tokenizer\": \"%08" PRIx32 "\", \"dataset\": \"%08" PRIx32 "\", \"samples\": %" PRId64 "}\n",
+    gm_buffer_format(&text,
+                     ", \"stale\": %" PRId64 ",\n \"base\": \"%016" PRIx64 "\", \"tokenizer\": \"%08" PRIx32 "\", \"dataset\": \"%08" PRIx32
+                     "\", \"samples\": %" PRId64 "}\n",
                      state->stale, s->identity->base, s->identity->tokenizer, s->identity->dataset, s->identity->samples);
     return write_text_file(&text, directory, "state.json");
 }
@@ -122,13 +125,16 @@ static gm_status differs(const char *directory, const char *what) {
 static gm_status check_identity(const gm_snapshot *s, const cJSON *tree, const char *path, const char *directory) {
     uint64_t base, tokenizer, dataset;
     int64_t samples;
-    if (!read_hash(tree, "base", &base) || !read_hash(tree, "tokenizer", &tokenizer) || !read_hash(tree, "dataset", &dataset) || !read_integer(tree, "samples", &samples))
+    if (!read_hash(tree, "base", &base) || !read_hash(tree, "tokenizer", &tokenizer) || !read_hash(tree, "dataset", &dataset) ||
+        !read_integer(tree, "samples", &samples))
         return gm_error(GM_BAD_FILE, "%s: lacks what it was made from", path);
     if (base != s->identity->base) return differs(directory, "base model (its weights or config.json differ)");
     if (tokenizer != s->identity->tokenizer) return differs(directory, "tokenizer (tokenizer.json or tokenizer_config.json differ)");
     if (samples != s->identity->samples)
-        return gm_error(GM_USAGE, "%s: was made with %" PRId64 " training samples; there are %" PRId64 " now; resume with the same data, or take another output_dir", directory,
-                        samples, s->identity->samples);
+        return gm_error(GM_USAGE,
+                        "%s: was made with %" PRId64 " training samples; there are %" PRId64
+                        " now; resume with the same data, or take another output_dir",
+                        directory, samples, s->identity->samples);
     if (dataset != s->identity->dataset) return differs(directory, "data set (the training split's contents differ)");
     return GM_OK;
 }
@@ -140,9 +146,10 @@ static gm_status read_state(const gm_snapshot *s, const char *directory) {
     gm_train_state state;
     gm_status status = read_text_file(&text, directory, "state.json", path);
     if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, &tree);
-    if (status == GM_OK && !(read_integer(tree, "step", &state.step) && read_integer(tree, "tokens", &state.tokens) && read_number(tree, "seconds", &state.seconds) &&
-                             read_integer(tree, "evaluated_step", &state.evaluated_step) && read_integer(tree, "best_step", &state.best_step) &&
-                             read_number(tree, "best", &state.best) && read_integer(tree, "stale", &state.stale)))
+    if (status == GM_OK && !(read_integer(tree, "step", &state.step) && read_integer(tree, "tokens", &state.tokens) &&
+                             read_number(tree, "seconds", &state.seconds) && read_integer(tree, "evaluated_step", &state.evaluated_step) &&
+                             read_integer(tree, "best_step", &state.best_step) && read_number(tree, "best", &state.best) &&
+                             read_integer(tree, "stale", &state.stale)))
         status = gm_error(GM_BAD_FILE, "%s: lacks a part of the run's state", path);
     if (status == GM_OK) status = check_identity(s, tree, path, directory);
     if (status == GM_OK) *s->state = state;
@@ -151,7 +158,8 @@ static gm_status read_state(const gm_snapshot *s, const char *directory) {
     return status;
 }
 
-static gm_status read_tensor(const gm_safetensors *file, const char *path, const char *name, gm_type type, int64_t count, const unsigned char **bytes) {
+static gm_status read_tensor(const gm_safetensors *file, const char *path, const char *name, gm_type type, int64_t count,
+                             const unsigned char **bytes) {
     const gm_file_tensor *tensor = gm_safetensors_find(file, name);
     if (!tensor || tensor->type != type || tensor->rank != 1 || tensor->dim[0] != count)
         return gm_error(GM_BAD_FILE, "%s: %s: is not a tensor of %" PRId64 " %s", path, name, count, gm_type_name(type));

@@ -9,8 +9,14 @@
 
 static gm_status micro_batch(gm_trainer *t, gm_step_share *share) {
     const gm_pack *pack = &t->pack;
-    gm_batch batch = {.tokens = pack->tokens, .sequences = pack->sequences, .ids = pack->ids, .positions = pack->positions, .starts = pack->starts,
-                      .loss_rows = pack->loss_rows, .loss_row = pack->loss_row, .loss_target = pack->loss_target};
+    gm_batch batch = {.tokens = pack->tokens,
+                      .sequences = pack->sequences,
+                      .ids = pack->ids,
+                      .positions = pack->positions,
+                      .starts = pack->starts,
+                      .loss_rows = pack->loss_rows,
+                      .loss_row = pack->loss_row,
+                      .loss_target = pack->loss_target};
     gm_step_reset(&t->step, true);
     gm_model_loss(t->model, &t->step, &batch, share);
     gm_step_backward(&t->step);
@@ -30,12 +36,15 @@ static gm_status forward_backward(gm_trainer *t, const uint32_t *indices, uint32
 }
 
 static gm_status check_finite(int64_t step, const gm_losses *losses, double grad_norm) {
-    const struct { const char *name; double value; } terms[] = {
-        {"ce", losses->ce}, {"poisson", losses->poisson}, {"normal", losses->normal}, {"balance", losses->balance}, {"loss", losses->total}, {"grad_norm", grad_norm}};
+    const struct {
+        const char *name;
+        double value;
+    } terms[] = {{"ce", losses->ce},           {"poisson", losses->poisson}, {"normal", losses->normal},
+                 {"balance", losses->balance}, {"loss", losses->total},      {"grad_norm", grad_norm}};
     for (size_t i = 0; i < sizeof terms / sizeof *terms; i++)
         if (!isfinite(terms[i].value))
-            return gm_error(GM_DIVERGED, "step %" PRId64 ": %s is %s; try a lower train.learning_rate, or train.max_grad_norm 1", step, terms[i].name,
-                            isnan(terms[i].value) ? "not a number" : "infinite");
+            return gm_error(GM_DIVERGED, "step %" PRId64 ": %s is %s; try a lower train.learning_rate, or train.max_grad_norm 1", step,
+                            terms[i].name, isnan(terms[i].value) ? "not a number" : "infinite");
     return GM_OK;
 }
 
@@ -71,8 +80,13 @@ gm_status gm_trainer_step(gm_trainer *t) {
     t->state.step = step;
     t->state.tokens += share.step_tokens;
     t->state.seconds += seconds;
-    gm_metrics_step(t->metrics, &(gm_step_report){.step = step, .tokens = share.step_tokens, .loss_tokens = share.step_loss_tokens,
-                                                  .epoch = (double)step / (double)t->steps_an_epoch, .learning_rate = rate, .grad_norm = grad_norm,
-                                                  .seconds = seconds, .losses = losses});
+    gm_metrics_step(t->metrics, &(gm_step_report){.step = step,
+                                                  .tokens = share.step_tokens,
+                                                  .loss_tokens = share.step_loss_tokens,
+                                                  .epoch = (double)step / (double)t->steps_an_epoch,
+                                                  .learning_rate = rate,
+                                                  .grad_norm = grad_norm,
+                                                  .seconds = seconds,
+                                                  .losses = losses});
     return GM_OK;
 }

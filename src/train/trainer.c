@@ -24,8 +24,12 @@ gm_status gm_trainer_open(gm_trainer *t, gm_eval_set *test) {
     t->total_steps = t->steps_an_epoch * c->train.epochs;
     if (c->train.max_steps > 0 && c->train.max_steps < t->total_steps) t->total_steps = c->train.max_steps;
     t->schedule = (gm_schedule){c->train.scheduler, c->train.learning_rate, c->train.warmup_steps, t->total_steps};
-    t->optimizer = (gm_optimizer){.beta1 = c->train.betas[0], .beta2 = c->train.betas[1], .eps = c->train.eps, .weight_decay = c->train.weight_decay,
-                                  .lora_plus_ratio = c->train.lora_plus_ratio, .max_grad_norm = c->train.max_grad_norm};
+    t->optimizer = (gm_optimizer){.beta1 = c->train.betas[0],
+                                  .beta2 = c->train.betas[1],
+                                  .eps = c->train.eps,
+                                  .weight_decay = c->train.weight_decay,
+                                  .lora_plus_ratio = c->train.lora_plus_ratio,
+                                  .max_grad_norm = c->train.max_grad_norm};
     t->state = (gm_train_state){.evaluated_step = -1, .best_step = -1};
     t->saved_step = t->best.step = -1;
     gm_step_init(&t->step, t->backend, c->dtype);
@@ -175,7 +179,8 @@ static gm_status save(gm_trainer *t) {
     t->save_misses = 0;
     snprintf(name, sizeof name, "checkpoints/step-%" PRId64, t->state.step);
     gm_metrics_checkpoint(t->metrics, t->state.step, name, gm_clock_seconds() - begin);
-    if (gm_checkpoint_prune(folder, t->config->train.keep_checkpoints) != GM_OK) gm_log(GM_LOG_WARN, "older checkpoints stay: %s", gm_error_text());
+    if (gm_checkpoint_prune(folder, t->config->train.keep_checkpoints) != GM_OK)
+        gm_log(GM_LOG_WARN, "older checkpoints stay: %s", gm_error_text());
     return GM_OK;
 }
 
@@ -183,14 +188,16 @@ static gm_status save(gm_trainer *t) {
 static gm_status save_or_go_on(gm_trainer *t) {
     gm_status status = save(t);
     if (status != GM_FAIL || ++t->save_misses >= MISSES_MOST) return status;
-    gm_log(GM_LOG_WARN, "step %" PRId64 ": no checkpoint: %s; going on with the older ones (%d of %d in a row)", t->state.step, gm_error_text(), t->save_misses, MISSES_MOST);
+    gm_log(GM_LOG_WARN, "step %" PRId64 ": no checkpoint: %s; going on with the older ones (%d of %d in a row)", t->state.step,
+           gm_error_text(), t->save_misses, MISSES_MOST);
     t->saved_step = t->state.step; /* not again for this step */
     return GM_OK;
 }
 
 gm_status gm_trainer_stop(gm_trainer *t) {
     if (t->saved_step != t->state.step || t->save_misses > 0) GM_TRY(save(t));
-    return gm_error(GM_INTERRUPTED, "interrupted by a signal; step %" PRId64 " of %" PRId64 " is saved, --resume continues there", t->state.step, t->total_steps);
+    return gm_error(GM_INTERRUPTED, "interrupted by a signal; step %" PRId64 " of %" PRId64 " is saved, --resume continues there",
+                    t->state.step, t->total_steps);
 }
 
 /* ---- the loop --------------------------------------------------------------------------------------------------- */
@@ -226,6 +233,7 @@ gm_status gm_trainer_run(gm_trainer *t) {
         GM_TRY(gm_trainer_step(t));
     }
     if (t->out_of_patience && t->state.step < t->total_steps)
-        gm_log(GM_LOG_INFO, "step %" PRId64 "  no improvement in %" PRId64 " evaluations: the run ends (eval.patience)", t->state.step, t->state.stale);
+        gm_log(GM_LOG_INFO, "step %" PRId64 "  no improvement in %" PRId64 " evaluations: the run ends (eval.patience)", t->state.step,
+               t->state.stale);
     return GM_OK;
 }

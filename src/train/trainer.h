@@ -39,9 +39,9 @@ typedef struct gm_trainer {
     int64_t steps_an_epoch, total_steps;
     /* as it goes */
     gm_train_state state;
-    gm_published best;   /* what is in best/: after a resume possibly of a step that the run has yet to come to again */
-    int64_t saved_step;  /* last step in a checkpoint; −1: none      */
-    int save_misses;     /* saves that failed since the last success */
+    gm_published best;  /* what is in best/: after a resume possibly of a step that the run has yet to come to again */
+    int64_t saved_step; /* last step in a checkpoint; −1: none      */
+    int save_misses;    /* saves that failed since the last success */
     bool out_of_patience;
 } gm_trainer;
 

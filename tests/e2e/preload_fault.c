@@ -44,10 +44,10 @@ static long end(int kind, long result) {
     return result;
 }
 
-#define FAIL_FIRST(kind)      \
-    if ((kind) > 0) {         \
-        errno = (kind);       \
-        return -1;            \
+#define FAIL_FIRST(kind)                                                                                                                   \
+    if ((kind) > 0) {                                                                                                                      \
+        errno = (kind);                                                                                                                    \
+        return -1;                                                                                                                         \
     }
 
 ssize_t write(int fd, const void *bytes, size_t length) {

@@ -17,7 +17,10 @@
 #include <string.h>
 
 enum { FILE_BYTES = 1 << 28 };
-static const struct { const char *name; double bound; } published[] = {{"step1", 2e-5}, {"steps", 3e-3}, {"normal", 3e-3}, {"scores", 2e-3}, {"final", 1e-2}};
+static const struct {
+    const char *name;
+    double bound;
+} published[] = {{"step1", 2e-5}, {"steps", 3e-3}, {"normal", 3e-3}, {"scores", 2e-3}, {"final", 1e-2}};
 
 static void stop(const char *what) {
     fprintf(stderr, "compare_golden: %s\n", what);
@@ -40,7 +43,8 @@ static gm_buffer read_all(const char *path) {
 static cJSON *read_lines(const char *path) {
     gm_buffer text = read_all(path);
     cJSON *array = cJSON_CreateArray();
-    for (char *line = text.bytes, *end; line && (end = strchr(line, '\n')) != NULL; line = end + 1) cJSON_AddItemToArray(array, parse(path, line, (size_t)(end - line)));
+    for (char *line = text.bytes, *end; line && (end = strchr(line, '\n')) != NULL; line = end + 1)
+        cJSON_AddItemToArray(array, parse(path, line, (size_t)(end - line)));
     gm_buffer_free(&text);
     return array;
 }
@@ -71,7 +75,9 @@ static bool compare_counts(const cJSON *want, const cJSON *have) {
     bool both = gm_json_member(want, "loss_tokens") != NULL; /* else `tokens` there counts loss tokens */
     bool same = both ? number(want, "tokens") == number(have, "tokens") && number(want, "loss_tokens") == number(have, "loss_tokens")
                      : number(want, "tokens") == number(have, "loss_tokens");
-    if (!same) printf("  step %.0f: %.0f tokens, %.0f with loss: not those expected\n", number(have, "step"), number(have, "tokens"), number(have, "loss_tokens"));
+    if (!same)
+        printf("  step %.0f: %.0f tokens, %.0f with loss: not those expected\n", number(have, "step"), number(have, "tokens"),
+               number(have, "loss_tokens"));
     return same;
 }
 
@@ -111,7 +117,8 @@ static bool compare_items(const cJSON *expected, const cJSON *items, const char 
     if (!want || cJSON_GetArraySize(want) != cJSON_GetArraySize(items)) return printf("  %s: not as many items as expected\n", key), false;
     for (want = want->child; want; want = want->next, have = have->next) {
         const cJSON *w = gm_json_member(want, "scores"), *h = gm_json_member(have, "scores");
-        if (cJSON_GetArraySize(w) != cJSON_GetArraySize(h) || number(want, "answer") != number(have, "answer")) return printf("  item %.0f: another item\n", number(have, "index")), false;
+        if (cJSON_GetArraySize(w) != cJSON_GetArraySize(h) || number(want, "answer") != number(have, "answer"))
+            return printf("  item %.0f: another item\n", number(have, "index")), false;
         for (w = w->child, h = h->child; w; w = w->next, h = h->next) {
             double difference = fabs(w->valuedouble - h->valuedouble);
             if (!(difference <= worst)) worst = difference;
@@ -161,7 +168,8 @@ int main(int argc, char **argv) {
     } else {
         lines = read_lines(argv[3]);
         bool only_terms = strcmp(argv[1], "terms") == 0;
-        good = only_terms || strcmp(argv[1], "steps") == 0 ? compare_steps(expected, lines, argv[4], only_terms) : compare_items(expected, lines, argv[4]);
+        good = only_terms || strcmp(argv[1], "steps") == 0 ? compare_steps(expected, lines, argv[4], only_terms)
+                                                           : compare_items(expected, lines, argv[4]);
     }
     cJSON_Delete(lines);
     cJSON_Delete(expected);

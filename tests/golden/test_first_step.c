@@ -26,9 +26,9 @@ typedef struct golden {
     gm_pack pack;
 } golden;
 
-#define OK(expression)                                                                          \
-    do {                                                                                        \
-        if ((expression) != GM_OK) fail_msg("%s: %s: %s", g->folder, #expression, gm_error_text()); \
+#define OK(expression)                                                                                                                     \
+    do {                                                                                                                                   \
+        if ((expression) != GM_OK) fail_msg("%s: %s: %s", g->folder, #expression, gm_error_text());                                        \
     } while (0)
 
 static const char *in_case(const golden *g, const char *name) {
@@ -104,7 +104,8 @@ static float *wanted(const golden *g, const char *name, int64_t count) {
 static void check_logits(golden *g, const gm_batch *batch) {
     int64_t vocabulary = g->model->config.vocabulary, count = batch->loss_rows * vocabulary;
     int32_t *which = malloc((size_t)count * sizeof *which), *token = malloc((size_t)count * sizeof *token);
-    float *logit = malloc((size_t)count * sizeof *logit), *log_sum = malloc((size_t)batch->loss_rows * sizeof *log_sum), *want = wanted(g, "logits", count);
+    float *logit = malloc((size_t)count * sizeof *logit), *log_sum = malloc((size_t)batch->loss_rows * sizeof *log_sum),
+          *want = wanted(g, "logits", count);
     for (int64_t i = 0; i < count; i++) which[i] = (int32_t)(i / vocabulary), token[i] = (int32_t)(i % vocabulary);
     gm_score_request request = {batch->loss_row, batch->loss_rows, which, token, count, logit, log_sum};
     assert_int_equal(gm_step_measure(&g->step), GM_OK);
@@ -154,7 +155,8 @@ static void check_case(const char *name) {
     printf("%-14s", name);
     open_golden(g);
     const gm_pack *pack = &g->pack;
-    gm_batch batch = {pack->tokens, pack->sequences, pack->ids, pack->positions, pack->starts, pack->loss_rows, pack->loss_row, pack->loss_target};
+    gm_batch batch = {pack->tokens, pack->sequences, pack->ids,      pack->positions,
+                      pack->starts, pack->loss_rows, pack->loss_row, pack->loss_target};
     gm_step_init(&g->step, g->backend, g->config.dtype);
     check_logits(g, &batch);
     forward_backward(g, &batch);

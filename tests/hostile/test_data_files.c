@@ -140,13 +140,16 @@ static void test_bad_lines(void **state) {
         for (int packed = 0; packed < 2; packed++) {
             char name[64], path[GM_PATH];
             snprintf(name, sizeof name, "%s%s", cases[i].file, packed ? ".gz" : "");
-            if (packed) gm_test_write_gzip(directory, name, cases[i].text, cases[i].length);
-            else gm_test_write(directory, name, cases[i].text, cases[i].length);
+            if (packed)
+                gm_test_write_gzip(directory, name, cases[i].text, cases[i].length);
+            else
+                gm_test_write(directory, name, cases[i].text, cases[i].length);
             gm_item_set set;
             expect_fault(i, load(cases[i].task, "train", "paper", false, &set), cases[i].line);
             assert_true(set.count == 0 && !set.items);
             gm_status status = load(cases[i].task, "train", "paper", true, &set);
-            if (!cases[i].skippable) expect_fault(i, status, cases[i].line);
+            if (!cases[i].skippable)
+                expect_fault(i, status, cases[i].line);
             else if (status != GM_OK || set.count != 1 || set.skipped != 1)
                 fail_msg("case %zu: %zu items, %d skipped", i, set.count, (int)set.skipped);
             gm_item_set_free(&set);

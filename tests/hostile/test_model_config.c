@@ -10,10 +10,13 @@
 #include <time.h>
 
 static const char good[] =
-    "{\"model_type\":\"qwen3\",\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":8,\"num_key_value_heads\":4,\"head_dim\":16,"
-    "\"vocab_size\":100,\"use_sliding_window\":true,\"sliding_window\":16,\"max_window_layers\":1,\"layer_types\":[\"full_attention\",\"sliding_attention\"],"
+    "{\"model_type\":\"qwen3\",\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":8,\"num_key_value_heads\":4,\"head_dim\":"
+    "16,"
+    "\"vocab_size\":100,\"use_sliding_window\":true,\"sliding_window\":16,\"max_window_layers\":1,\"layer_types\":[\"full_attention\","
+    "\"sliding_attention\"],"
     "\"rope_theta\":1e6,\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
-    "\"original_max_position_embeddings\":64},\"rms_norm_eps\":1e-6,\"attention_bias\":true,\"eos_token_id\":[1,2],\"hidden_act\":\"silu\"}";
+    "\"original_max_position_embeddings\":64},\"rms_norm_eps\":1e-6,\"attention_bias\":true,\"eos_token_id\":[1,2],\"hidden_act\":"
+    "\"silu\"}";
 
 static gm_status read_bytes(gm_model_config *config, const char *directory, const char *path, const char *bytes, size_t length) {
     unlink(path); /* ext4 flushes a file that is truncated and written again */
@@ -49,7 +52,8 @@ static void test_random_damage(void **state) {
         if (status == GM_BAD_FILE && !strstr(gm_error_text(), path)) fail_msg("does not name the file: %s", gm_error_text());
         if (status != GM_OK) continue; /* what is accepted is usable */
         assert_true(config.hidden_size > 0 && config.layers > 0 && config.heads % config.kv_heads == 0 && config.head_dim % 2 == 0);
-        assert_true(config.window_from_layer < config.layers && config.eos_token < config.vocabulary && config.norm_eps >= 0 && config.rope_theta >= 1);
+        assert_true(config.window_from_layer < config.layers && config.eos_token < config.vocabulary && config.norm_eps >= 0 &&
+                    config.rope_theta >= 1);
     }
     gm_log_set_level(GM_LOG_INFO);
     assert_int_equal(gm_directory_remove(directory), GM_OK);

@@ -230,7 +230,8 @@ static void test_bombs(void **state) {
     char stem[701];
     memset(stem, 'n', sizeof stem - 1);
     stem[700] = '\0';
-    for (int i = 0; i < 100000; i++) gm_buffer_format(&json, "%s" T("%s%d", "U8", "[1]", "[%d,%d]"), i ? "," : "", stem, i * 7919 % 100000, i, i + 1);
+    for (int i = 0; i < 100000; i++)
+        gm_buffer_format(&json, "%s" T("%s%d", "U8", "[1]", "[%d,%d]"), i ? "," : "", stem, i * 7919 % 100000, i, i + 1);
     gm_buffer_char(&json, '}');
     write_file(path, json.length, json.bytes, json.length, 100000);
     expect("long names", path, NULL);
@@ -268,7 +269,9 @@ static void put_shard(const char *directory, const char *name, const char *json,
 
 #define INDEX(map) "{\"metadata\":{\"total_size\":3},\"weight_map\":{" map "}}"
 
-static const struct { const char *what, *index, *says; } index_rows[] = {
+static const struct {
+    const char *what, *index, *says;
+} index_rows[] = {
     {"right", INDEX("\"a\":\"s1\",\"b\":\"s2\",\"c\":\"s2\""), NULL},
     {"without metadata", "{\"weight_map\":{\"c\":\"s2\",\"a\":\"s1\",\"b\":\"s2\"}}", NULL},
     {"a tensor that the index leaves out", INDEX("\"a\":\"s1\",\"b\":\"s2\""), NULL},
@@ -369,7 +372,8 @@ static void test_shrinking_file(void **state) {
     }
     close(pipes[1]);
     ssize_t n = read(pipes[0], text, sizeof text - 1);
-    for (ssize_t more = n; more > 0 && n < (ssize_t)sizeof text - 1; n += more) more = read(pipes[0], text + n, sizeof text - 1 - (size_t)n);
+    for (ssize_t more = n; more > 0 && n < (ssize_t)sizeof text - 1; n += more)
+        more = read(pipes[0], text + n, sizeof text - 1 - (size_t)n);
     close(pipes[0]);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
@@ -381,8 +385,8 @@ static void test_shrinking_file(void **state) {
 /* Random damage to a good file: it opens or it is refused, and what opens can be read. */
 static void test_random_damage(void **state) {
     (void)state;
-    static const char json[] = "{\"__metadata__\":{\"k\":\"v\"}," T("a", "F32", "[2,3]", "[0,24]") "," T("b.c", "BF16", "[4]", "[24,32]") ","
-                               T("d", "U8", "[]", "[32,33]") "}   ";
+    static const char json[] = "{\"__metadata__\":{\"k\":\"v\"}," T("a", "F32", "[2,3]", "[0,24]") "," T(
+        "b.c", "BF16", "[4]", "[24,32]") "," T("d", "U8", "[]", "[32,33]") "}   ";
     static const char bytes[] = "{}[]\",:\\0123456789-.eEuF\x80\xff\n ";
     char directory[4096], path[GM_PATH];
     gm_test_directory(directory);

@@ -49,7 +49,8 @@ static inline void op_check_sentinels(void) {
     for (int i = 0; i < op_count; i++)
         for (size_t j = 0; j < OP_SENTINEL; j++) {
             if (op_buffers[i].block[j] != OP_SENTINEL_BYTE) fail_msg("buffer %d: written %zu bytes before its start", i, OP_SENTINEL - j);
-            if (op_buffers[i].block[OP_SENTINEL + op_buffers[i].bytes + j] != OP_SENTINEL_BYTE) fail_msg("buffer %d: written %zu bytes past its end", i, j);
+            if (op_buffers[i].block[OP_SENTINEL + op_buffers[i].bytes + j] != OP_SENTINEL_BYTE)
+                fail_msg("buffer %d: written %zu bytes past its end", i, j);
         }
 }
 
@@ -97,8 +98,10 @@ static inline bool op_next_run(void) {
     return done < OP_RUNS;
 }
 
-#define OP_RUN(call) \
-    for (op_run_index = 0; op_next_run();) { call; }
+#define OP_RUN(call)                                                                                                                       \
+    for (op_run_index = 0; op_next_run();) {                                                                                               \
+        call;                                                                                                                              \
+    }
 
 static inline double op_normal(void) { return (double)gm_random_normal(&op_random); }
 
@@ -124,7 +127,9 @@ static inline void *op_typed(gm_type type, double *values, int64_t count) {
 }
 
 static inline double op_get(const void *buffer, gm_type type, int64_t i) {
-    return type == GM_F64 ? ((const double *)buffer)[i] : type == GM_F32 ? (double)((const float *)buffer)[i] : (double)gm_bf16_to_f32(((const uint16_t *)buffer)[i]);
+    return type == GM_F64   ? ((const double *)buffer)[i]
+           : type == GM_F32 ? (double)((const float *)buffer)[i]
+                            : (double)gm_bf16_to_f32(((const uint16_t *)buffer)[i]);
 }
 
 /* Wants the normalised error sqrt(Σ (got − want)² / Σ want²) below what the type's rounding explains (f32: `tolerance`). */

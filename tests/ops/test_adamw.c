@@ -15,9 +15,18 @@ static void reference(double *p, double *m, double *v, const float *gradient, co
 }
 
 static void steps(int64_t n, double decay, double eps, double gradient_size, float clip) {
-    double *p = op_values(n, 1), *m = op_values(n, 0), *v = op_values(n, 0), *start = op_doubles(n), *moved = op_doubles(n), *want = op_doubles(n);
-    gm_adamw_args args = {.parameter = op_typed(GM_F32, p, n), .moment1 = op_typed(GM_F32, m, n), .moment2 = op_typed(GM_F32, v, n), .count = n,
-                          .learning_rate = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = eps, .weight_decay = decay, .gradient_scale = clip};
+    double *p = op_values(n, 1), *m = op_values(n, 0), *v = op_values(n, 0), *start = op_doubles(n), *moved = op_doubles(n),
+           *want = op_doubles(n);
+    gm_adamw_args args = {.parameter = op_typed(GM_F32, p, n),
+                          .moment1 = op_typed(GM_F32, m, n),
+                          .moment2 = op_typed(GM_F32, v, n),
+                          .count = n,
+                          .learning_rate = 1e-2,
+                          .beta1 = 0.9,
+                          .beta2 = 0.999,
+                          .eps = eps,
+                          .weight_decay = decay,
+                          .gradient_scale = clip};
     memcpy(start, p, (size_t)n * sizeof *p);
     for (args.step = 1; args.step <= STEPS; args.step++) {
         double *g = op_values(n, gradient_size);

@@ -22,18 +22,31 @@ static void begin_scratch(const gm_attention_args *args) {
 static gm_attention_args make(const attention_case *c, attention_values *values) {
     int32_t starts[MOST_SEQUENCES + 1] = {0};
     int64_t sequences = 0;
-    while (sequences < MOST_SEQUENCES && c->lengths[sequences] > 0) starts[sequences + 1] = starts[sequences] + c->lengths[sequences], sequences++;
+    while (sequences < MOST_SEQUENCES && c->lengths[sequences] > 0)
+        starts[sequences + 1] = starts[sequences] + c->lengths[sequences], sequences++;
     int64_t tokens = starts[sequences], n = tokens * c->heads * c->size, kv = tokens * c->kv_heads * c->size;
     int32_t *kept = op_integers(sequences + 1);
     memcpy(kept, starts, (size_t)(sequences + 1) * sizeof *kept);
     *values = (attention_values){.q = op_values(n, 2), .k = op_values(kv, 1), .v = op_values(kv, 1), .dout = op_values(n, 1)};
     size_t element = gm_type_size(c->type);
-    return (gm_attention_args){
-        .out = op_alloc((size_t)n * element), .log_sum = op_floats(tokens * c->heads), .q = op_typed(c->type, values->q, n),
-        .k = op_typed(c->type, values->k, kv), .v = op_typed(c->type, values->v, kv), .starts = kept, .type = c->type, .tokens = tokens,
-        .sequences = sequences, .heads = c->heads, .kv_heads = c->kv_heads, .head_size = c->size, .window = c->window,
-        .scale = 1 / sqrtf((float)c->size), .dout = op_typed(c->type, values->dout, n), .dq = op_alloc((size_t)n * element),
-        .dk = op_alloc((size_t)kv * element), .dv = op_alloc((size_t)kv * element)};
+    return (gm_attention_args){.out = op_alloc((size_t)n * element),
+                               .log_sum = op_floats(tokens * c->heads),
+                               .q = op_typed(c->type, values->q, n),
+                               .k = op_typed(c->type, values->k, kv),
+                               .v = op_typed(c->type, values->v, kv),
+                               .starts = kept,
+                               .type = c->type,
+                               .tokens = tokens,
+                               .sequences = sequences,
+                               .heads = c->heads,
+                               .kv_heads = c->kv_heads,
+                               .head_size = c->size,
+                               .window = c->window,
+                               .scale = 1 / sqrtf((float)c->size),
+                               .dout = op_typed(c->type, values->dout, n),
+                               .dq = op_alloc((size_t)n * element),
+                               .dk = op_alloc((size_t)kv * element),
+                               .dv = op_alloc((size_t)kv * element)};
 }
 
 static void forward_backward(const gm_attention_args *args) {
@@ -51,8 +64,14 @@ typedef struct attention_naive {
 
 static attention_naive naive_begin(const gm_attention_args *args, attention_values in) {
     int64_t n = args->tokens * args->heads * args->head_size, kv = args->tokens * args->kv_heads * args->head_size;
-    attention_naive naive = {.args = args, .in = in, .p = op_doubles(args->tokens), .out = op_doubles(n), .log_sum = op_doubles(args->tokens * args->heads),
-                             .dq = op_doubles(n), .dk = op_doubles(kv), .dv = op_doubles(kv)};
+    attention_naive naive = {.args = args,
+                             .in = in,
+                             .p = op_doubles(args->tokens),
+                             .out = op_doubles(n),
+                             .log_sum = op_doubles(args->tokens * args->heads),
+                             .dq = op_doubles(n),
+                             .dk = op_doubles(kv),
+                             .dv = op_doubles(kv)};
     return naive;
 }
 
@@ -111,7 +130,8 @@ static void close_to(const char *what, const void *got, gm_type type, const doub
     double size = fmax(sqrt(dot(want, want, count) / (double)count), 0.25), squares = 0;
     for (int64_t i = 0; i < count; i++) {
         double off = fabs(op_get(got, type, i) - want[i]);
-        if (!(off <= 16 * tolerance * (size + fabs(want[i])))) fail_msg("%s[%lld] of %lld: %g, not %g", what, (long long)i, (long long)count, op_get(got, type, i), want[i]);
+        if (!(off <= 16 * tolerance * (size + fabs(want[i]))))
+            fail_msg("%s[%lld] of %lld: %g, not %g", what, (long long)i, (long long)count, op_get(got, type, i), want[i]);
         squares += off * off;
     }
     double error = sqrt(squares / (double)count) / size;
@@ -189,7 +209,8 @@ static void test_naive_gradients(void **state) {
         for (int of = 0; of < 3; of++)
             for (int64_t j = 0; j < (of ? kv : n); j++) {
                 double slope = op_slope(naive_loss, &naive, x[of] + j);
-                if (fabs(slope - gradient[of][j]) > 1e-7 * (1 + fabs(slope))) fail_msg("gradient %d[%lld]: %g, slope %g", of, (long long)j, gradient[of][j], slope);
+                if (fabs(slope - gradient[of][j]) > 1e-7 * (1 + fabs(slope)))
+                    fail_msg("gradient %d[%lld]: %g, slope %g", of, (long long)j, gradient[of][j], slope);
             }
         op_end();
     }
@@ -198,7 +219,8 @@ static void test_naive_gradients(void **state) {
 static void *slice(const void *rows, size_t row_bytes, int64_t first) { return (unsigned char *)rows + (size_t)first * row_bytes; }
 
 static void same_rows(const char *what, const void *all, const void *alone, size_t row_bytes, int64_t first, int64_t count) {
-    if (memcmp(slice(all, row_bytes, first), alone, (size_t)count * row_bytes) != 0) fail_msg("%s: rows from %lld differ alone", what, (long long)first);
+    if (memcmp(slice(all, row_bytes, first), alone, (size_t)count * row_bytes) != 0)
+        fail_msg("%s: rows from %lld differ alone", what, (long long)first);
 }
 
 /* Sequence s by itself, from memory that ends where it ends. */
@@ -281,7 +303,7 @@ static void test_scratch(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_double), cmocka_unit_test(test_naive_gradients), cmocka_unit_test(test_packing),
-                                       cmocka_unit_test(test_isolation), cmocka_unit_test(test_scratch)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_double), cmocka_unit_test(test_naive_gradients),
+                                       cmocka_unit_test(test_packing), cmocka_unit_test(test_isolation), cmocka_unit_test(test_scratch)};
     return op_main("attention", tests);
 }

@@ -26,7 +26,8 @@ static void check_gradient(const gm_cross_entropy_args *args, double *logits) {
         row one = {logits + r * n, n, args->target[r]};
         double sum = log_sum(one.logits, n);
         for (int64_t i = 0; i < n; i++)
-            want[r * n + i] = (double)args->gradient_scale * (n < 50 ? op_slope(row_loss, &one, &one.logits[i]) : exp(one.logits[i] - sum) - (i == one.target));
+            want[r * n + i] = (double)args->gradient_scale *
+                              (n < 50 ? op_slope(row_loss, &one, &one.logits[i]) : exp(one.logits[i] - sum) - (i == one.target));
     }
     op_close("dlogits", args->dlogits, GM_F32, want, args->rows * n, 1e-6);
 }
@@ -46,8 +47,15 @@ static void one_case(int64_t rows, int64_t vocabulary, double spread) {
         target[r] = r == 0 ? (int32_t)vocabulary - 1 : (int32_t)gm_random_below(&op_random, (uint32_t)vocabulary);
         want += 0.5 * row_loss(&(row){x + r * vocabulary, vocabulary, target[r]});
     }
-    gm_cross_entropy_args args = {.logits = logits, .target = target, .rows = rows, .vocabulary = vocabulary, .loss = loss, .loss_scale = 0.5,
-                                  .gradient_scale = 0.3f, .dlogits = gradient, .gradient_type = GM_F32};
+    gm_cross_entropy_args args = {.logits = logits,
+                                  .target = target,
+                                  .rows = rows,
+                                  .vocabulary = vocabulary,
+                                  .loss = loss,
+                                  .loss_scale = 0.5,
+                                  .gradient_scale = 0.3f,
+                                  .dlogits = gradient,
+                                  .gradient_type = GM_F32};
     *loss = 7;
     OP_RUN(backend->kernels->cross_entropy(backend, &args));
     op_close("loss", loss, GM_F64, &want, 1, 1e-7);
@@ -87,10 +95,18 @@ static void test_score(void **state) {
         int64_t rows = op_tokens[t], vocabulary = 1501, count = 2 * rows + 1;
         double *x = op_values(rows * vocabulary, 4), *sums = op_doubles(rows), *picked = op_doubles(count);
         int32_t *at = op_integers(count), *token = op_integers(count);
-        gm_score_args args = {.logits = op_typed(GM_F32, x, rows * vocabulary), .rows = rows, .vocabulary = vocabulary, .first_row = 5, .count = count, .row = at,
-                              .token = token, .logit = op_floats(count), .log_sum = op_floats(rows)};
+        gm_score_args args = {.logits = op_typed(GM_F32, x, rows * vocabulary),
+                              .rows = rows,
+                              .vocabulary = vocabulary,
+                              .first_row = 5,
+                              .count = count,
+                              .row = at,
+                              .token = token,
+                              .logit = op_floats(count),
+                              .log_sum = op_floats(rows)};
         for (int64_t i = 0; i < count; i++) {
-            at[i] = (int32_t)gm_random_below(&op_random, (uint32_t)rows), token[i] = (int32_t)gm_random_below(&op_random, (uint32_t)vocabulary);
+            at[i] = (int32_t)gm_random_below(&op_random, (uint32_t)rows),
+            token[i] = (int32_t)gm_random_below(&op_random, (uint32_t)vocabulary);
             picked[i] = x[at[i] * vocabulary + token[i]];
             at[i] += 5;
         }

@@ -15,7 +15,8 @@ static void test_share_and_scale(void **state) {
     for (int r = 0; r < 3; r++) {
         float *in = op_floats(COUNT), *out = op_floats(COUNT);
         for (int64_t i = 0; i < COUNT; i++) in[i] = 1;
-        gm_dropout_args args = {.out = out, .in = in, .out_type = GM_F32, .in_type = GM_F32, .count = COUNT, .dropout = {rates[r], {7, (uint32_t)r}}};
+        gm_dropout_args args = {
+            .out = out, .in = in, .out_type = GM_F32, .in_type = GM_F32, .count = COUNT, .dropout = {rates[r], {7, (uint32_t)r}}};
         OP_RUN(backend->kernels->dropout(backend, &args));
         for (int64_t i = 0; i < COUNT; i++) assert_true(out[i] == 0 || out[i] == 1 / (1 - rates[r]));
         double share = (double)dropped(out) / COUNT, deviation = sqrt((double)rates[r] * (1 - (double)rates[r]) / COUNT);
@@ -44,8 +45,13 @@ static void test_types_and_adding(void **state) {
     for (int bits = 0; bits < 8; bits++) {
         gm_type in_type = bits & 1 ? GM_BF16 : GM_F32, out_type = bits & 2 ? GM_BF16 : GM_F32;
         double *in = op_values(count, 1), *out = op_values(count, 1);
-        gm_dropout_args args = {.out = op_typed(out_type, out, count), .in = op_typed(in_type, in, count), .out_type = out_type, .in_type = in_type,
-                                .count = count, .accumulate = bits & 4, .dropout = {0.3f, {11, 12}}};
+        gm_dropout_args args = {.out = op_typed(out_type, out, count),
+                                .in = op_typed(in_type, in, count),
+                                .out_type = out_type,
+                                .in_type = in_type,
+                                .count = count,
+                                .accumulate = bits & 4,
+                                .dropout = {0.3f, {11, 12}}};
         OP_RUN(backend->kernels->dropout(backend, &args));
         for (int64_t i = 0; i < count; i++)
             out[i] = (args.accumulate ? out[i] : 0) + in[i] * (double)gm_dropout_factor(&args.dropout, (uint32_t)i);
@@ -55,6 +61,7 @@ static void test_types_and_adding(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_share_and_scale), cmocka_unit_test(test_independence), cmocka_unit_test(test_types_and_adding)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_share_and_scale), cmocka_unit_test(test_independence),
+                                       cmocka_unit_test(test_types_and_adding)};
     return op_main("dropout", tests);
 }

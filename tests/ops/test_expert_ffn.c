@@ -11,10 +11,12 @@ typedef struct ffn_case {
 } ffn_case;
 
 static const ffn_case cases[] = {
-    {17, 20, 40, 5, 2, 2, true, 7, 0, GM_F32},    {17, 20, 40, 5, 2, 3, true, 7, 0, GM_F32},     {65, 9, 700, 4, 2, 2, true, 7, 0, GM_F32},
-    {65, 9, 700, 4, 3, 1, true, 7, 0, GM_F32},    {33, 300, 2100, 3, 2, 2, true, 7, 0, GM_F32},  {9, 20, 600, 1, 1, 2, false, 7, 0, GM_F32},
-    {9, 20, 600, 1, 1, 4, false, 3, 0, GM_F32},   {9, 20, 600, 4, 2, 2, true, 4, 0, GM_F32},     {9, 20, 600, 4, 2, 2, true, 1, 0, GM_F32},
-    {17, 20, 600, 5, 2, 2, true, 7, 0.3f, GM_F32}, {17, 20, 600, 5, 2, 3, true, 7, 0.3f, GM_F32}, {65, 20, 700, 5, 2, 2, true, 7, 0, GM_BF16},
+    {17, 20, 40, 5, 2, 2, true, 7, 0, GM_F32},     {17, 20, 40, 5, 2, 3, true, 7, 0, GM_F32},
+    {65, 9, 700, 4, 2, 2, true, 7, 0, GM_F32},     {65, 9, 700, 4, 3, 1, true, 7, 0, GM_F32},
+    {33, 300, 2100, 3, 2, 2, true, 7, 0, GM_F32},  {9, 20, 600, 1, 1, 2, false, 7, 0, GM_F32},
+    {9, 20, 600, 1, 1, 4, false, 3, 0, GM_F32},    {9, 20, 600, 4, 2, 2, true, 4, 0, GM_F32},
+    {9, 20, 600, 4, 2, 2, true, 1, 0, GM_F32},     {17, 20, 600, 5, 2, 2, true, 7, 0.3f, GM_F32},
+    {17, 20, 600, 5, 2, 3, true, 7, 0.3f, GM_F32}, {65, 20, 700, 5, 2, 2, true, 7, 0, GM_BF16},
     {65, 20, 700, 5, 2, 5, true, 7, 0, GM_BF16},
 };
 enum { CASES = sizeof cases / sizeof *cases };
@@ -30,10 +32,11 @@ typedef struct ffn_values {
 } ffn_values;
 
 static gm_expert_lora make_site(ffn_site *site, int64_t rows, int64_t inputs, int64_t outputs, bool there) {
-    *site = (ffn_site){op_values(rows * inputs, 0.4), op_values(rows * outputs, 0.4), op_values(rows * inputs, 1), op_values(rows * outputs, 1)};
+    *site = (ffn_site){op_values(rows * inputs, 0.4), op_values(rows * outputs, 0.4), op_values(rows * inputs, 1),
+                       op_values(rows * outputs, 1)};
     if (!there) return (gm_expert_lora){0};
-    return (gm_expert_lora){op_typed(GM_F32, site->a, rows * inputs), op_typed(GM_F32, site->b, rows * outputs), op_typed(GM_F32, site->da, rows * inputs),
-                            op_typed(GM_F32, site->db, rows * outputs)};
+    return (gm_expert_lora){op_typed(GM_F32, site->a, rows * inputs), op_typed(GM_F32, site->b, rows * outputs),
+                            op_typed(GM_F32, site->da, rows * inputs), op_typed(GM_F32, site->db, rows * outputs)};
 }
 
 static double *zeros(int64_t count) {
@@ -44,11 +47,28 @@ static double *zeros(int64_t count) {
 
 static gm_expert_ffn_args make(const ffn_case *c, ffn_values *v) {
     int64_t wide = c->tokens * c->ffn, slots = c->tokens * c->slots, rows = c->experts * c->rank;
-    *v = (ffn_values){.h1 = op_values(wide, 1.5), .h3 = op_values(wide, 1), .gate = op_values(slots, 0.3), .u = op_values(c->tokens * 2 * rows, 1),
-                      .dz = op_values(wide, 1), .dy = op_values(c->tokens * c->hidden, 1), .y = op_values(c->tokens * c->hidden, 1), .z = zeros(wide),
-                      .u2 = zeros(slots * c->rank), .dh1 = zeros(wide), .dh3 = zeros(wide), .du = zeros(c->tokens * 2 * rows), .dgate = zeros(slots)};
-    gm_expert_ffn_args args = {.tokens = c->tokens, .hidden = c->hidden, .ffn = c->ffn, .experts = c->experts, .slots = c->slots, .rank = c->rank, .scale = 0.7f,
-                               .type = c->type, .dropout = {c->dropout, {5, 6}}};
+    *v = (ffn_values){.h1 = op_values(wide, 1.5),
+                      .h3 = op_values(wide, 1),
+                      .gate = op_values(slots, 0.3),
+                      .u = op_values(c->tokens * 2 * rows, 1),
+                      .dz = op_values(wide, 1),
+                      .dy = op_values(c->tokens * c->hidden, 1),
+                      .y = op_values(c->tokens * c->hidden, 1),
+                      .z = zeros(wide),
+                      .u2 = zeros(slots * c->rank),
+                      .dh1 = zeros(wide),
+                      .dh3 = zeros(wide),
+                      .du = zeros(c->tokens * 2 * rows),
+                      .dgate = zeros(slots)};
+    gm_expert_ffn_args args = {.tokens = c->tokens,
+                               .hidden = c->hidden,
+                               .ffn = c->ffn,
+                               .experts = c->experts,
+                               .slots = c->slots,
+                               .rank = c->rank,
+                               .scale = 0.7f,
+                               .type = c->type,
+                               .dropout = {c->dropout, {5, 6}}};
     args.h1 = op_typed(c->type, v->h1, wide), args.h3 = op_typed(c->type, v->h3, wide), args.dz = op_typed(c->type, v->dz, wide);
     args.z = op_alloc((size_t)wide * gm_type_size(c->type));
     args.u = op_typed(GM_F32, v->u, c->tokens * 2 * rows), args.y = op_typed(GM_F32, v->y, c->tokens * c->hidden);
@@ -60,14 +80,16 @@ static gm_expert_ffn_args make(const ffn_case *c, ffn_values *v) {
     if (c->sites & 3) args.du = op_floats(c->tokens * 2 * rows);
     if (!c->routed) return args;
     int32_t *expert = op_integers(slots);
-    for (int64_t i = 0; i < slots; i++) expert[i] = (int32_t)((i % c->slots + (int64_t)gm_random_below(&op_random, 2) * c->slots) % c->experts);
+    for (int64_t i = 0; i < slots; i++)
+        expert[i] = (int32_t)((i % c->slots + (int64_t)gm_random_below(&op_random, 2) * c->slots) % c->experts);
     args.expert = expert, args.gate = op_typed(GM_F32, v->gate, slots), args.dgate = op_floats(slots);
     return args;
 }
 
 static void reference_slot(const ffn_case *c, const gm_expert_ffn_args *args, ffn_values *v, int64_t slot) {
     int64_t t = slot / c->slots, e = args->expert ? args->expert[slot] : 0, rank = c->rank;
-    double gate = args->gate ? v->gate[slot] : 1, s = (double)args->scale, w[16] = {0}, *u1 = v->u + (2 * t * c->experts + e) * rank, *u3 = u1 + c->experts * rank;
+    double gate = args->gate ? v->gate[slot] : 1, s = (double)args->scale, w[16] = {0}, *u1 = v->u + (2 * t * c->experts + e) * rank,
+           *u3 = u1 + c->experts * rank;
     double *du1 = v->du + (2 * t * c->experts + e) * rank, *du3 = du1 + c->experts * rank;
     for (int64_t j = 0; j < rank && args->w2.a; j++)
         for (int64_t d = 0; d < c->hidden; d++) w[j] += v->w2.b[(e * rank + j) * c->hidden + d] * v->dy[t * c->hidden + d];
@@ -101,7 +123,8 @@ static void reference_slot(const ffn_case *c, const gm_expert_ffn_args *args, ff
     }
 }
 
-static void check_site(const char *what, const gm_expert_lora *got, const ffn_site *want, int64_t a_count, int64_t b_count, double tolerance) {
+static void check_site(const char *what, const gm_expert_lora *got, const ffn_site *want, int64_t a_count, int64_t b_count,
+                       double tolerance) {
     if (!got->a) return;
     op_close(what, got->da, GM_F32, want->da, a_count, tolerance);
     op_close(what, got->db, GM_F32, want->db, b_count, tolerance);

@@ -6,7 +6,8 @@ typedef struct gemm_case {
     int64_t m, n, k, gap; /* gap: elements between rows beyond what they need */
 } gemm_case;
 
-static const gemm_case cases[] = {{1, 1, 1, 0}, {3, 5, 7, 0}, {17, 33, 64, 3}, {64, 32, 2, 5}, {2, 2049, 40, 0}, {3, 4200, 9, 8}, {5, 24, 4097, 0}};
+static const gemm_case cases[] = {{1, 1, 1, 0},     {3, 5, 7, 0},    {17, 33, 64, 3}, {64, 32, 2, 5},
+                                  {2, 2049, 40, 0}, {3, 4200, 9, 8}, {5, 24, 4097, 0}};
 enum { CASES = 7 };
 
 static double *integers(int64_t rows, int64_t stride) {
@@ -19,9 +20,20 @@ static void product(const gemm_case *c, gm_type type, gm_type out_type, bool tra
     int64_t a_rows = transpose_a ? c->k : c->m, b_rows = transpose_b ? c->n : c->k;
     int64_t a_stride = (transpose_a ? c->m : c->k) + c->gap, b_stride = (transpose_b ? c->k : c->n) + c->gap, stride = c->n + c->gap;
     double *a = integers(a_rows, a_stride), *b = integers(b_rows, b_stride), *out = integers(c->m, stride);
-    gm_gemm gemm = {.a = op_typed(type, a, a_rows * a_stride), .b = op_typed(type, b, b_rows * b_stride), .out = op_typed(out_type, out, c->m * stride),
-                    .m = c->m, .n = c->n, .k = c->k, .type = type, .out_type = out_type, .transpose_a = transpose_a, .transpose_b = transpose_b,
-                    .accumulate = accumulate, .a_stride = c->gap ? a_stride : 0, .b_stride = c->gap ? b_stride : 0, .out_stride = c->gap ? stride : 0};
+    gm_gemm gemm = {.a = op_typed(type, a, a_rows * a_stride),
+                    .b = op_typed(type, b, b_rows * b_stride),
+                    .out = op_typed(out_type, out, c->m * stride),
+                    .m = c->m,
+                    .n = c->n,
+                    .k = c->k,
+                    .type = type,
+                    .out_type = out_type,
+                    .transpose_a = transpose_a,
+                    .transpose_b = transpose_b,
+                    .accumulate = accumulate,
+                    .a_stride = c->gap ? a_stride : 0,
+                    .b_stride = c->gap ? b_stride : 0,
+                    .out_stride = c->gap ? stride : 0};
     OP_RUN(backend->kernels->gemm(backend, &gemm));
     for (int64_t i = 0; i < c->m; i++)
         for (int64_t j = 0; j < c->n; j++) {

@@ -5,14 +5,34 @@ typedef struct lora_values {
     double *x, *a, *b, *y, *dy, *dx, *da, *db, *u, *du;
 } lora_values;
 
-static void make(int64_t tokens, int64_t inputs, int64_t outputs, int64_t rank, gm_type type, gm_type y_type, lora_values *v, gm_lora_args *args) {
-    *v = (lora_values){.x = op_values(tokens * inputs, 1), .a = op_values(rank * inputs, 0.5), .b = op_values(rank * outputs, 0.5), .y = op_values(tokens * outputs, 1),
-                       .dy = op_values(tokens * outputs, 1), .dx = op_values(tokens * inputs, 1), .da = op_values(rank * inputs, 1), .db = op_values(rank * outputs, 1),
-                       .u = op_doubles(tokens * rank), .du = op_doubles(tokens * rank)};
-    *args = (gm_lora_args){.tokens = tokens, .inputs = inputs, .outputs = outputs, .rank = rank, .scale = 0.75f, .type = type, .y_type = y_type,
-                           .x = op_typed(type, v->x, tokens * inputs), .a = op_typed(GM_F32, v->a, rank * inputs), .b = op_typed(GM_F32, v->b, rank * outputs),
-                           .u = op_floats(tokens * rank), .y = op_typed(y_type, v->y, tokens * outputs), .dy = op_typed(type, v->dy, tokens * outputs),
-                           .dx = op_typed(y_type, v->dx, tokens * inputs), .dx_type = y_type, .da = op_typed(GM_F32, v->da, rank * inputs),
+static void make(int64_t tokens, int64_t inputs, int64_t outputs, int64_t rank, gm_type type, gm_type y_type, lora_values *v,
+                 gm_lora_args *args) {
+    *v = (lora_values){.x = op_values(tokens * inputs, 1),
+                       .a = op_values(rank * inputs, 0.5),
+                       .b = op_values(rank * outputs, 0.5),
+                       .y = op_values(tokens * outputs, 1),
+                       .dy = op_values(tokens * outputs, 1),
+                       .dx = op_values(tokens * inputs, 1),
+                       .da = op_values(rank * inputs, 1),
+                       .db = op_values(rank * outputs, 1),
+                       .u = op_doubles(tokens * rank),
+                       .du = op_doubles(tokens * rank)};
+    *args = (gm_lora_args){.tokens = tokens,
+                           .inputs = inputs,
+                           .outputs = outputs,
+                           .rank = rank,
+                           .scale = 0.75f,
+                           .type = type,
+                           .y_type = y_type,
+                           .x = op_typed(type, v->x, tokens * inputs),
+                           .a = op_typed(GM_F32, v->a, rank * inputs),
+                           .b = op_typed(GM_F32, v->b, rank * outputs),
+                           .u = op_floats(tokens * rank),
+                           .y = op_typed(y_type, v->y, tokens * outputs),
+                           .dy = op_typed(type, v->dy, tokens * outputs),
+                           .dx = op_typed(y_type, v->dx, tokens * inputs),
+                           .dx_type = y_type,
+                           .da = op_typed(GM_F32, v->da, rank * inputs),
                            .db = op_typed(GM_F32, v->db, rank * outputs)};
 }
 
@@ -56,7 +76,7 @@ static void test_shapes_and_types(void **state) {
         for (int r = 0; r < 4; r++)
             for (int types = 0; types < 4; types++)
                 lora_case(op_tokens[t], 33, 20, ranks[r], types & 1 ? GM_BF16 : GM_F32, types & 2 ? GM_BF16 : GM_F32, types != 1);
-    lora_case(1100, 7, 9, 2, GM_F32, GM_F32, true); /* more than the least group of tokens */
+    lora_case(1100, 7, 9, 2, GM_F32, GM_F32, true);     /* more than the least group of tokens */
     lora_case(5, 1300, 1100, 3, GM_BF16, GM_F32, true); /* several strips */
 }
 

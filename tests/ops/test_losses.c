@@ -18,7 +18,8 @@ static double diverge(const double *q, const double *v, const int32_t *order, in
     return sum;
 }
 
-static void find_slopes(double *slopes, const double *q, const double *v, const int32_t *order, int64_t n, double tiny, gm_divergence kind) {
+static void find_slopes(double *slopes, const double *q, const double *v, const int32_t *order, int64_t n, double tiny,
+                        gm_divergence kind) {
     for (int64_t p = 0; p < n; p++) {
         double x = log(q[p] / (v[order[p]] + tiny));
         slopes[p] = kind == GM_DIVERGENCE_KL || x > 0 ? 1 : x < 0 ? -1 : 0;
@@ -28,8 +29,8 @@ static void find_slopes(double *slopes, const double *q, const double *v, const 
 /* ---- Poisson */
 
 typedef struct poisson {
-    double *weight, *rate, *slopes; /* T×N, 1, T×N */
-    int32_t *order;                /* T×N */
+    double *weight, *rate, *slopes;    /* T×N, 1, T×N */
+    int32_t *order;                    /* T×N */
     int64_t tokens, experts, from, to; /* tokens that the sum is over */
 } poisson;
 
@@ -67,8 +68,13 @@ static void check_tail(const gm_poisson_args *args, const poisson *p, const doub
 }
 
 static void poisson_case(int64_t tokens, int64_t n, double rate, gm_divergence kind, bool flat) {
-    poisson p = {.weight = op_doubles(tokens * n), .rate = &rate, .slopes = op_doubles(tokens * n), .order = op_integers(tokens * n),
-                 .tokens = tokens, .experts = n, .to = tokens};
+    poisson p = {.weight = op_doubles(tokens * n),
+                 .rate = &rate,
+                 .slopes = op_doubles(tokens * n),
+                 .order = op_integers(tokens * n),
+                 .tokens = tokens,
+                 .experts = n,
+                 .to = tokens};
     random_weights(p.weight, tokens, n, flat);
     float *weight = op_typed(GM_F32, p.weight, tokens * n), *lambda = op_typed(GM_F32, &rate, 1), *drate = op_floats(1);
     double *loss = op_doubles(1), *dweight = op_doubles(tokens * n), q[128], given = rate;
@@ -79,10 +85,19 @@ static void poisson_case(int64_t tokens, int64_t n, double rate, gm_divergence k
         find_slopes(p.slopes + t * n, q, p.weight + t * n, p.order + t * n, n, 1e-16, kind);
     }
     *loss = 3, *drate = 0x1p-6f;
-    gm_poisson_args args = {.tokens = tokens, .experts = n, .weight = weight, .rate = lambda, .divergence = kind, .loss = loss, .loss_scale = 0.25,
-                            .gradient_scale = 0.125f, .dweight = op_floats(tokens * n), .drate = drate};
+    gm_poisson_args args = {.tokens = tokens,
+                            .experts = n,
+                            .weight = weight,
+                            .rate = lambda,
+                            .divergence = kind,
+                            .loss = loss,
+                            .loss_scale = 0.25,
+                            .gradient_scale = 0.125f,
+                            .dweight = op_floats(tokens * n),
+                            .drate = drate};
     OP_RUN(backend->kernels->poisson(backend, &args));
-    double want_loss = 3 + 0.25 * poisson_value(&p), want_rate = 0x1p-6 + (given < 1 || given > 2 ? 0 : 0.125 * op_slope(poisson_value, &p, &rate));
+    double want_loss = 3 + 0.25 * poisson_value(&p),
+           want_rate = 0x1p-6 + (given < 1 || given > 2 ? 0 : 0.125 * op_slope(poisson_value, &p, &rate));
     op_close("poisson", loss, GM_F64, &want_loss, 1, 1e-6);
     op_close("drate", drate, GM_F32, &want_rate, 1, 2e-5);
     for (int64_t i = 0; i < tokens * n; i++) {
@@ -116,13 +131,15 @@ static void test_poisson(void **state) {
 
 typedef struct normal {
     double *count, *width, *slopes; /* layers×N, layers, layers×N */
-    int32_t *order;                /* layers×N */
+    int32_t *order;                 /* layers×N */
     int64_t layers, experts;
     gm_divergence kind;
     bool joint;
 } normal;
 
-static int descending(const void *a, const void *b) { return (*(const double *)a < *(const double *)b) - (*(const double *)a > *(const double *)b); }
+static int descending(const void *a, const void *b) {
+    return (*(const double *)a < *(const double *)b) - (*(const double *)a > *(const double *)b);
+}
 
 /* target: layers×N, sorted by layer */
 static void normal_target(double *target, const normal *p) {
@@ -173,8 +190,14 @@ enum { ALL_COUNTED, ONE_LAYER_EMPTY, ALL_EQUAL };
 
 static void normal_case(int64_t layers, int64_t n, gm_divergence kind, bool joint, int how) {
     int64_t all = layers * n;
-    normal p = {.count = op_doubles(all), .width = op_doubles(layers), .slopes = op_doubles(all), .order = op_integers(all), .layers = layers,
-                .experts = n, .kind = kind, .joint = joint};
+    normal p = {.count = op_doubles(all),
+                .width = op_doubles(layers),
+                .slopes = op_doubles(all),
+                .order = op_integers(all),
+                .layers = layers,
+                .experts = n,
+                .kind = kind,
+                .joint = joint};
     const float *width[8];
     float *dwidth[8];
     for (int64_t i = 0; i < all; i++) p.count[i] = how == ALL_EQUAL ? 5 : how == ONE_LAYER_EMPTY && i < n ? 0 : 100 * exp(op_normal());
@@ -183,8 +206,17 @@ static void normal_case(int64_t layers, int64_t n, gm_divergence kind, bool join
     for (int64_t l = 0; l < layers; l++) width[l] = op_typed(GM_F32, &p.width[l], 1), dwidth[l] = op_floats(1), *dwidth[l] = 0x1p-6f;
     hold(&p);
     double *loss = op_doubles(1), *want = op_doubles(all), value = normal_value(&p);
-    gm_normal_args args = {.layers = layers, .experts = n, .count = count, .width = width, .divergence = kind, .joint = joint, .loss = loss,
-                           .gradient_scale = 8, .width_scale = 2, .dcount = op_floats(all), .dwidth = dwidth};
+    gm_normal_args args = {.layers = layers,
+                           .experts = n,
+                           .count = count,
+                           .width = width,
+                           .divergence = kind,
+                           .joint = joint,
+                           .loss = loss,
+                           .gradient_scale = 8,
+                           .width_scale = 2,
+                           .dcount = op_floats(all),
+                           .dwidth = dwidth};
     OP_RUN(backend->kernels->normal(backend, &args));
     op_close("normal", loss, GM_F64, &value, 1, 1e-6);
     double slope[8], got[8];
@@ -218,8 +250,16 @@ static void test_normal_extreme_widths(void **state) {
             float *count = op_floats(16), *dwidth[] = {op_floats(1), op_floats(1)};
             for (int i = 0; i < 16; i++) count[i] = (float)i;
             *dwidth[0] = *dwidth[1] = 0;
-            gm_normal_args args = {.layers = 2, .experts = 8, .count = count, .width = width, .joint = joint, .loss = op_doubles(1), .gradient_scale = 1,
-                                   .width_scale = 1, .dcount = op_floats(16), .dwidth = dwidth};
+            gm_normal_args args = {.layers = 2,
+                                   .experts = 8,
+                                   .count = count,
+                                   .width = width,
+                                   .joint = joint,
+                                   .loss = op_doubles(1),
+                                   .gradient_scale = 1,
+                                   .width_scale = 1,
+                                   .dcount = op_floats(16),
+                                   .dwidth = dwidth};
             OP_RUN(backend->kernels->normal(backend, &args));
             assert_true(isfinite(*args.loss) && isfinite(*dwidth[0]) && isfinite(*dwidth[1]));
             for (int i = 0; i < 16; i++) assert_true(isfinite(args.dcount[i]));
@@ -235,9 +275,16 @@ static void test_balance(void **state) {
     for (int t = 0; t < OP_TOKENS; t++)
         for (int e = 0; e < 3; e++) {
             int64_t n = experts[e], tokens = op_tokens[t];
-            double *share = op_values(n, 1), *mean = op_values(n, 1), *want = op_values(tokens * n, 1), *loss = op_doubles(1), want_loss = 0;
-            gm_balance_args args = {.tokens = tokens, .experts = n, .share = op_typed(GM_F32, share, n), .mean = op_typed(GM_F32, mean, n), .loss = loss,
-                                    .loss_scale = 0.5, .gradient_scale = 0.3f, .dweight = op_typed(GM_F32, want, tokens * n)};
+            double *share = op_values(n, 1), *mean = op_values(n, 1), *want = op_values(tokens * n, 1), *loss = op_doubles(1),
+                   want_loss = 0;
+            gm_balance_args args = {.tokens = tokens,
+                                    .experts = n,
+                                    .share = op_typed(GM_F32, share, n),
+                                    .mean = op_typed(GM_F32, mean, n),
+                                    .loss = loss,
+                                    .loss_scale = 0.5,
+                                    .gradient_scale = 0.3f,
+                                    .dweight = op_typed(GM_F32, want, tokens * n)};
             *loss = -1;
             OP_RUN(backend->kernels->balance(backend, &args));
             for (int64_t i = 0; i < n; i++) want_loss += (double)n * share[i] * mean[i];
@@ -250,7 +297,7 @@ static void test_balance(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_poisson), cmocka_unit_test(test_normal), cmocka_unit_test(test_normal_extreme_widths),
-                                       cmocka_unit_test(test_balance)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_poisson), cmocka_unit_test(test_normal),
+                                       cmocka_unit_test(test_normal_extreme_widths), cmocka_unit_test(test_balance)};
     return op_main("losses", tests);
 }

@@ -20,8 +20,19 @@ typedef struct fixture {
 } fixture;
 
 static gm_model_config tiny_model(void) {
-    return (gm_model_config){.model_type = "llama", .hidden_size = 24, .ffn_size = 40, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 6, .vocabulary = 50,
-                             .max_positions = 64, .norm_eps = 1e-5, .rope_theta = 10000, .eos_token = -1, .bos_token = -1};
+    return (gm_model_config){.model_type = "llama",
+                             .hidden_size = 24,
+                             .ffn_size = 40,
+                             .layers = 2,
+                             .heads = 4,
+                             .kv_heads = 2,
+                             .head_dim = 6,
+                             .vocabulary = 50,
+                             .max_positions = 64,
+                             .norm_eps = 1e-5,
+                             .rope_theta = 10000,
+                             .eos_token = -1,
+                             .bos_token = -1};
 }
 
 static void fill_batch(fixture *f) {
@@ -120,7 +131,8 @@ static void check_gradients(const gm_model_config *model, const gm_adapter_confi
             norm += gradient * gradient + slope * slope;
             error += (gradient - slope) * (gradient - slope);
         }
-        if (sqrt(error) > 2e-3 + 0.03 * sqrt(norm)) fail_msg("%s: %s: gradients differ by %g of %g", what, p->name, sqrt(error), sqrt(norm));
+        if (sqrt(error) > 2e-3 + 0.03 * sqrt(norm))
+            fail_msg("%s: %s: gradients differ by %g of %g", what, p->name, sqrt(error), sqrt(norm));
     }
     free(gradients);
     close_fixture(&f);

@@ -14,8 +14,14 @@ static gm_rope_args make(const rope_case *c, double *x) {
     float *frequencies = op_floats(c->size / 2);
     for (int64_t t = 0; t < c->tokens; t++) positions[t] = (int32_t)gm_random_below(&op_random, (uint32_t)c->last + 1);
     for (int64_t i = 0; i < c->size / 2; i++) frequencies[i] = powf(10000.0f, -2.0f * (float)i / (float)c->size);
-    return (gm_rope_args){.x = op_typed(c->type, x, n), .positions = positions, .frequencies = frequencies, .amplitude = c->amplitude, .type = c->type,
-                          .tokens = c->tokens, .heads = c->heads, .head_size = c->size};
+    return (gm_rope_args){.x = op_typed(c->type, x, n),
+                          .positions = positions,
+                          .frequencies = frequencies,
+                          .amplitude = c->amplitude,
+                          .type = c->type,
+                          .tokens = c->tokens,
+                          .heads = c->heads,
+                          .head_size = c->size};
 }
 
 static void rotate(double *x, const gm_rope_args *a, double direction) {
@@ -33,8 +39,10 @@ static void rotate(double *x, const gm_rope_args *a, double direction) {
 static void test_rope(void **state) {
     (void)state;
     static const rope_case cases[] = {
-        {1, 1, 2, GM_F32, 0, 1},          {17, 3, 6, GM_F32, 100, 1},        {127, 4, 64, GM_F32, 4095, 1},     {300, 2, 128, GM_F32, 131071, 1.25f},
-        {17, 2, 300, GM_F32, 1 << 20, 1}, {300, 5, 10, GM_BF16, 4095, 0.9f}, {127, 2, 128, GM_BF16, 131071, 1}, {4, 1, 64, GM_F32, INT32_MAX - 1, 1},
+        {1, 1, 2, GM_F32, 0, 1},           {17, 3, 6, GM_F32, 100, 1},
+        {127, 4, 64, GM_F32, 4095, 1},     {300, 2, 128, GM_F32, 131071, 1.25f},
+        {17, 2, 300, GM_F32, 1 << 20, 1},  {300, 5, 10, GM_BF16, 4095, 0.9f},
+        {127, 2, 128, GM_BF16, 131071, 1}, {4, 1, 64, GM_F32, INT32_MAX - 1, 1},
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
         for (int inverse = 0; inverse < 2; inverse++) {

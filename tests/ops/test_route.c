@@ -6,14 +6,21 @@ typedef struct route_case {
     bool ties; /* scores are multiples of ½, so that π has equal values */
 } route_case;
 
-static const route_case cases[] = {{1, 1, false}, {3, 1, false}, {8, 2, false}, {7, 7, false}, {19, 5, true}, {8, 8, true}, {67, 3, false}, {40, 40, true}};
+static const route_case cases[] = {{1, 1, false}, {3, 1, false}, {8, 2, false},  {7, 7, false},
+                                   {19, 5, true}, {8, 8, true},  {67, 3, false}, {40, 40, true}};
 enum { CASES = 8 };
 
 static gm_route_args make(const route_case *c, int64_t tokens, double *score) {
     int64_t n = tokens * c->experts;
     for (int64_t i = 0; c->ties && i < n; i++) score[i] = round(2 * score[i]) / 2;
-    return (gm_route_args){.tokens = tokens, .experts = c->experts, .slots = c->slots, .score = op_typed(GM_F32, score, n), .weight = op_floats(n),
-                           .expert = op_integers(tokens * c->slots), .gate = op_floats(tokens * c->slots), .count = op_floats(c->experts),
+    return (gm_route_args){.tokens = tokens,
+                           .experts = c->experts,
+                           .slots = c->slots,
+                           .score = op_typed(GM_F32, score, n),
+                           .weight = op_floats(n),
+                           .expert = op_integers(tokens * c->slots),
+                           .gate = op_floats(tokens * c->slots),
+                           .count = op_floats(c->experts),
                            .share = op_floats(c->experts)};
 }
 
@@ -69,7 +76,10 @@ static void test_forward(void **state) {
 /* Equal weights at the boundary: the experts that torch.topk 2.9 chooses on a CPU (scores by digit, choice by hex digit). */
 static void test_ties_as_torch(void **state) {
     (void)state;
-    static const struct { int experts, slots; const char *scores, *chosen; } known[] = {
+    static const struct {
+        int experts, slots;
+        const char *scores, *chosen;
+    } known[] = {
         {8, 4, "00313130", "2346"},
         {11, 10, "03102120212", "012456789a"},
         {10, 7, "1132021113", "1235689"},
@@ -106,7 +116,8 @@ static void test_ties_as_torch(void **state) {
         OP_RUN(backend->kernels->route_forward(backend, &args));
         for (int k = 0; k < known[i].slots; k++) {
             char digit = "0123456789abcdef"[args.expert[k]];
-            if (!strchr(known[i].chosen, digit)) fail_msg("scores %s: top %d took expert %c, not of %s", known[i].scores, known[i].slots, digit, known[i].chosen);
+            if (!strchr(known[i].chosen, digit))
+                fail_msg("scores %s: top %d took expert %c, not of %s", known[i].scores, known[i].slots, digit, known[i].chosen);
         }
         op_end();
     }
@@ -157,7 +168,12 @@ static void backward_case(const route_case *c, int64_t tokens, int given) {
     args.dscore = op_floats(tokens * n);
     OP_RUN(backend->kernels->route_backward(backend, &args));
     for (int64_t t = 0; t < tokens; t++) {
-        objective o = {&args, args.expert + t * k, score + t * n, given & 1 ? dgate + t * k : NULL, given & 2 ? dweight + t * n : NULL, given & 4 ? dcount : NULL};
+        objective o = {&args,
+                       args.expert + t * k,
+                       score + t * n,
+                       given & 1 ? dgate + t * k : NULL,
+                       given & 2 ? dweight + t * n : NULL,
+                       given & 4 ? dcount : NULL};
         for (int64_t e = 0; e < n; e++) want[t * n + e] = op_slope(value, &o, &score[t * n + e]);
     }
     op_close("dscore", args.dscore, GM_F32, want, tokens * n, 2e-6);
@@ -173,6 +189,7 @@ static void test_backward(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_forward), cmocka_unit_test(test_ties_as_torch), cmocka_unit_test(test_extremes), cmocka_unit_test(test_backward)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_forward), cmocka_unit_test(test_ties_as_torch),
+                                       cmocka_unit_test(test_extremes), cmocka_unit_test(test_backward)};
     return op_main("route", tests);
 }

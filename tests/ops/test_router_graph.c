@@ -61,18 +61,32 @@ static double weighted_scores(const void *context) { /* Σ dscore score */
 static double *random_adjacency(int64_t nodes) {
     double *adjacency = op_values(nodes * nodes, 0.5);
     for (int64_t i = 0; i < nodes; i++)
-        for (int64_t j = 0; j < i; j++) adjacency[i * nodes + j] = adjacency[j * nodes + i] = gm_random_below(&op_random, 3) ? adjacency[j * nodes + i] : 0;
+        for (int64_t j = 0; j < i; j++)
+            adjacency[i * nodes + j] = adjacency[j * nodes + i] = gm_random_below(&op_random, 3) ? adjacency[j * nodes + i] : 0;
     return adjacency;
 }
 
 static void make(const router_case *c, int64_t tokens, router_values *v, gm_router_graph_args *args) {
     int64_t n = c->experts, g = c->size;
-    *v = (router_values){.args = args, .features = op_values(n * g, 1), .token = op_values(tokens * g, 1), .readout = op_values(g, 1),
-                         .dscore = op_values(tokens * n, 1), .adjacency = random_adjacency(n + 1), .last = tokens};
-    *args = (gm_router_graph_args){.tokens = tokens, .experts = n, .size = g, .layers = c->layers, .adjacency = op_typed(GM_F32, v->adjacency, (n + 1) * (n + 1)),
-                                   .features = op_typed(GM_F32, v->features, n * g), .token = op_typed(GM_F32, v->token, tokens * g),
-                                   .readout = op_typed(GM_F32, v->readout, g), .score = op_floats(tokens * n), .dscore = op_typed(GM_F32, v->dscore, tokens * n),
-                                   .dtoken = op_floats(tokens * g), .dfeatures = op_floats(n * g)};
+    *v = (router_values){.args = args,
+                         .features = op_values(n * g, 1),
+                         .token = op_values(tokens * g, 1),
+                         .readout = op_values(g, 1),
+                         .dscore = op_values(tokens * n, 1),
+                         .adjacency = random_adjacency(n + 1),
+                         .last = tokens};
+    *args = (gm_router_graph_args){.tokens = tokens,
+                                   .experts = n,
+                                   .size = g,
+                                   .layers = c->layers,
+                                   .adjacency = op_typed(GM_F32, v->adjacency, (n + 1) * (n + 1)),
+                                   .features = op_typed(GM_F32, v->features, n * g),
+                                   .token = op_typed(GM_F32, v->token, tokens * g),
+                                   .readout = op_typed(GM_F32, v->readout, g),
+                                   .score = op_floats(tokens * n),
+                                   .dscore = op_typed(GM_F32, v->dscore, tokens * n),
+                                   .dtoken = op_floats(tokens * g),
+                                   .dfeatures = op_floats(n * g)};
     for (int64_t l = 0; l < c->layers; l++) {
         v->conv[l] = op_values(g * g, 1 / sqrt((double)g));
         args->conv[l] = op_typed(GM_F32, v->conv[l], g * g);

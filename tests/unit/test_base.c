@@ -13,7 +13,9 @@
 /* Published vectors of Philox4x32-10 (Random123's kat_vectors). */
 static void test_philox_vectors(void **state) {
     (void)state;
-    static const struct { uint32_t counter[4], key[2], out[4]; } known[] = {
+    static const struct {
+        uint32_t counter[4], key[2], out[4];
+    } known[] = {
         {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
         {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
         {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
@@ -53,9 +55,41 @@ static gm_status parse(const char *text, size_t length) {
 static void test_json_refuses(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "{", "[1,]", "{\"a\":1,}", "01", "-", "1.", ".5", "1e", "+1", "nul", "tru", "[1 2]", "{\"a\" 1}", "{a:1}", "'a'", "\"\t\"",
-        "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00x\"", "\"\x80\"", "\"\xc0\xaf\"", "\"\xed\xa0\x80\"", "\xef\xbb\xbf{}", "{} x", "{}{}",
-        "{\"a\":1,\"a\":2}", "[{\"b\":{\"c\":1,\"c\":1}}]", "NaN", "Infinity", "\"\\u0000\"", "[1}", "{]",
+        "",
+        " ",
+        "{",
+        "[1,]",
+        "{\"a\":1,}",
+        "01",
+        "-",
+        "1.",
+        ".5",
+        "1e",
+        "+1",
+        "nul",
+        "tru",
+        "[1 2]",
+        "{\"a\" 1}",
+        "{a:1}",
+        "'a'",
+        "\"\t\"",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\ud800\"",
+        "\"\\udc00x\"",
+        "\"\x80\"",
+        "\"\xc0\xaf\"",
+        "\"\xed\xa0\x80\"",
+        "\xef\xbb\xbf{}",
+        "{} x",
+        "{}{}",
+        "{\"a\":1,\"a\":2}",
+        "[{\"b\":{\"c\":1,\"c\":1}}]",
+        "NaN",
+        "Infinity",
+        "\"\\u0000\"",
+        "[1}",
+        "{]",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (parse(bad[i], strlen(bad[i])) != GM_BAD_FILE) fail_msg("accepted: %s", bad[i]);
@@ -67,7 +101,8 @@ static void test_json_refuses(void **state) {
 
 static void test_json_accepts(void **state) {
     (void)state;
-    static const char *const good[] = {"{}", " [ ] ", "0", "-0", "1e-3", "[1,2,{\"a\":[null,true,false]}]", "\"\\ud83d\\ude00\\n\"", "{\"A\":1,\"a\":2}", "\"é😀\""};
+    static const char *const good[] = {
+        "{}", " [ ] ", "0", "-0", "1e-3", "[1,2,{\"a\":[null,true,false]}]", "\"\\ud83d\\ude00\\n\"", "{\"A\":1,\"a\":2}", "\"é😀\""};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         if (parse(good[i], strlen(good[i])) != GM_OK) fail_msg("refused: %s: %s", good[i], gm_error_text());
 }
@@ -166,9 +201,14 @@ static void test_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_philox_vectors), cmocka_unit_test(test_random_permutation_and_moments), cmocka_unit_test(test_json_refuses),
-        cmocka_unit_test(test_json_accepts),   cmocka_unit_test(test_json_reader_values),             cmocka_unit_test(test_numbers_round_trip),
-        cmocka_unit_test(test_map),            cmocka_unit_test(test_files),
+        cmocka_unit_test(test_philox_vectors),
+        cmocka_unit_test(test_random_permutation_and_moments),
+        cmocka_unit_test(test_json_refuses),
+        cmocka_unit_test(test_json_accepts),
+        cmocka_unit_test(test_json_reader_values),
+        cmocka_unit_test(test_numbers_round_trip),
+        cmocka_unit_test(test_map),
+        cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

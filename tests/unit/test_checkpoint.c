@@ -39,7 +39,9 @@ static int tear_down(void **state) {
     return gm_directory_remove(folder) == GM_OK ? 0 : -1;
 }
 
-static void save(int64_t step) { assert_int_equal(gm_checkpoint_save(folder, step, write_contents, &(contents){.text = "0123456789abcdef"}), GM_OK); }
+static void save(int64_t step) {
+    assert_int_equal(gm_checkpoint_save(folder, step, write_contents, &(contents){.text = "0123456789abcdef"}), GM_OK);
+}
 
 static void check_newest(gm_status want, int64_t want_step) {
     char path[GM_PATH], wanted[GM_PATH + 64];
@@ -51,7 +53,9 @@ static void check_newest(gm_status want, int64_t want_step) {
     assert_string_equal(path, want_step < 0 ? "" : wanted);
 }
 
-static void path_of(char path[GM_PATH], int64_t step, const char *name) { snprintf(path, GM_PATH, "%.3000s/step-%lld/%s", folder, (long long)step, name); }
+static void path_of(char path[GM_PATH], int64_t step, const char *name) {
+    snprintf(path, GM_PATH, "%.3000s/step-%lld/%s", folder, (long long)step, name);
+}
 
 static void rewrite(const char *path, const void *bytes, size_t length) {
     FILE *file = fopen(path, "wb");
@@ -232,12 +236,15 @@ static void moved_aside_is_put_back(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(newest_of_several, set_up, tear_down),         cmocka_unit_test_setup_teardown(every_byte_counts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(manifest_of_another_step, set_up, tear_down),  cmocka_unit_test_setup_teardown(all_damaged_is_an_error, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(pruning, set_up, tear_down),                   cmocka_unit_test_setup_teardown(failed_saves_leave_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(leftovers_are_cleaned, set_up, tear_down),     cmocka_unit_test_setup_teardown(publishing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(damaged_ones_are_set_aside, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(moved_aside_is_put_back, set_up, tear_down)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(newest_of_several, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(every_byte_counts, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(manifest_of_another_step, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(all_damaged_is_an_error, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(pruning, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(failed_saves_leave_nothing, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(leftovers_are_cleaned, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(publishing, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(damaged_ones_are_set_aside, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(moved_aside_is_put_back, set_up, tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,7 +41,8 @@ static void defaults_and_presets(void **state) {
     assert_int_equal(config.train.append_eos, -1);
     assert_int_equal(config.dtype, GM_BF16);
     assert_string_equal(config.data_dir, "data");
-    assert_int_equal(load("{\"adapter\": {\"rank\": 7}, \"method\": \"lora\"}", NULL, 0), GM_OK); /* the preset does not undo the key before it */
+    assert_int_equal(load("{\"adapter\": {\"rank\": 7}, \"method\": \"lora\"}", NULL, 0),
+                     GM_OK); /* the preset does not undo the key before it */
     assert_int_equal(config.adapter.rank, 7);
     assert_int_equal(config.adapter.router.type, GM_ROUTER_NONE);
     assert_int_equal(config.adapter.num_experts, 1);
@@ -50,25 +51,33 @@ static void defaults_and_presets(void **state) {
 static void values_of_every_type(void **state) {
     (void)state;
     check_loads("{\"seed\": 7.0, \"dtype\": \"f32\", \"task\": \"a/b.json\", \"adapter\": {\"targets\": [\"v\", \"up\"], \"rslora\": true,"
-                          "\"router\": {\"edges\": \"none\", \"edge_density\": 0.5}}, \"train\": {\"betas\": [0, 0.5], \"append_eos\": true, \"shuffle\": false}}");
+                "\"router\": {\"edges\": \"none\", \"edge_density\": 0.5}}, \"train\": {\"betas\": [0, 0.5], \"append_eos\": true, "
+                "\"shuffle\": false}}");
     assert_int_equal(config.seed, 7);
     assert_int_equal(config.dtype, GM_F32);
     assert_string_equal(config.task, "a/b.json");
-    assert_true(config.adapter.target[GM_TARGET_UP] && config.adapter.target[GM_TARGET_V] && !config.adapter.target[GM_TARGET_K] && !config.adapter.target[GM_TARGET_DOWN]);
+    assert_true(config.adapter.target[GM_TARGET_UP] && config.adapter.target[GM_TARGET_V] && !config.adapter.target[GM_TARGET_K] &&
+                !config.adapter.target[GM_TARGET_DOWN]);
     assert_true(config.adapter.rslora && config.adapter.router.edges == GM_EDGES_NONE && config.adapter.router.edge_density == 0.5);
     assert_true(config.train.betas[0] == 0 && config.train.betas[1] == 0.5 && config.train.append_eos == 1 && !config.train.shuffle);
 }
 
 static void settings_win(void **state) {
     (void)state;
-    const gm_setting settings[] = {{"--base-model", "base_model", "models/x"}, {"--set", "method", "lora"}, {"--set", "adapter.rank", "3"}, {"--set", "task", "123"},
-                                   {"--set", "adapter.targets", "[\"q\"]"},    {"--set", "adapter", "{\"alpha\": 9}"}, {"--set", "train.shuffle", "false"}};
+    const gm_setting settings[] = {{"--base-model", "base_model", "models/x"},
+                                   {"--set", "method", "lora"},
+                                   {"--set", "adapter.rank", "3"},
+                                   {"--set", "task", "123"},
+                                   {"--set", "adapter.targets", "[\"q\"]"},
+                                   {"--set", "adapter", "{\"alpha\": 9}"},
+                                   {"--set", "train.shuffle", "false"}};
     assert_int_equal(load("{\"method\": \"gmoe\", \"adapter\": {\"rank\": 5, \"alpha\": 6}, \"base_model\": \"y\"}", settings, 7), GM_OK);
     assert_string_equal(config.base_model, "models/x");
     assert_string_equal(gm_config_method_name(&config), "lora");
     assert_string_equal(config.task, "123"); /* a bare string where a string is wanted */
     assert_int_equal(config.adapter.rank, 3);
-    assert_true(config.adapter.alpha == 9 && config.adapter.target[GM_TARGET_Q] && !config.adapter.target[GM_TARGET_V] && !config.train.shuffle);
+    assert_true(config.adapter.alpha == 9 && config.adapter.target[GM_TARGET_Q] && !config.adapter.target[GM_TARGET_V] &&
+                !config.train.shuffle);
     const gm_setting wrong = {"--set", "adapter.rnak", "3"};
     assert_int_equal(load("{}", &wrong, 1), GM_USAGE);
     assert_string_equal(gm_error_text(), "--set: adapter.rnak: no such key; did you mean rank?");
@@ -106,8 +115,10 @@ static void wrong_values(void **state) {
 static void what_is_planned_is_refused_by_name(void **state) {
     (void)state;
     check_refused("{\"adapter\": {\"dora\": true}}", "adapter.dora: true is not built yet; only false is");
-    check_refused("{\"train\": {\"activation_checkpointing\": true}}", "train.activation_checkpointing: true is not built yet; only false is");
-    check_refused("{\"adapter\": {\"router\": {\"edges\": \"learned\"}}}", "adapter.router.edges: \"learned\" is not built yet; take another value");
+    check_refused("{\"train\": {\"activation_checkpointing\": true}}",
+                  "train.activation_checkpointing: true is not built yet; only false is");
+    check_refused("{\"adapter\": {\"router\": {\"edges\": \"learned\"}}}",
+                  "adapter.router.edges: \"learned\" is not built yet; take another value");
     check_refused("{\"eval\": {\"shots\": 5}}", "eval.shots: 5 is not built yet; only 0 is");
     check_refused("{\"task\": [\"arc-c\", \"boolq\"]}", "task: a list of tasks is not built yet; give one task");
     check_refused("{\"train\": {\"optimizer\": \"sgd\"}}", "train.optimizer: \"sgd\" is none of adamw");
@@ -128,8 +139,11 @@ static void contradictions(void **state) {
 
 static void dump_reads_back(void **state) {
     (void)state;
-    assert_int_equal(load("{\"base_model\": \"b \\\"x\\\"\", \"output_dir\": \"o\", \"task\": \"t\", \"method\": \"lora\", \"adapter\": {\"alpha\": 0.1, \"targets\": [\"up\"]},"
-                          "\"train\": {\"learning_rate\": 3.3e-5, \"append_eos\": false}}", NULL, 0), GM_OK);
+    assert_int_equal(load("{\"base_model\": \"b \\\"x\\\"\", \"output_dir\": \"o\", \"task\": \"t\", \"method\": \"lora\", \"adapter\": "
+                          "{\"alpha\": 0.1, \"targets\": [\"up\"]},"
+                          "\"train\": {\"learning_rate\": 3.3e-5, \"append_eos\": false}}",
+                          NULL, 0),
+                     GM_OK);
     gm_config before = config;
     gm_buffer text = {0}, again = {0}, difference = {0};
     gm_config_write(&text, &before);
@@ -169,9 +183,10 @@ static void schema_and_help(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_and_presets), cmocka_unit_test(values_of_every_type), cmocka_unit_test(settings_win), cmocka_unit_test(unknown_keys),
-        cmocka_unit_test(wrong_values), cmocka_unit_test(what_is_planned_is_refused_by_name), cmocka_unit_test(contradictions), cmocka_unit_test(dump_reads_back),
-        cmocka_unit_test(schema_and_help)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults_and_presets), cmocka_unit_test(values_of_every_type),
+                                       cmocka_unit_test(settings_win),         cmocka_unit_test(unknown_keys),
+                                       cmocka_unit_test(wrong_values),         cmocka_unit_test(what_is_planned_is_refused_by_name),
+                                       cmocka_unit_test(contradictions),       cmocka_unit_test(dump_reads_back),
+                                       cmocka_unit_test(schema_and_help)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,14 +10,16 @@
 /* All of it in one line. */
 static void describe(char line[512], const gm_model_config *c) {
     static const char *const ropes[] = {"plain", "linear", "llama3"};
-    int n = snprintf(line, 512, "%s v%lld h%lld f%lld l%lld a%lld/%lldx%lld p%lld w%lld@%lld eps%g theta%g %s", c->model_type, (long long)c->vocabulary,
-                     (long long)c->hidden_size, (long long)c->ffn_size, (long long)c->layers, (long long)c->heads, (long long)c->kv_heads,
-                     (long long)c->head_dim, (long long)c->max_positions, (long long)c->sliding_window, (long long)c->window_from_layer, c->norm_eps,
-                     c->rope_theta, ropes[c->rope]);
+    int n = snprintf(line, 512, "%s v%lld h%lld f%lld l%lld a%lld/%lldx%lld p%lld w%lld@%lld eps%g theta%g %s", c->model_type,
+                     (long long)c->vocabulary, (long long)c->hidden_size, (long long)c->ffn_size, (long long)c->layers, (long long)c->heads,
+                     (long long)c->kv_heads, (long long)c->head_dim, (long long)c->max_positions, (long long)c->sliding_window,
+                     (long long)c->window_from_layer, c->norm_eps, c->rope_theta, ropes[c->rope]);
     if (c->rope != GM_ROPE_PLAIN) n += snprintf(line + n, 100, " %g", c->rope_factor);
-    if (c->rope == GM_ROPE_LLAMA3) n += snprintf(line + n, 100, ",%g,%g,%g", c->rope_low_factor, c->rope_high_factor, c->rope_original_positions);
-    snprintf(line + n, 100, "%s%s%s%s%s eos%lld bos%lld", c->attention_bias ? " qkv-bias" : "", c->output_bias ? " o-bias" : "", c->mlp_bias ? " mlp-bias" : "",
-             c->tied_embeddings ? " tied" : "", c->qk_norm ? " qk-norm" : "", (long long)c->eos_token, (long long)c->bos_token);
+    if (c->rope == GM_ROPE_LLAMA3)
+        n += snprintf(line + n, 100, ",%g,%g,%g", c->rope_low_factor, c->rope_high_factor, c->rope_original_positions);
+    snprintf(line + n, 100, "%s%s%s%s%s eos%lld bos%lld", c->attention_bias ? " qkv-bias" : "", c->output_bias ? " o-bias" : "",
+             c->mlp_bias ? " mlp-bias" : "", c->tied_embeddings ? " tied" : "", c->qk_norm ? " qk-norm" : "", (long long)c->eos_token,
+             (long long)c->bos_token);
 }
 
 static gm_status read_text(gm_model_config *config, const char *directory, const char *json, size_t length) {
@@ -158,7 +160,8 @@ static void test_accepted(void **state) {
     gm_log_set_level(GM_LOG_ERROR); /* some of them warn */
     for (size_t i = 0; i < sizeof accepted / sizeof *accepted; i++) {
         gm_model_config config;
-        if (read_text(&config, directory, accepted[i].json, strlen(accepted[i].json)) != GM_OK) fail_msg("%s: refused: %s", accepted[i].json, gm_error_text());
+        if (read_text(&config, directory, accepted[i].json, strlen(accepted[i].json)) != GM_OK)
+            fail_msg("%s: refused: %s", accepted[i].json, gm_error_text());
         describe(line, &config);
         assert_string_equal(line, accepted[i].line);
     }

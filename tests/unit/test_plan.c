@@ -34,7 +34,13 @@ static void make_data(world *w, int64_t samples, int64_t longest, int64_t vocabu
 
 static void run_steps(world *w, int64_t steps) {
     gm_metrics metrics = {.file = -1, .adapter = &config.adapter, .total_steps = steps};
-    gm_trainer trainer = {.config = &config, .data = &w->data, .task_name = "test", .backend = w->backend, .model = w->model, .adapter = w->adapter, .metrics = &metrics};
+    gm_trainer trainer = {.config = &config,
+                          .data = &w->data,
+                          .task_name = "test",
+                          .backend = w->backend,
+                          .model = w->model,
+                          .adapter = w->adapter,
+                          .metrics = &metrics};
     assert_int_equal(gm_trainer_open(&trainer, NULL), GM_OK);
     assert_int_equal(gm_trainer_place(&trainer), GM_OK);
     for (int64_t i = 0; i < steps; i++) assert_int_equal(gm_trainer_step(&trainer), GM_OK);
@@ -45,9 +51,25 @@ static void run_steps(world *w, int64_t steps) {
 }
 
 static void open_world(world *w, int64_t vocabulary) {
-    gm_model_config shape = {.model_type = "llama", .hidden_size = 16, .ffn_size = 24, .layers = 2, .heads = 2, .kv_heads = 1, .head_dim = 8,
-                             .vocabulary = vocabulary, .max_positions = 512, .norm_eps = 1e-5, .rope_theta = 10000, .eos_token = -1, .bos_token = -1};
-    assert_int_equal(gm_config_load(&config, NULL, (const gm_setting[]){{"test", "adapter.num_experts", "3"}, {"test", "adapter.router.hidden_size", "8"}, {"test", "dtype", "f32"}}, 3), GM_OK);
+    gm_model_config shape = {.model_type = "llama",
+                             .hidden_size = 16,
+                             .ffn_size = 24,
+                             .layers = 2,
+                             .heads = 2,
+                             .kv_heads = 1,
+                             .head_dim = 8,
+                             .vocabulary = vocabulary,
+                             .max_positions = 512,
+                             .norm_eps = 1e-5,
+                             .rope_theta = 10000,
+                             .eos_token = -1,
+                             .bos_token = -1};
+    assert_int_equal(gm_config_load(&config, NULL,
+                                    (const gm_setting[]){{"test", "adapter.num_experts", "3"},
+                                                         {"test", "adapter.router.hidden_size", "8"},
+                                                         {"test", "dtype", "f32"}},
+                                    3),
+                     GM_OK);
     assert_int_equal(gm_backend_open_cpu(&w->backend, 1), GM_OK);
     assert_int_equal(gm_model_open_random(&w->model, w->backend, &shape, GM_F32, 1), GM_OK);
     assert_int_equal(gm_adapter_create(&w->adapter, w->model, &config.adapter, 1), GM_OK);

@@ -114,7 +114,10 @@ static void test_write_faults(void **state) {
 
 static void test_real_files(void **state) {
     (void)state;
-    static const struct { const char *name, *tensor; size_t count; } files[] = {
+    static const struct {
+        const char *name, *tensor;
+        size_t count;
+    } files[] = {
         {"data/models/stories260K/model.safetensors", "model.norm.weight", 47},
         {"golden/llama-gmoe/base/model.safetensors", "lm_head.weight", 30},
         {"golden/llama-gmoe/init/adapter_model.safetensors", "mixlora.layers.2.gate.edges", 141},

@@ -5,9 +5,23 @@
 #include "base/log.h"
 #include "io/weights.h"
 
-static const gm_model_config tiny = {.model_type = "qwen3", .hidden_size = 6, .ffn_size = 10, .layers = 2, .heads = 2, .kv_heads = 1, .head_dim = 4, .vocabulary = 7,
-                                     .max_positions = 32, .norm_eps = 1e-6, .rope_theta = 1e4, .attention_bias = true, .output_bias = true, .mlp_bias = true,
-                                     .qk_norm = true, .eos_token = -1, .bos_token = -1};
+static const gm_model_config tiny = {.model_type = "qwen3",
+                                     .hidden_size = 6,
+                                     .ffn_size = 10,
+                                     .layers = 2,
+                                     .heads = 2,
+                                     .kv_heads = 1,
+                                     .head_dim = 4,
+                                     .vocabulary = 7,
+                                     .max_positions = 32,
+                                     .norm_eps = 1e-6,
+                                     .rope_theta = 1e4,
+                                     .attention_bias = true,
+                                     .output_bias = true,
+                                     .mlp_bias = true,
+                                     .qk_norm = true,
+                                     .eos_token = -1,
+                                     .bos_token = -1};
 
 enum { LIMIT = 64 };
 
@@ -26,12 +40,19 @@ static void add(set *s, const char *name, int64_t rows, int64_t columns) { /* co
 }
 
 static void fill(set *s) { /* the whole of `tiny` */
-    static const struct { const char *part; int rows, columns; } parts[] = {
-        {"input_layernorm.weight", 6, 0}, {"post_attention_layernorm.weight", 6, 0}, {"self_attn.q_proj.weight", 8, 6}, {"self_attn.k_proj.weight", 4, 6},
-        {"self_attn.v_proj.weight", 4, 6}, {"self_attn.o_proj.weight", 6, 8}, {"self_attn.q_proj.bias", 8, 0}, {"self_attn.k_proj.bias", 4, 0},
-        {"self_attn.v_proj.bias", 4, 0}, {"self_attn.o_proj.bias", 6, 0}, {"self_attn.q_norm.weight", 4, 0}, {"self_attn.k_norm.weight", 4, 0},
-        {"mlp.gate_proj.weight", 10, 6}, {"mlp.up_proj.weight", 10, 6}, {"mlp.down_proj.weight", 6, 10}, {"mlp.gate_proj.bias", 10, 0},
-        {"mlp.up_proj.bias", 10, 0}, {"mlp.down_proj.bias", 6, 0},
+    static const struct {
+        const char *part;
+        int rows, columns;
+    } parts[] = {
+        {"input_layernorm.weight", 6, 0},  {"post_attention_layernorm.weight", 6, 0},
+        {"self_attn.q_proj.weight", 8, 6}, {"self_attn.k_proj.weight", 4, 6},
+        {"self_attn.v_proj.weight", 4, 6}, {"self_attn.o_proj.weight", 6, 8},
+        {"self_attn.q_proj.bias", 8, 0},   {"self_attn.k_proj.bias", 4, 0},
+        {"self_attn.v_proj.bias", 4, 0},   {"self_attn.o_proj.bias", 6, 0},
+        {"self_attn.q_norm.weight", 4, 0}, {"self_attn.k_norm.weight", 4, 0},
+        {"mlp.gate_proj.weight", 10, 6},   {"mlp.up_proj.weight", 10, 6},
+        {"mlp.down_proj.weight", 6, 10},   {"mlp.gate_proj.bias", 10, 0},
+        {"mlp.up_proj.bias", 10, 0},       {"mlp.down_proj.bias", 6, 0},
     };
     *s = (set){.count = 0};
     add(s, "model.embed_tokens.weight", 7, 6);
@@ -139,7 +160,7 @@ static void test_hash(void **state) {
     fill(&s);
     uint64_t hash = hash_of(path, &s, &tiny);
     assert_true(hash == 0x48008c77958dc25eu); /* kept in adapters: it must never change */
-    gm_write_tensor moved = s.tensors[3]; /* another order is the same model */
+    gm_write_tensor moved = s.tensors[3];     /* another order is the same model */
     s.tensors[3] = s.tensors[4];
     s.tensors[4] = moved;
     assert_true(hash_of(path, &s, &tiny) == hash);

@@ -72,11 +72,22 @@ gm_status gm_backend_open_cpu(gm_backend **backend, int threads) {
     context->thread = gm_alloc((size_t)context->threads, sizeof *context->thread);
     if (!context->thread) return free(context), free(opened), GM_NO_MEMORY;
     const gm_kernels *kernels = best_kernels();
-    *opened = (gm_backend){.name = "cpu", .host_memory = true, .kernels = kernels, .real = kernels, .measuring = &gm_cpu_kernels_measuring, .context = context,
-                           .allocate = allocate, .release = release, .write = write_memory, .read = read_memory, .gemm_seconds = gemm_seconds, .close = close_backend};
+    *opened = (gm_backend){.name = "cpu",
+                           .host_memory = true,
+                           .kernels = kernels,
+                           .real = kernels,
+                           .measuring = &gm_cpu_kernels_measuring,
+                           .context = context,
+                           .allocate = allocate,
+                           .release = release,
+                           .write = write_memory,
+                           .read = read_memory,
+                           .gemm_seconds = gemm_seconds,
+                           .close = close_backend};
     gm_status status = gm_onednn_open(&context->onednn, context->threads);
     if (status != GM_OK) return close_backend(opened), status;
-    context->fast_bf16 = gm_onednn_is_fast(context->onednn, &(gm_gemm){.m = 64, .n = 64, .k = 64, .type = GM_BF16, .out_type = GM_F32}, false);
+    context->fast_bf16 =
+        gm_onednn_is_fast(context->onednn, &(gm_gemm){.m = 64, .n = 64, .k = 64, .type = GM_BF16, .out_type = GM_F32}, false);
     *backend = opened;
     return GM_OK;
 }

@@ -8,11 +8,14 @@
 typedef struct gm_cpu_context {
     gm_onednn *onednn;
     int threads;
-    bool fast_bf16;                  /* products of bf16 need not be widened to f32  */
-    void *gemm_scratch;              /* owned: of products that all threads share    */
+    bool fast_bf16;     /* products of bf16 need not be widened to f32  */
+    void *gemm_scratch; /* owned: of products that all threads share    */
     size_t gemm_scratch_bytes;
-    double gemm_seconds;             /* products that all threads share */
-    struct { double gemm_seconds; char padding[56]; } *thread; /* owned: what kernels multiply inside parallel regions, by thread */
+    double gemm_seconds; /* products that all threads share */
+    struct {
+        double gemm_seconds;
+        char padding[56];
+    } *thread; /* owned: what kernels multiply inside parallel regions, by thread */
 } gm_cpu_context;
 
 static inline gm_cpu_context *gm_cpu(gm_backend *backend) { return backend->context; }

@@ -23,7 +23,7 @@ static double seconds(void) {
 /* ---- bf16 without bf16 instructions: compact f32 copies of both operands, and of an out of bf16 ---- */
 
 typedef struct gm_wide {
-    gm_gemm gemm; /* of f32, pointers NULL */
+    gm_gemm gemm;            /* of f32, pointers NULL */
     size_t a, b, out, bytes; /* where the copies lie, and all of them */
 } gm_wide;
 
@@ -42,12 +42,13 @@ static gm_wide widened(const gm_gemm *gemm) {
     return wide;
 }
 
-static void convert_rows(void *out, gm_type out_type, int64_t out_stride, const void *in, gm_type in_type, int64_t in_stride, int64_t rows, int64_t columns,
-                         bool on_thread) {
+static void convert_rows(void *out, gm_type out_type, int64_t out_stride, const void *in, gm_type in_type, int64_t in_stride, int64_t rows,
+                         int64_t columns, bool on_thread) {
     size_t out_size = gm_type_size(out_type), in_size = gm_type_size(in_type);
 #pragma omp parallel for schedule(static) if (!on_thread)
     for (int64_t r = 0; r < rows; r++)
-        gm_convert((char *)out + (size_t)(r * out_stride) * out_size, out_type, (const char *)in + (size_t)(r * in_stride) * in_size, in_type, (size_t)columns);
+        gm_convert((char *)out + (size_t)(r * out_stride) * out_size, out_type, (const char *)in + (size_t)(r * in_stride) * in_size,
+                   in_type, (size_t)columns);
 }
 
 static void widen(float *out, const void *in, int64_t stride, int64_t rows, int64_t columns, bool on_thread) {

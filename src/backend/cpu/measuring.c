@@ -3,19 +3,26 @@
 #define GM_LEVEL base
 #include "backend/cpu/kernels/kernel.h"
 
-static void convert(gm_backend *b, void *o, gm_type ot, const void *i, gm_type it, int64_t n) { (void)b, (void)o, (void)ot, (void)i, (void)it, (void)n; }
+static void convert(gm_backend *b, void *o, gm_type ot, const void *i, gm_type it, int64_t n) {
+    (void)b, (void)o, (void)ot, (void)i, (void)it, (void)n;
+}
 static void zero(gm_backend *b, void *o, size_t n) { (void)b, (void)o, (void)n; }
 static void copy(gm_backend *b, void *o, const void *i, size_t n) { (void)b, (void)o, (void)i, (void)n; }
 static void add(gm_backend *b, float *o, const void *i, gm_type t, int64_t n) { (void)b, (void)o, (void)i, (void)t, (void)n; }
 static void scale(gm_backend *b, float *o, float f, int64_t n) { (void)b, (void)o, (void)f, (void)n; }
-static void add_rows(gm_backend *b, void *o, gm_type t, const void *r, gm_type rt, int64_t n, int64_t c) { (void)b, (void)o, (void)t, (void)r, (void)rt, (void)n, (void)c; }
+static void add_rows(gm_backend *b, void *o, gm_type t, const void *r, gm_type rt, int64_t n, int64_t c) {
+    (void)b, (void)o, (void)t, (void)r, (void)rt, (void)n, (void)c;
+}
 static void column_sums(gm_backend *b, float *o, const float *i, int64_t r, int64_t c) { (void)b, (void)o, (void)i, (void)r, (void)c; }
 static void silu_forward(gm_backend *b, float *o, const float *i, int64_t n) { (void)b, (void)o, (void)i, (void)n; }
-static void silu_backward(gm_backend *b, float *d, const float *o, const float *i, int64_t n) { (void)b, (void)d, (void)o, (void)i, (void)n; }
+static void silu_backward(gm_backend *b, float *d, const float *o, const float *i, int64_t n) {
+    (void)b, (void)d, (void)o, (void)i, (void)n;
+}
 static void embedding(gm_backend *b, const gm_rows_args *a, gm_type t) { (void)b, (void)a, (void)t; }
 static void sum_squares(gm_backend *b, double *o, const float *i, int64_t n) { (void)b, (void)i, (void)n, *o = 0; }
 
-#define NOTHING(name, type) static void name(gm_backend *b, const type *a) { (void)b, (void)a; }
+#define NOTHING(name, type)                                                                                                                \
+    static void name(gm_backend *b, const type *a) { (void)b, (void)a; }
 NOTHING(rows, gm_rows_args)
 NOTHING(dropout, gm_dropout_args)
 NOTHING(rmsnorm, gm_rmsnorm_args)

@@ -30,9 +30,9 @@ typedef struct gm_product { /* one shape's primitive */
     gm_gemm shape;  /* pointers NULL */
     bool on_thread; /* made for one thread: oneDNN cuts the work up by the threads it sees */
     dnnl_primitive_t primitive;
-    dnnl_primitive_t pack; /* b into its packed layout, or NULL */
+    dnnl_primitive_t pack;                     /* b into its packed layout, or NULL */
     dnnl_memory_desc_t a, b, packed, out, pad; /* version 2: structs; 3: owned pointers */
-    dnnl_memory_t (*memory)[MEMORIES]; /* of each thread (owned): making them anew costs as much as a small product */
+    dnnl_memory_t (*memory)[MEMORIES];         /* of each thread (owned): making them anew costs as much as a small product */
     size_t pad_bytes, packed_bytes;
     bool reference; /* oneDNN has only its slow path for this type here, or none (primitive NULL) */
     struct gm_product *next;
@@ -47,10 +47,10 @@ struct gm_onednn {
     int threads;          /* that may be inside a product at once */
 };
 
-#define DNNL_CHECK(expression)                                                                           \
-    do {                                                                                                 \
-        dnnl_status_t dnnl_status_ = (expression);                                                       \
-        GM_CHECK(dnnl_status_ == dnnl_success, "oneDNN status %d from %s", (int)dnnl_status_, #expression); \
+#define DNNL_CHECK(expression)                                                                                                             \
+    do {                                                                                                                                   \
+        dnnl_status_t dnnl_status_ = (expression);                                                                                         \
+        GM_CHECK(dnnl_status_ == dnnl_success, "oneDNN status %d from %s", (int)dnnl_status_, #expression);                                \
     } while (0)
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -60,8 +60,8 @@ static void forget_desc(dnnl_memory_desc_t *desc) {
     if (*desc) DNNL_CHECK(dnnl_memory_desc_destroy(*desc));
 }
 static dnnl_status_t append_sum(dnnl_post_ops_t post) { return dnnl_post_ops_append_sum(post, 1.0f, 0, dnnl_data_type_undef); }
-static dnnl_status_t plan_matmul(dnnl_primitive_desc_t *plan, dnnl_engine_t engine, dnnl_memory_desc_t *a, dnnl_memory_desc_t *b, dnnl_memory_desc_t *out,
-                                 dnnl_primitive_attr_t attributes) {
+static dnnl_status_t plan_matmul(dnnl_primitive_desc_t *plan, dnnl_engine_t engine, dnnl_memory_desc_t *a, dnnl_memory_desc_t *b,
+                                 dnnl_memory_desc_t *out, dnnl_primitive_attr_t attributes) {
     return dnnl_matmul_primitive_desc_create(plan, engine, *a, *b, NULL, *out, attributes);
 }
 #else
@@ -69,8 +69,8 @@ static dnnl_status_t plan_matmul(dnnl_primitive_desc_t *plan, dnnl_engine_t engi
 static void keep_desc(dnnl_memory_desc_t *desc, const dnnl_memory_desc_t *of) { *desc = *of; }
 static void forget_desc(dnnl_memory_desc_t *desc) { (void)desc; }
 static dnnl_status_t append_sum(dnnl_post_ops_t post) { return dnnl_post_ops_append_sum(post, 1.0f); }
-static dnnl_status_t plan_matmul(dnnl_primitive_desc_t *plan, dnnl_engine_t engine, dnnl_memory_desc_t *a, dnnl_memory_desc_t *b, dnnl_memory_desc_t *out,
-                                 dnnl_primitive_attr_t attributes) {
+static dnnl_status_t plan_matmul(dnnl_primitive_desc_t *plan, dnnl_engine_t engine, dnnl_memory_desc_t *a, dnnl_memory_desc_t *b,
+                                 dnnl_memory_desc_t *out, dnnl_primitive_attr_t attributes) {
     dnnl_matmul_desc_t desc;
     DNNL_CHECK(dnnl_matmul_desc_init(&desc, a, b, NULL, out));
     return dnnl_primitive_desc_create(plan, &desc, attributes, engine, NULL);
@@ -98,7 +98,8 @@ static void forget_products(gm_onednn *onednn) {
         if (onednn->products->primitive) dnnl_primitive_destroy(onednn->products->primitive);
         if (onednn->products->pack) dnnl_primitive_destroy(onednn->products->pack);
         free(onednn->products->memory);
-        forget_desc(&onednn->products->a), forget_desc(&onednn->products->b), forget_desc(&onednn->products->packed), forget_desc(&onednn->products->out), forget_desc(&onednn->products->pad);
+        forget_desc(&onednn->products->a), forget_desc(&onednn->products->b), forget_desc(&onednn->products->packed),
+            forget_desc(&onednn->products->out), forget_desc(&onednn->products->pad);
         free(onednn->products);
         onednn->products = next;
     }
@@ -122,7 +123,7 @@ static dnnl_data_type_t data_type(gm_type type) {
 /* rows×columns as the product sees it; stored transposed, its row stride becomes the column stride. */
 static void describe(dnnl_memory_desc_t *desc, int64_t rows, int64_t columns, gm_type type, bool transposed, int64_t stride) {
     dnnl_dims_t dims = {rows, columns};
-        dnnl_dims_t strides = {transposed ? 1 : stride, transposed ? stride : 1};
+    dnnl_dims_t strides = {transposed ? 1 : stride, transposed ? stride : 1};
 #if DNNL_VERSION_MAJOR >= 3
     DNNL_CHECK(dnnl_memory_desc_create_with_strides(desc, 2, dims, data_type(type), strides));
 #else
@@ -146,8 +147,8 @@ static int64_t out_stride(const gm_gemm *gemm) { return gemm->out_stride ? gemm-
 
 static gm_product_key make_key(const gm_gemm *g, bool on_thread) {
     int64_t threads = on_thread ? 0 : omp_get_max_threads();
-    return (gm_product_key){{g->m, g->n, g->k, g->type, g->out_type, g->transpose_a, g->transpose_b, g->accumulate, a_stride(g), b_stride(g), out_stride(g),
-                             threads, on_thread}};
+    return (gm_product_key){{g->m, g->n, g->k, g->type, g->out_type, g->transpose_a, g->transpose_b, g->accumulate, a_stride(g),
+                             b_stride(g), out_stride(g), threads, on_thread}};
 }
 
 static dnnl_primitive_attr_t make_attributes(bool accumulate) {

@@ -79,7 +79,7 @@ gm_status gm_component_count(const gm_component *component, const char *name, si
 }
 
 gm_status gm_component_choice(const gm_component *component, const char *name, const char *const *names, int *value) {
-    gm_slice text;
+    gm_slice text = {0};
     GM_TRY(gm_component_text(component, name, &text));
     for (*value = 0; names[*value]; ++*value)
         if (strcmp(names[*value], text.bytes) == 0) return GM_OK;

@@ -369,7 +369,7 @@ static gm_status group(gm_dialect *d, gm_buffer *out, bool begins) {
     int end = peek(d, 0);
     if (end != ':' && end != ')') return refuse(d, "a group of that kind");
     if (end == ')' && !begins) return refuse(d, "an option in the middle of a group"); /* Oniguruma: to the group's end, | and all */
-    if (end == ')') { /* the option holds for the group around it */
+    if (end == ')') {                                                                  /* the option holds for the group around it */
         d->caseless[d->depth - 1] = d->caseless[d->depth];
         d->depth--;
     }

@@ -3,11 +3,11 @@
 #define GM_IO_TOKENIZER_PARTS_H
 
 #include "io/tokenizer/added_tokens.h"
-#include "io/tokenizer/token_decoder.h"
 #include "io/tokenizer/normalizer.h"
 #include "io/tokenizer/pair_model.h"
 #include "io/tokenizer/post_processor.h"
 #include "io/tokenizer/pre_tokenizer.h"
+#include "io/tokenizer/token_decoder.h"
 #include "io/tokenizer/tokenizer.h"
 #include "io/tokenizer/vocabulary.h"
 

@@ -18,7 +18,9 @@ static bool plain(const gm_adapter *adapter) { return adapter->config.router.typ
 
 /* "…q_proj" of one expert or layer. */
 static void site_name(char name[128], const gm_declaration *d, const char *module, const char *projection, int64_t expert) {
-    static const struct { const char *projection, *expert_name; } renamed[] = {{"gate_proj", "w1_proj"}, {"up_proj", "w3_proj"}, {"down_proj", "w2_proj"}};
+    static const struct {
+        const char *projection, *expert_name;
+    } renamed[] = {{"gate_proj", "w1_proj"}, {"up_proj", "w3_proj"}, {"down_proj", "w2_proj"}};
     if (plain(d->adapter)) {
         snprintf(name, 128, "base_model.model.model.layers.%lld.%s.%s", (long long)d->layer, module, projection);
         return;
@@ -35,17 +37,18 @@ static gm_tensor *declare_half(gm_declaration *d, const char *module, const char
     for (int64_t e = 0; e < experts; e++) {
         char name[128];
         site_name(name, d, module, projection, e);
-        const gm_parameter *parameter = gm_parameters_add(d->parameters, is_b ? GM_PARAMETER_LORA_B : GM_PARAMETER_TRAINED, d->adapter->config.rank,
-                                                          is_b ? d->outputs : d->inputs, 2, "%s.lora_%c.weight", name, is_b ? 'B' : 'A');
+        const gm_parameter *parameter =
+            gm_parameters_add(d->parameters, is_b ? GM_PARAMETER_LORA_B : GM_PARAMETER_TRAINED, d->adapter->config.rank,
+                              is_b ? d->outputs : d->inputs, 2, "%s.lora_%c.weight", name, is_b ? 'B' : 'A');
         if (!parameter) return NULL;
         if (e == 0) first = parameter;
     }
     return gm_parameters_stack(d->parameters, first, experts);
 }
 
-#define DECLARE(target, expression) \
-    do {                                            \
-        if (((target) = (expression)) == NULL) return GM_NO_MEMORY; \
+#define DECLARE(target, expression)                                                                                                        \
+    do {                                                                                                                                   \
+        if (((target) = (expression)) == NULL) return GM_NO_MEMORY;                                                                        \
     } while (0)
 
 static gm_status declare_attention(gm_declaration *d, gm_layer_adapter *layer) {
@@ -68,7 +71,12 @@ static gm_status declare_attention(gm_declaration *d, gm_layer_adapter *layer) {
 static gm_status declare_experts(gm_declaration *d, gm_layer_adapter *layer) {
     const gm_adapter_config *config = &d->adapter->config;
     int64_t n = config->num_experts, hidden = d->model->hidden_size, ffn = d->model->ffn_size;
-    struct { gm_target target; gm_lora *lora; const char *projection; int64_t inputs, outputs; } sites[3] = {
+    struct {
+        gm_target target;
+        gm_lora *lora;
+        const char *projection;
+        int64_t inputs, outputs;
+    } sites[3] = {
         {GM_TARGET_GATE, &layer->gate, "gate_proj", hidden, ffn},
         {GM_TARGET_UP, &layer->up, "up_proj", hidden, ffn},
         {GM_TARGET_DOWN, &layer->down, "down_proj", ffn, hidden},
@@ -87,7 +95,8 @@ static gm_status declare_experts(gm_declaration *d, gm_layer_adapter *layer) {
 
 static gm_tensor *declare_gate(gm_declaration *d, gm_parameter_kind kind, int64_t rows, int64_t columns, int file_rank, const char *name) {
     gm_parameters_align(d->parameters);
-    gm_parameter *parameter = gm_parameters_add(d->parameters, kind, rows, columns, file_rank, "mixlora.layers.%lld.gate.%s", (long long)d->layer, name);
+    gm_parameter *parameter =
+        gm_parameters_add(d->parameters, kind, rows, columns, file_rank, "mixlora.layers.%lld.gate.%s", (long long)d->layer, name);
     return parameter ? &parameter->tensor : NULL;
 }
 
@@ -199,7 +208,8 @@ gm_status gm_adapter_prepare_training(gm_adapter *adapter) {
 
 const gm_adapter_buffers *gm_adapter_buffers_of(const gm_adapter *adapter) { return &adapter->buffers; }
 
-void gm_adapter_each_group(const gm_adapter *adapter, void (*visit)(void *context, int64_t begin, int64_t count, bool is_b), void *context) {
+void gm_adapter_each_group(const gm_adapter *adapter, void (*visit)(void *context, int64_t begin, int64_t count, bool is_b),
+                           void *context) {
     int64_t begin = 0;
     bool is_b = false;
     for (size_t i = 0; i < adapter->parameters.count; i++) {

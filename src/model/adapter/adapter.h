@@ -10,13 +10,13 @@ typedef struct gm_lora { /* of one linear layer, or of one site over all experts
 } gm_lora;
 
 typedef struct gm_layer_adapter {
-    gm_lora attention[4];          /* q, k, v, o; NULL pointers where there is none */
-    gm_lora gate, up, down;        /* experts stacked */
+    gm_lora attention[4];   /* q, k, v, o; NULL pointers where there is none */
+    gm_lora gate, up, down; /* experts stacked */
     gm_router_graph graph;
-    gm_parameter *edges;           /* N×N of 0/1 */
-    gm_tensor *linear_router;      /* N×D */
-    gm_tensor *rate, *width;       /* λ and σ; NULL where the loss is off */
-    float *adjacency;              /* (N+1)×(N+1): Â, owned */
+    gm_parameter *edges;      /* N×N of 0/1 */
+    gm_tensor *linear_router; /* N×D */
+    gm_tensor *rate, *width;  /* λ and σ; NULL where the loss is off */
+    float *adjacency;         /* (N+1)×(N+1): Â, owned */
 } gm_layer_adapter;
 
 struct gm_adapter {
@@ -27,7 +27,7 @@ struct gm_adapter {
     gm_adapter_buffers buffers;
     gm_layer_adapter *layers; /* owned */
     int64_t layer_count;
-    double *past, *load;      /* layers×N, owned: counts of the Normal loss; slots given to each expert */
+    double *past, *load; /* layers×N, owned: counts of the Normal loss; slots given to each expert */
 };
 
 /* src/model/adapter/edges.c: the expert graph and its normalised adjacency */

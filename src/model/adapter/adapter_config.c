@@ -17,17 +17,23 @@ double gm_adapter_scale(const gm_adapter_config *config) {
 
 static gm_status check_router(const gm_adapter_config *config) {
     if (config->router.type == GM_ROUTER_NONE && config->num_experts != 1)
-        return gm_error(GM_USAGE, "adapter.num_experts: %lld experts need a router; a method without one has 1", (long long)config->num_experts);
+        return gm_error(GM_USAGE, "adapter.num_experts: %lld experts need a router; a method without one has 1",
+                        (long long)config->num_experts);
     if (config->top_k < 1 || config->top_k > config->num_experts)
-        return gm_error(GM_USAGE, "adapter.top_k: %lld is not between 1 and adapter.num_experts (%lld)", (long long)config->top_k, (long long)config->num_experts);
+        return gm_error(GM_USAGE, "adapter.top_k: %lld is not between 1 and adapter.num_experts (%lld)", (long long)config->top_k,
+                        (long long)config->num_experts);
     if (config->router.type != GM_ROUTER_GRAPH) return GM_OK;
     if (config->router.layers < 1 || config->router.layers > GM_ROUTER_LAYERS)
-        return gm_error(GM_USAGE, "adapter.router.layers: %lld is not between 1 and %d", (long long)config->router.layers, GM_ROUTER_LAYERS);
-    if (config->router.hidden_size < 1) return gm_error(GM_USAGE, "adapter.router.hidden_size: %lld is not at least 1", (long long)config->router.hidden_size);
+        return gm_error(GM_USAGE, "adapter.router.layers: %lld is not between 1 and %d", (long long)config->router.layers,
+                        GM_ROUTER_LAYERS);
+    if (config->router.hidden_size < 1)
+        return gm_error(GM_USAGE, "adapter.router.hidden_size: %lld is not at least 1", (long long)config->router.hidden_size);
     if (!(config->router.edge_density >= 0 && config->router.edge_density <= 1))
         return gm_error(GM_USAGE, "adapter.router.edge_density: %g is not between 0 and 1", config->router.edge_density);
     if (config->router.edges == GM_EDGES_SIMILARITY && config->router.expert_features != GM_FEATURES_FROZEN)
-        return gm_error(GM_USAGE, "adapter.router.edges: \"similarity\" compares frozen expert features; set adapter.router.expert_features to \"frozen\"");
+        return gm_error(
+            GM_USAGE,
+            "adapter.router.edges: \"similarity\" compares frozen expert features; set adapter.router.expert_features to \"frozen\"");
     return GM_OK;
 }
 
@@ -39,11 +45,13 @@ gm_status gm_adapter_config_check(const gm_adapter_config *config) {
     if (config->rank > 4096) return gm_error(GM_USAGE, "adapter.rank: %lld is over 4096", (long long)config->rank);
     if (config->num_experts > GM_EXPERTS)
         return gm_error(GM_USAGE, "adapter.num_experts: %lld is over %d", (long long)config->num_experts, GM_EXPERTS);
-    if (config->router.hidden_size > 65536) return gm_error(GM_USAGE, "adapter.router.hidden_size: %lld is over 65536", (long long)config->router.hidden_size);
+    if (config->router.hidden_size > 65536)
+        return gm_error(GM_USAGE, "adapter.router.hidden_size: %lld is over 65536", (long long)config->router.hidden_size);
     if (config->num_experts < 1) return gm_error(GM_USAGE, "adapter.num_experts: %lld is not at least 1", (long long)config->num_experts);
     GM_TRY(check_router(config));
     if (config->router.type == GM_ROUTER_NONE && (config->losses.poisson != 0 || config->losses.normal != 0 || config->losses.balance != 0))
-        return gm_error(GM_USAGE, "adapter.losses: poisson, normal and balance are losses of a router, and this method has none; set them to 0");
+        return gm_error(GM_USAGE,
+                        "adapter.losses: poisson, normal and balance are losses of a router, and this method has none; set them to 0");
     bool ffn = config->target[GM_TARGET_GATE] || config->target[GM_TARGET_UP] || config->target[GM_TARGET_DOWN];
     if (config->router.type != GM_ROUTER_NONE && !ffn)
         return gm_error(GM_USAGE, "adapter.targets: experts live in gate, up and down, and none of them is a target");

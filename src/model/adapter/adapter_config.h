@@ -7,7 +7,16 @@
 
 enum { GM_EXPERTS = 256 }; /* at most */
 
-typedef enum gm_target { GM_TARGET_Q, GM_TARGET_K, GM_TARGET_V, GM_TARGET_O, GM_TARGET_GATE, GM_TARGET_UP, GM_TARGET_DOWN, GM_TARGETS } gm_target;
+typedef enum gm_target {
+    GM_TARGET_Q,
+    GM_TARGET_K,
+    GM_TARGET_V,
+    GM_TARGET_O,
+    GM_TARGET_GATE,
+    GM_TARGET_UP,
+    GM_TARGET_DOWN,
+    GM_TARGETS
+} gm_target;
 
 typedef enum gm_router_type { GM_ROUTER_NONE, GM_ROUTER_GRAPH, GM_ROUTER_LINEAR } gm_router_type;
 typedef enum gm_edges { GM_EDGES_RANDOM, GM_EDGES_SIMILARITY, GM_EDGES_FULL, GM_EDGES_NONE } gm_edges;
@@ -17,11 +26,11 @@ typedef enum gm_normal_target { GM_NORMAL_LAYER, GM_NORMAL_JOINT } gm_normal_tar
 
 typedef struct gm_adapter_config {
     int64_t rank;
-    double alpha;                    /* scale s = α/r, rank-stabilised: α/√r */
+    double alpha; /* scale s = α/r, rank-stabilised: α/√r */
     bool rslora;
-    double dropout;                  /* on the branches' inputs, in training */
+    double dropout; /* on the branches' inputs, in training */
     bool target[GM_TARGETS];
-    int64_t num_experts, top_k;      /* 1, 1 without a router */
+    int64_t num_experts, top_k; /* 1, 1 without a router */
     struct {
         gm_router_type type;
         int64_t layers, hidden_size;
@@ -35,7 +44,7 @@ typedef struct gm_adapter_config {
         gm_divergence divergence;
         double poisson, normal, balance; /* coefficients; 0: the loss is neither computed nor logged */
         gm_count count;
-        double ema_decay;                /* ρ of count "ema" */
+        double ema_decay; /* ρ of count "ema" */
         gm_normal_target normal_target;
     } losses;
 } gm_adapter_config;

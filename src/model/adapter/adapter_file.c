@@ -31,7 +31,8 @@ static void to_file_form(float *out, const float *values, const gm_parameter *pa
         memcpy(out, values, (size_t)(rows * columns) * sizeof *out);
 }
 
-static gm_status write_file(const gm_adapter *adapter, const char *path, const float *values, float *staging, gm_write_tensor *tensors, int64_t step) {
+static gm_status write_file(const gm_adapter *adapter, const char *path, const float *values, float *staging, gm_write_tensor *tensors,
+                            int64_t step) {
     const gm_parameters *parameters = &adapter->parameters;
     size_t used = 0;
     for (size_t i = 0; i < parameters->count; i++) {
@@ -76,13 +77,15 @@ static gm_status check_tensor(const gm_safetensors *file, const gm_parameter *pa
     file_shape(parameter, dim);
     const char *path = gm_safetensors_path(file, tensor);
     if (tensor->type != GM_F32 && tensor->type != GM_BF16 && tensor->type != GM_F16)
-        return gm_error(GM_BAD_FILE, "%s: %s: is %s; an adapter's tensors are F32, BF16 or F16", path, tensor->name, gm_type_name(tensor->type));
+        return gm_error(GM_BAD_FILE, "%s: %s: is %s; an adapter's tensors are F32, BF16 or F16", path, tensor->name,
+                        gm_type_name(tensor->type));
     int64_t count = 1;
     for (int i = 0; i < tensor->rank; i++) count *= tensor->dim[i];
     bool fits = parameter->file_rank == 0 ? count == 1 : tensor->rank == 2 && tensor->dim[0] == dim[0] && tensor->dim[1] == dim[1];
     if (!fits)
-        return gm_error(GM_BAD_FILE, "%s: %s: has %lld elements, shape %lld×%lld…; this run's configuration needs %lld×%lld", path, tensor->name, (long long)count,
-                        (long long)(tensor->rank > 0 ? tensor->dim[0] : 1), (long long)(tensor->rank > 1 ? tensor->dim[1] : 1), (long long)dim[0], (long long)dim[1]);
+        return gm_error(GM_BAD_FILE, "%s: %s: has %lld elements, shape %lld×%lld…; this run's configuration needs %lld×%lld", path,
+                        tensor->name, (long long)count, (long long)(tensor->rank > 0 ? tensor->dim[0] : 1),
+                        (long long)(tensor->rank > 1 ? tensor->dim[1] : 1), (long long)dim[0], (long long)dim[1]);
     return GM_OK;
 }
 

@@ -20,11 +20,12 @@ static void write_member(gm_buffer *out, const char *name, double value) {
 }
 
 static void write_router(gm_buffer *out, const gm_adapter_config *c) {
-    gm_buffer_format(out, ",\n  \"num_experts\": %lld,\n  \"top_k\": %lld,\n  \"router\": {\"type\": \"%s\"", (long long)c->num_experts, (long long)c->top_k,
-                     router_type_names[c->router.type]);
+    gm_buffer_format(out, ",\n  \"num_experts\": %lld,\n  \"top_k\": %lld,\n  \"router\": {\"type\": \"%s\"", (long long)c->num_experts,
+                     (long long)c->top_k, router_type_names[c->router.type]);
     if (c->router.type == GM_ROUTER_GRAPH)
-        gm_buffer_format(out, ", \"layers\": %lld, \"hidden_size\": %lld, \"edges\": \"%s\", \"expert_features\": \"%s\"", (long long)c->router.layers,
-                         (long long)c->router.hidden_size, edges_names[c->router.edges], features_names[c->router.expert_features]);
+        gm_buffer_format(out, ", \"layers\": %lld, \"hidden_size\": %lld, \"edges\": \"%s\", \"expert_features\": \"%s\"",
+                         (long long)c->router.layers, (long long)c->router.hidden_size, edges_names[c->router.edges],
+                         features_names[c->router.expert_features]);
     gm_buffer_format(out, "},\n  \"losses\": {\"divergence\": \"%s\", \"count\": \"%s\", \"normal_target\": \"%s\", \"poisson\": ",
                      divergence_names[c->losses.divergence], count_names[c->losses.count], normal_target_names[c->losses.normal_target]);
     gm_json_write_double(out, c->losses.poisson);
@@ -39,7 +40,8 @@ gm_status gm_adapter_config_write(const gm_adapter *adapter, const char *path, c
     const gm_adapter_config *c = &adapter->config;
     bool plain = c->router.type == GM_ROUTER_NONE;
     gm_buffer out = {0};
-    gm_buffer_format(&out, "{\n  \"peft_type\": \"%s\",\n  \"task_type\": \"CAUSAL_LM\",\n  \"base_model_name_or_path\": ", plain ? "LORA" : "GMOE");
+    gm_buffer_format(
+        &out, "{\n  \"peft_type\": \"%s\",\n  \"task_type\": \"CAUSAL_LM\",\n  \"base_model_name_or_path\": ", plain ? "LORA" : "GMOE");
     gm_json_write_string(&out, base_name, strlen(base_name));
     gm_buffer_text(&out, ",\n  \"bias\": \"none\",\n  \"inference_mode\": true");
     write_member(&out, "lora_dropout", c->dropout);

@@ -24,7 +24,8 @@ static void draw_random(float *edges, int64_t n, double density, uint64_t seed, 
 void gm_edges_draw(float *edges, const gm_adapter_config *config, int64_t layer) {
     int64_t n = config->num_experts;
     memset(edges, 0, (size_t)(n * n) * sizeof *edges);
-    if (config->router.edges == GM_EDGES_RANDOM) draw_random(edges, n, config->router.edge_density, (uint64_t)config->router.edge_seed, layer);
+    if (config->router.edges == GM_EDGES_RANDOM)
+        draw_random(edges, n, config->router.edge_density, (uint64_t)config->router.edge_seed, layer);
     if (config->router.edges == GM_EDGES_FULL)
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = i + 1; j < n; j++) join(edges, n, i, j);

@@ -67,7 +67,8 @@ static gm_status draw_edges(gm_adapter *adapter, const float *values) {
 gm_status gm_adapter_refresh_frozen(gm_adapter *adapter) {
     gm_parameters *parameters = &adapter->parameters;
     if (parameters->frozen)
-        adapter->backend->write(adapter->backend, parameters->frozen_value, parameters->frozen_host, (size_t)parameters->frozen * sizeof(float));
+        adapter->backend->write(adapter->backend, parameters->frozen_value, parameters->frozen_host,
+                                (size_t)parameters->frozen * sizeof(float));
     for (int64_t l = 0; l < adapter->layer_count; l++) {
         gm_layer_adapter *layer = &adapter->layers[l];
         if (layer->edges) gm_edges_normalise(layer->adjacency, parameters->frozen_host + layer->edges->offset, adapter->config.num_experts);

@@ -26,7 +26,8 @@ static gm_parameter *append(gm_parameters *parameters, const char *name) {
     return parameters->list[parameters->count++] = parameter;
 }
 
-gm_parameter *gm_parameters_add(gm_parameters *parameters, gm_parameter_kind kind, int64_t rows, int64_t columns, int file_rank, const char *format, ...) {
+gm_parameter *gm_parameters_add(gm_parameters *parameters, gm_parameter_kind kind, int64_t rows, int64_t columns, int file_rank,
+                                const char *format, ...) {
     char name[256];
     va_list arguments;
     va_start(arguments, format);

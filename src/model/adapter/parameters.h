@@ -16,9 +16,9 @@ typedef enum gm_parameter_kind { GM_PARAMETER_TRAINED, GM_PARAMETER_LORA_B, GM_P
 typedef struct gm_parameter {
     const char *name; /* in adapter files */
     gm_parameter_kind kind;
-    int file_rank;     /* 0 for scalars, else 2 */
-    int64_t offset;    /* in its flat buffer */
-    gm_tensor tensor;  /* rows×columns as kept; data and grad set by gm_parameters_place */
+    int file_rank;    /* 0 for scalars, else 2 */
+    int64_t offset;   /* in its flat buffer */
+    gm_tensor tensor; /* rows×columns as kept; data and grad set by gm_parameters_place */
 } gm_parameter;
 
 typedef struct gm_parameters {
@@ -26,14 +26,14 @@ typedef struct gm_parameters {
     gm_parameter **list;
     size_t count, capacity;
     struct gm_parameter_view *views;
-    int64_t trained, frozen; /* elements of the flat buffers, padding included */
+    int64_t trained, frozen;                                    /* elements of the flat buffers, padding included */
     float *value, *gradient, *moment1, *moment2, *frozen_value; /* backend memory */
-    float *frozen_host;      /* host copy of frozen_value */
+    float *frozen_host;                                         /* host copy of frozen_value */
 } gm_parameters;
 
 /* The next part. B matrices are given as kept, R×O. NULL when out of memory. */
-gm_parameter *gm_parameters_add(gm_parameters *parameters, gm_parameter_kind kind, int64_t rows, int64_t columns, int file_rank, const char *format, ...)
-    GM_PRINTF(6, 7);
+gm_parameter *gm_parameters_add(gm_parameters *parameters, gm_parameter_kind kind, int64_t rows, int64_t columns, int file_rank,
+                                const char *format, ...) GM_PRINTF(6, 7);
 /* Starts the next part at a multiple of 64 bytes. */
 void gm_parameters_align(gm_parameters *parameters);
 /* One tensor over `count` parts from `first` on (same columns, no padding between). NULL when out of memory. */

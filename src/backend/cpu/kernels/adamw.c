@@ -11,8 +11,10 @@ enum { CHUNK = 1 << 14, CHUNKS = 256, BLOCK = 4096 };
 
 void GM_KERNEL(gm_cpu_adamw)(gm_backend *backend, const gm_adamw_args *args) {
     (void)backend;
-    double lr = args->learning_rate, correction1 = 1 - pow(args->beta1, (double)args->step), correction2 = 1 - pow(args->beta2, (double)args->step);
-    float keep = (float)(1 - lr * args->weight_decay), blend = (float)(1 - args->beta1), beta2 = (float)args->beta2, blend2 = (float)(1 - args->beta2);
+    double lr = args->learning_rate, correction1 = 1 - pow(args->beta1, (double)args->step),
+           correction2 = 1 - pow(args->beta2, (double)args->step);
+    float keep = (float)(1 - lr * args->weight_decay), blend = (float)(1 - args->beta1), beta2 = (float)args->beta2,
+          blend2 = (float)(1 - args->beta2);
     float rate = (float)(lr / correction1), root = (float)sqrt(correction2), eps = (float)args->eps, scale = args->gradient_scale;
     float *p = args->parameter, *m = args->moment1, *v = args->moment2;
     const float *gradient = args->gradient;

@@ -23,10 +23,10 @@
 #define ATTENTION_LN2 0.693147181f
 
 enum {
-    ATTENTION_HEIGHT = 128,  /* most rows of a tile (unless a group has more heads): lower tiles waste less work above the */
+    ATTENTION_HEIGHT = 128,    /* most rows of a tile (unless a group has more heads): lower tiles waste less work above the */
     ATTENTION_HEIGHT_F32 = 64, /* diagonal, higher ones feed bf16's faster products better */
-    ATTENTION_BLOCKS = 4,    /* blocks of a range: they share the packed keys        */
-    ATTENTION_PANEL = 131072 /* most elements of packed keys                         */
+    ATTENTION_BLOCKS = 4,      /* blocks of a range: they share the packed keys        */
+    ATTENTION_PANEL = 131072   /* most elements of packed keys                         */
 };
 
 typedef struct attention {
@@ -74,8 +74,8 @@ static inline int64_t attention_rows(const attention *at, int64_t tokens) {
 }
 
 static inline attention attention_plan(gm_backend *backend, const gm_attention_args *args) {
-    GM_CHECK(args->kv_heads > 0 && args->heads % args->kv_heads == 0, "attention: %lld heads over %lld key heads",
-             (long long)args->heads, (long long)args->kv_heads);
+    GM_CHECK(args->kv_heads > 0 && args->heads % args->kv_heads == 0, "attention: %lld heads over %lld key heads", (long long)args->heads,
+             (long long)args->kv_heads);
     GM_CHECK(args->scale > 0, "attention: scale %g", (double)args->scale);
     attention at = {.backend = backend, .args = args, .group = args->heads / args->kv_heads, .element = gm_type_size(args->type)};
     if (args->window < args->tokens) at.window = args->window;
@@ -97,8 +97,10 @@ static inline bool attention_find(const attention *at, int64_t unit, int64_t slo
     int64_t s = 0, above = at->args->sequences;
     while (above - s > 1) {
         int64_t middle = (s + above) / 2;
-        if (starts[middle] / unit + middle <= slot) s = middle;
-        else above = middle;
+        if (starts[middle] / unit + middle <= slot)
+            s = middle;
+        else
+            above = middle;
     }
     part->begin = starts[s], part->end = starts[s + 1];
     part->first = part->begin + (slot - (starts[s] / unit + s)) * unit;
@@ -162,7 +164,7 @@ static inline int64_t attention_high(int64_t end, int64_t rows) { return attenti
 
 /* 2^x for x below 127.5 (here: at most 0); less than 2^−126 becomes 2^−126. Half the instructions of gm_exp, which needs to know e. */
 static inline float attention_exp2(float x) {
-    x = x < -126.0f ? -126.0f : x; /* NaN stays */
+    x = x < -126.0f ? -126.0f : x;   /* NaN stays */
     float shifted = x + 12583039.0f; /* 1.5·2²³ + 127: the low bits are round(x) + 127, the exponent of 2^round(x) */
     float r = x - (shifted - 12583039.0f);
     float p = 1.535336188e-4f;
@@ -211,8 +213,8 @@ static inline gm_gemm attention_gemm(const attention *at, attention_product prod
     return (gm_gemm){.m = keys, .n = c, .k = rows, .type = at->args->type, .out_type = GM_F32, .accumulate = true};
 }
 
-static inline void attention_multiply(const attention *at, attention_product product, const attention_tile *tile, float *out,
-                                      const void *a, const void *b, void *scratch) {
+static inline void attention_multiply(const attention *at, attention_product product, const attention_tile *tile, float *out, const void *a,
+                                      const void *b, void *scratch) {
     gm_gemm gemm = attention_gemm(at, product, tile->rows, tile->keys);
     gemm.out = out, gemm.a = a, gemm.b = b;
     gm_cpu_gemm_on_thread(at->backend, &gemm, scratch);

@@ -83,8 +83,10 @@ static inline void gradients(float *restrict p, float *restrict ds, uint16_t *re
                              const float *restrict log_sum, const float *restrict d, float scale, int64_t low, int64_t high) {
     for (int64_t r = low; r < high; r++) {
         float e = attention_exp2(p[r] * (scale * ATTENTION_LOG2E) - log_sum[r]), g = e * (ds[r] - d[r]) * scale;
-        if (p_act) p_act[r] = attention_round(e), ds_act[r] = attention_round(g);
-        else p[r] = e, ds[r] = g;
+        if (p_act)
+            p_act[r] = attention_round(e), ds_act[r] = attention_round(g);
+        else
+            p[r] = e, ds[r] = g;
     }
 }
 
@@ -101,8 +103,10 @@ static void gradient_tile(const attention *at, backward_work *work, const attent
         int64_t low = attention_low(begin), high = attention_high(end, rows);
         float *p = work->p + j * rows, *ds = work->ds + j * rows;
         void *p_act = attention_at(at, work->p_act, j * rows), *ds_act = attention_at(at, work->ds_act, j * rows);
-        if (begin >= end) begin = end = 0;
-        else gradients(p, ds, f32 ? NULL : p_act, f32 ? NULL : ds_act, log_sum, d, at->args->scale, low, high);
+        if (begin >= end)
+            begin = end = 0;
+        else
+            gradients(p, ds, f32 ? NULL : p_act, f32 ? NULL : ds_act, log_sum, d, at->args->scale, low, high);
         attention_clear_outside(p_act, at->element, begin, end, rows);
         attention_clear_outside(ds_act, at->element, begin, end, rows);
     }
@@ -111,13 +115,15 @@ static void gradient_tile(const attention *at, backward_work *work, const attent
 /* dq of the tile's queries += ds k. */
 static void add_query_gradient(const attention *at, backward_work *work, const attention_tile *tile, int64_t row) {
     int64_t c = at->args->head_size;
-    attention_multiply(at, ATTENTION_ROWS, tile, work->dq + row * c, work->ds_act, attention_at(at, work->k, tile->offset * c), work->product);
+    attention_multiply(at, ATTENTION_ROWS, tile, work->dq + row * c, work->ds_act, attention_at(at, work->k, tile->offset * c),
+                       work->product);
 }
 
 static void store_query_gradient(const attention *at, backward_work *work, int64_t kv_head, int64_t first, int64_t count, int64_t row) {
     int64_t c = at->args->head_size, width = at->group * c;
     for (int64_t i = 0; i < count; i++)
-        gm_row_store(at->args->dq, at->args->type, ((first + i) * at->args->kv_heads + kv_head) * width, width, work->dq + row * c + i * width);
+        gm_row_store(at->args->dq, at->args->type, ((first + i) * at->args->kv_heads + kv_head) * width, width,
+                     work->dq + row * c + i * width);
 }
 
 /* dk and dv of a stretch of keys; dq too where it is the whole sequence. */
@@ -180,7 +186,8 @@ void GM_KERNEL(gm_cpu_attention_backward)(gm_backend *backend, const gm_attentio
     int threads = gm_cpu(backend)->threads;
     unsigned char *scratch = gm_arena_take(&backend->scratch, bytes * (size_t)threads);
     if (!gm_backend_measures(backend)) {
-        int64_t heads = args->kv_heads, keys_items = attention_slots(&at, at.keys) * heads, queries_items = attention_slots(&at, at.range) * heads;
+        int64_t heads = args->kv_heads, keys_items = attention_slots(&at, at.keys) * heads,
+                queries_items = attention_slots(&at, at.range) * heads;
 #pragma omp parallel num_threads(threads)
         {
             backward_work work;

@@ -47,14 +47,16 @@ static inline void exponentials(float *restrict s, uint16_t *restrict p, float *
     for (int64_t r = low; r < high; r++) {
         float e = attention_exp2(s[r] * scale - max[r]);
         sum[r] += e;
-        if (p) p[r] = attention_round(e);
-        else s[r] = e;
+        if (p)
+            p[r] = attention_round(e);
+        else
+            s[r] = e;
     }
 }
 
 /* The running maxima (in units of log 2) rise to the tile's; sums and outputs so far are scaled down to them. */
-static void rescale(float *restrict max, float *restrict sum, float *restrict out, const float *restrict tile_max, float scale, int64_t rows,
-                    int64_t c) {
+static void rescale(float *restrict max, float *restrict sum, float *restrict out, const float *restrict tile_max, float scale,
+                    int64_t rows, int64_t c) {
     for (int64_t r = 0; r < rows; r++) {
         float most = tile_max[r] * scale > max[r] ? tile_max[r] * scale : max[r], factor = attention_exp2(max[r] - most);
         max[r] = most;
@@ -78,8 +80,10 @@ static void softmax_tile(const attention *at, forward_work *work, const attentio
         attention_seen(at, tile, j, &begin, &end);
         float *s = work->scores + j * rows;
         void *p = attention_at(at, work->p, j * rows);
-        if (begin >= end) begin = end = 0;
-        else exponentials(s, at->args->type == GM_F32 ? NULL : p, sum, max, scale, attention_low(begin), attention_high(end, rows));
+        if (begin >= end)
+            begin = end = 0;
+        else
+            exponentials(s, at->args->type == GM_F32 ? NULL : p, sum, max, scale, attention_low(begin), attention_high(end, rows));
         attention_clear_outside(p, at->element, begin, end, rows);
     }
 }

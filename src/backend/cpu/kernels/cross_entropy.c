@@ -68,7 +68,6 @@ static double loss_row(const gm_cross_entropy_args *a, int64_t row) {
     return log(sum) + (double)max - (double)x_target;
 }
 
-
 /* Rows go in at most CHUNKS chunks, whose size depends on their number alone; the chunks' losses are added in order. */
 void GM_KERNEL(gm_cpu_cross_entropy)(gm_backend *backend, const gm_cross_entropy_args *args) {
     (void)backend;
@@ -90,5 +89,6 @@ void GM_KERNEL(gm_cpu_score)(gm_backend *backend, const gm_score_args *args) {
         float max = maximum(x, args->vocabulary);
         args->log_sum[r] = (float)(log(sum_exp(x, args->vocabulary, max)) + (double)max);
     }
-    for (int64_t i = 0; i < args->count; i++) args->logit[i] = args->logits[(int64_t)(args->row[i] - args->first_row) * args->vocabulary + args->token[i]];
+    for (int64_t i = 0; i < args->count; i++)
+        args->logit[i] = args->logits[(int64_t)(args->row[i] - args->first_row) * args->vocabulary + args->token[i]];
 }

@@ -35,7 +35,8 @@ void GM_KERNEL(gm_cpu_convert)(gm_backend *backend, void *out, gm_type out_type,
     size_t out_size = gm_type_size(out_type), in_size = gm_type_size(in_type);
 #pragma omp parallel for schedule(static) if (count > CHUNK)
     for (int64_t i = 0; i < count; i += CHUNK)
-        convert_chunk((char *)out + (size_t)i * out_size, out_type, (const char *)in + (size_t)i * in_size, in_type, gm_least(CHUNK, count - i));
+        convert_chunk((char *)out + (size_t)i * out_size, out_type, (const char *)in + (size_t)i * in_size, in_type,
+                      gm_least(CHUNK, count - i));
 }
 
 void GM_KERNEL(gm_cpu_add)(gm_backend *backend, float *out, const void *in, gm_type in_type, int64_t count) {
@@ -67,7 +68,8 @@ void GM_KERNEL(gm_cpu_scale)(gm_backend *backend, float *out, float factor, int6
 }
 
 /* out: rows×columns of `type`, row: columns of `row_type`. Sums in f32, rounded once. */
-void GM_KERNEL(gm_cpu_add_rows)(gm_backend *backend, void *out, gm_type type, const void *row, gm_type row_type, int64_t rows, int64_t columns) {
+void GM_KERNEL(gm_cpu_add_rows)(gm_backend *backend, void *out, gm_type type, const void *row, gm_type row_type, int64_t rows,
+                                int64_t columns) {
     (void)backend;
     size_t row_size = gm_type_size(row_type);
 #pragma omp parallel for schedule(static) if (rows * columns > CHUNK)

@@ -21,14 +21,16 @@ static int64_t u_offset(const gm_expert_ffn_args *args, int64_t t, int which, in
 }
 
 /* h (n columns from `first`) = base + s B u */
-static void expand(float *restrict h, const float *restrict base, const gm_expert_ffn_args *args, const float *b, const float *u, int64_t e, int64_t first, int64_t n) {
+static void expand(float *restrict h, const float *restrict base, const gm_expert_ffn_args *args, const float *b, const float *u, int64_t e,
+                   int64_t first, int64_t n) {
     memcpy(h, base, (size_t)n * sizeof *h);
     if (!b) return;
     for (int64_t j = 0; j < args->rank; j++) gm_axpy(h, args->scale * u[j], b + (e * args->rank + j) * args->ffn + first, n);
 }
 
 /* h1_k, h3_k and a_k of slot (t, e) over a strip */
-static void slot_values(gm_strip *strip, const gm_expert_ffn_args *args, const float *h1, const float *h3, int64_t t, int64_t e, int64_t first, int64_t n) {
+static void slot_values(gm_strip *strip, const gm_expert_ffn_args *args, const float *h1, const float *h3, int64_t t, int64_t e,
+                        int64_t first, int64_t n) {
     expand(strip->h1, h1, args, args->w1.b, args->w1.b ? args->u + u_offset(args, t, 0, e) : NULL, e, first, n);
     expand(strip->h3, h3, args, args->w3.b, args->w3.b ? args->u + u_offset(args, t, 1, e) : NULL, e, first, n);
 }
@@ -42,8 +44,8 @@ static void drop(const gm_expert_ffn_args *args, float *restrict values, int64_t
 }
 
 /* One slot over one strip: z takes its gated values, u2 (rank) its part of A2 a. */
-static void slot_forward(const gm_expert_ffn_args *args, gm_strip *strip, const float *h1, const float *h3, float *restrict z, float *u2, int64_t slot,
-                         int64_t first, int64_t n) {
+static void slot_forward(const gm_expert_ffn_args *args, gm_strip *strip, const float *h1, const float *h3, float *restrict z, float *u2,
+                         int64_t slot, int64_t first, int64_t n) {
     int64_t e = slot_expert(args, slot);
     float gate = slot_gate(args, slot);
     slot_values(strip, args, h1, h3, slot / args->slots, e, first, n);
@@ -52,16 +54,19 @@ static void slot_forward(const gm_expert_ffn_args *args, gm_strip *strip, const 
         z[i] += gate * strip->a[i];
     }
     drop(args, strip->a, slot, first, n);
-    for (int64_t j = 0; args->w2.a && j < args->rank; j++) u2[j] += gm_dot(strip->a, args->w2.a + (e * args->rank + j) * args->ffn + first, n);
+    for (int64_t j = 0; args->w2.a && j < args->rank; j++)
+        u2[j] += gm_dot(strip->a, args->w2.a + (e * args->rank + j) * args->ffn + first, n);
 }
 
 /* The same for all three sites at rank 2 without dropout, in one pass: the paper's setting. */
-static void slot_forward_rank2(const gm_expert_ffn_args *args, const float *restrict h1, const float *restrict h3, float *restrict z, float *u2, int64_t slot,
-                               int64_t first, int64_t n) {
+static void slot_forward_rank2(const gm_expert_ffn_args *args, const float *restrict h1, const float *restrict h3, float *restrict z,
+                               float *u2, int64_t slot, int64_t first, int64_t n) {
     int64_t e = slot_expert(args, slot), t = slot / args->slots, row = 2 * e * args->ffn + first;
     const float *u1 = args->u + u_offset(args, t, 0, e), *u3 = args->u + u_offset(args, t, 1, e);
-    float s = args->scale, gate = slot_gate(args, slot), s10 = s * u1[0], s11 = s * u1[1], s30 = s * u3[0], s31 = s * u3[1], u20 = 0, u21 = 0;
-    const float *restrict b10 = args->w1.b + row, *restrict b11 = b10 + args->ffn, *restrict b30 = args->w3.b + row, *restrict b31 = b30 + args->ffn;
+    float s = args->scale, gate = slot_gate(args, slot), s10 = s * u1[0], s11 = s * u1[1], s30 = s * u3[0], s31 = s * u3[1], u20 = 0,
+          u21 = 0;
+    const float *restrict b10 = args->w1.b + row, *restrict b11 = b10 + args->ffn, *restrict b30 = args->w3.b + row,
+                          *restrict b31 = b30 + args->ffn;
     const float *restrict a0 = args->w2.a + row, *restrict a1 = a0 + args->ffn;
 #pragma omp simd reduction(+ : u20, u21)
     for (int64_t i = 0; i < n; i++) {
@@ -145,23 +150,29 @@ static float b_gradient(const float *restrict b, float *restrict db, const float
     return sum;
 }
 
-static void lora_gradients(const gm_expert_ffn_args *args, const gm_strip *strip, float gate, const float *w, float *sums, int64_t t, int64_t e, int64_t first, int64_t n) {
+static void lora_gradients(const gm_expert_ffn_args *args, const gm_strip *strip, float gate, const float *w, float *sums, int64_t t,
+                           int64_t e, int64_t first, int64_t n) {
     for (int64_t j = 0; j < args->rank; j++) {
         int64_t row = (e * args->rank + j) * args->ffn + first;
-        if (args->w1.b) sums[1 + j] += b_gradient(args->w1.b + row, args->w1.db + row, strip->h1, args->scale * args->u[u_offset(args, t, 0, e) + j], n);
-        if (args->w3.b) sums[1 + args->rank + j] += b_gradient(args->w3.b + row, args->w3.db + row, strip->h3, args->scale * args->u[u_offset(args, t, 1, e) + j], n);
+        if (args->w1.b)
+            sums[1 + j] +=
+                b_gradient(args->w1.b + row, args->w1.db + row, strip->h1, args->scale * args->u[u_offset(args, t, 0, e) + j], n);
+        if (args->w3.b)
+            sums[1 + args->rank + j] +=
+                b_gradient(args->w3.b + row, args->w3.db + row, strip->h3, args->scale * args->u[u_offset(args, t, 1, e) + j], n);
         if (args->w2.a) gm_axpy(args->w2.da + row, gate * args->scale * w[j], strip->a, n);
     }
 }
 
 /* One slot over one strip: its gradients; dh1 and dh3 are added to. */
-static void slot_backward(const gm_expert_ffn_args *args, gm_strip *strip, const float *h1, const float *h3, const float *dz, const float *w, float *sums,
-                          float *dh1, float *dh3, int64_t slot, int64_t first, int64_t n) {
+static void slot_backward(const gm_expert_ffn_args *args, gm_strip *strip, const float *h1, const float *h3, const float *dz,
+                          const float *w, float *sums, float *dh1, float *dh3, int64_t slot, int64_t first, int64_t n) {
     int64_t t = slot / args->slots, e = slot_expert(args, slot);
     float gate = slot_gate(args, slot);
     slot_values(strip, args, h1, h3, t, e, first, n);
     memset(strip->da, 0, (size_t)n * sizeof *strip->da);
-    for (int64_t j = 0; args->w2.a && j < args->rank; j++) gm_axpy(strip->da, gate * args->scale * w[j], args->w2.a + (e * args->rank + j) * args->ffn + first, n);
+    for (int64_t j = 0; args->w2.a && j < args->rank; j++)
+        gm_axpy(strip->da, gate * args->scale * w[j], args->w2.a + (e * args->rank + j) * args->ffn + first, n);
     drop(args, strip->da, slot, first, n);
     sums[0] += slot_gradients(strip, dz, gate, n);
     drop(args, strip->a, slot, first, n); /* what A2 has seen */
@@ -171,14 +182,18 @@ static void slot_backward(const gm_expert_ffn_args *args, gm_strip *strip, const
 }
 
 /* The same for all three sites at rank 2, in one pass: the paper's setting, and twice as fast. */
-static void slot_backward_rank2(const gm_expert_ffn_args *args, const float *restrict h1, const float *restrict h3, const float *restrict dz, const float *w,
-                                float *sums, float *restrict dh1, float *restrict dh3, int64_t slot, int64_t first, int64_t n) {
+static void slot_backward_rank2(const gm_expert_ffn_args *args, const float *restrict h1, const float *restrict h3,
+                                const float *restrict dz, const float *w, float *sums, float *restrict dh1, float *restrict dh3,
+                                int64_t slot, int64_t first, int64_t n) {
     int64_t t = slot / args->slots, e = slot_expert(args, slot), row = 2 * e * args->ffn + first;
     const float *u1 = args->u + u_offset(args, t, 0, e), *u3 = args->u + u_offset(args, t, 1, e);
-    float s = args->scale, gate = slot_gate(args, slot), s10 = s * u1[0], s11 = s * u1[1], s30 = s * u3[0], s31 = s * u3[1], w0 = gate * s * w[0], w1 = gate * s * w[1];
-    const float *restrict b10 = args->w1.b + row, *restrict b11 = b10 + args->ffn, *restrict b30 = args->w3.b + row, *restrict b31 = b30 + args->ffn;
+    float s = args->scale, gate = slot_gate(args, slot), s10 = s * u1[0], s11 = s * u1[1], s30 = s * u3[0], s31 = s * u3[1],
+          w0 = gate * s * w[0], w1 = gate * s * w[1];
+    const float *restrict b10 = args->w1.b + row, *restrict b11 = b10 + args->ffn, *restrict b30 = args->w3.b + row,
+                          *restrict b31 = b30 + args->ffn;
     const float *restrict a0 = args->w2.a + row, *restrict a1 = a0 + args->ffn;
-    float *restrict db10 = args->w1.db + row, *restrict db11 = db10 + args->ffn, *restrict db30 = args->w3.db + row, *restrict db31 = db30 + args->ffn;
+    float *restrict db10 = args->w1.db + row, *restrict db11 = db10 + args->ffn, *restrict db30 = args->w3.db + row,
+                    *restrict db31 = db30 + args->ffn;
     float *restrict da0 = args->w2.da + row, *restrict da1 = da0 + args->ffn;
     float sum = 0, q10 = 0, q11 = 0, q30 = 0, q31 = 0;
 #pragma omp simd reduction(+ : sum, q10, q11, q30, q31)
@@ -222,7 +237,8 @@ static void down_projections(const gm_expert_ffn_args *args, float *w) {
 #pragma omp parallel for schedule(static)
     for (int64_t slot = 0; slot < args->tokens * args->slots; slot++)
         for (int64_t j = 0; j < rank; j++)
-            w[slot * rank + j] = gm_dot(args->w2.b + (slot_expert(args, slot) * rank + j) * hidden, args->dy + slot / args->slots * hidden, hidden);
+            w[slot * rank + j] =
+                gm_dot(args->w2.b + (slot_expert(args, slot) * rank + j) * hidden, args->dy + slot / args->slots * hidden, hidden);
 }
 
 /* dB2_e += g s u2 dyᵀ, over slices of the D columns */
@@ -233,8 +249,8 @@ static void down_gradients(const gm_expert_ffn_args *args) {
         int64_t first = slice * width, n = hidden - first < width ? hidden - first : width;
         for (int64_t slot = 0; slot < args->tokens * args->slots; slot++)
             for (int64_t j = 0; j < rank; j++)
-                gm_axpy(args->w2.db + (slot_expert(args, slot) * rank + j) * hidden + first, slot_gate(args, slot) * args->scale * args->u2[slot * rank + j],
-                        args->dy + slot / args->slots * hidden + first, n);
+                gm_axpy(args->w2.db + (slot_expert(args, slot) * rank + j) * hidden + first,
+                        slot_gate(args, slot) * args->scale * args->u2[slot * rank + j], args->dy + slot / args->slots * hidden + first, n);
     }
 }
 
@@ -282,7 +298,8 @@ void GM_KERNEL(gm_cpu_expert_ffn_backward)(gm_backend *backend, const gm_expert_
         int64_t begin = slice * width, end = begin + width < args->ffn ? begin + width : args->ffn;
         for (int64_t t = 0; t < args->tokens; t++)
             for (int64_t first = begin; first < end; first += STRIP)
-                backward_strip(args, t, w + t * args->slots * args->rank, slice_sums + t * args->slots * sums_size(args), first, end - first < STRIP ? end - first : STRIP);
+                backward_strip(args, t, w + t * args->slots * args->rank, slice_sums + t * args->slots * sums_size(args), first,
+                               end - first < STRIP ? end - first : STRIP);
     }
     if (args->w2.a) down_gradients(args);
 #pragma omp parallel for schedule(static)

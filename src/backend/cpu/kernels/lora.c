@@ -40,7 +40,8 @@ static void add_rows(float *restrict dm, const float *restrict weight, const row
 }
 
 /* Row `at` of out, of `type`, += Σ_j weight_j m_j over n columns from `first` on */
-static void expand(void *out, gm_type type, int64_t at, const float *matrix, int64_t columns, const sums *weight, int64_t i, int64_t rank, int64_t first, int64_t n) {
+static void expand(void *out, gm_type type, int64_t at, const float *matrix, int64_t columns, const sums *weight, int64_t i, int64_t rank,
+                   int64_t first, int64_t n) {
     float buffer[STRIP], *restrict y = type == GM_F32 ? (float *)out + at : buffer;
     gm_row_f32(out, type, at, n, buffer);
     for (int64_t j = 0; j < rank; j += 2) {
@@ -64,7 +65,8 @@ static void forward_tokens(const gm_lora_args *args, int64_t token, int64_t toke
         for (int64_t j = 0; j < args->rank; j++) args->u[(token + i) * args->rank + j] = u.of[j][i] *= args->scale;
     for (int64_t i = 0; i < tokens; i++)
         for (int64_t first = 0; first < args->outputs; first += STRIP)
-            expand(args->y, args->y_type, (token + i) * args->outputs + first, args->b, args->outputs, &u, i, args->rank, first, gm_least(STRIP, args->outputs - first));
+            expand(args->y, args->y_type, (token + i) * args->outputs + first, args->b, args->outputs, &u, i, args->rank, first,
+                   gm_least(STRIP, args->outputs - first));
 }
 
 void GM_KERNEL(gm_cpu_lora_forward)(gm_backend *backend, const gm_lora_args *args) {

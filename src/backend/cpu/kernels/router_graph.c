@@ -15,16 +15,16 @@
 
 enum { BLOCK = 64, GROUPS = 16 };
 
-typedef struct router_worker { /* a thread's buffers; rows in (token, node) order */
-    float *input, *token;                /* BLOCK×G: t0, t = silu(t0)                       */
-    float *mixed_token;                  /* BLOCK×G: C_1 t, and its gradient                */
-    float *z[GM_ROUTER_LAYERS];          /* BLOCK×nodes×G each: Z, and dZ                   */
-    float *m[GM_ROUTER_LAYERS];          /* the same: input of layer l ≥ 2, after Â          */
-    float *y, *dscore;                   /* BLOCK×nodes×G, BLOCK×N                          */
-    void *scratch;                       /* of the matrix products                          */
+typedef struct router_worker {  /* a thread's buffers; rows in (token, node) order */
+    float *input, *token;       /* BLOCK×G: t0, t = silu(t0)                       */
+    float *mixed_token;         /* BLOCK×G: C_1 t, and its gradient                */
+    float *z[GM_ROUTER_LAYERS]; /* BLOCK×nodes×G each: Z, and dZ                   */
+    float *m[GM_ROUTER_LAYERS]; /* the same: input of layer l ≥ 2, after Â          */
+    float *y, *dscore;          /* BLOCK×nodes×G, BLOCK×N                          */
+    void *scratch;              /* of the matrix products                          */
 } router_worker;
 
-typedef struct router_sums { /* a group's part of the gradients */
+typedef struct router_sums {                         /* a group's part of the gradients */
     float *conv[GM_ROUTER_LAYERS], *readout, *table; /* G×G each, G, nodes×G */
 } router_sums;
 
@@ -37,7 +37,9 @@ typedef struct router_run {
     bool backward;
 } router_run;
 
-static int64_t nodes_of(const gm_router_graph_args *args, int64_t layer) { return layer == args->layers - 1 ? args->experts : args->experts + 1; }
+static int64_t nodes_of(const gm_router_graph_args *args, int64_t layer) {
+    return layer == args->layers - 1 ? args->experts : args->experts + 1;
+}
 static float edge(const gm_router_graph_args *args, int64_t to, int64_t from) { return args->adjacency[to * (args->experts + 1) + from]; }
 static float *take(gm_backend *backend, int64_t count) { return gm_arena_take(&backend->scratch, (size_t)count * sizeof(float)); }
 
@@ -51,7 +53,8 @@ static gm_gemm outer(float *out, const float *dz, const float *in, int64_t rows,
 }
 
 static size_t scratch_for(gm_backend *backend, int64_t rows, int64_t g) {
-    const gm_gemm products[3] = {through(NULL, NULL, NULL, rows, g, true), through(NULL, NULL, NULL, rows, g, false), outer(NULL, NULL, NULL, rows, g)};
+    const gm_gemm products[3] = {through(NULL, NULL, NULL, rows, g, true), through(NULL, NULL, NULL, rows, g, false),
+                                 outer(NULL, NULL, NULL, rows, g)};
     size_t most = 0;
     for (int i = 0; i < 3; i++) {
         size_t bytes = gm_cpu_gemm_scratch(backend, &products[i]);
@@ -63,8 +66,13 @@ static size_t scratch_for(gm_backend *backend, int64_t rows, int64_t g) {
 static router_run begin(gm_backend *backend, const gm_router_graph_args *args, bool backward) {
     GM_CHECK(args->tokens > 0 && (args->layers > 1 || !args->last), "router: no tokens, or one layer that is kept");
     int64_t blocks = (args->tokens + BLOCK - 1) / BLOCK;
-    router_run run = {.backend = backend, .args = args, .n = args->experts, .g = args->size, .group_blocks = (blocks + GROUPS - 1) / GROUPS,
-                      .threads = gm_cpu(backend)->threads, .backward = backward};
+    router_run run = {.backend = backend,
+                      .args = args,
+                      .n = args->experts,
+                      .g = args->size,
+                      .group_blocks = (blocks + GROUPS - 1) / GROUPS,
+                      .threads = gm_cpu(backend)->threads,
+                      .backward = backward};
     run.groups = (blocks + run.group_blocks - 1) / run.group_blocks;
     int64_t rows[3] = {BLOCK, BLOCK * args->experts, BLOCK * (args->experts + 1)};
     for (int i = 0; i < 3; i++) {
@@ -77,8 +85,12 @@ static router_run begin(gm_backend *backend, const gm_router_graph_args *args, b
 static router_worker take_worker(const router_run *run) {
     gm_backend *backend = run->backend;
     int64_t thin = BLOCK * run->g, full = BLOCK * (run->n + 1) * run->g;
-    router_worker worker = {.input = take(backend, thin), .token = take(backend, thin), .mixed_token = take(backend, thin), .y = take(backend, full),
-                            .dscore = take(backend, BLOCK * run->n), .scratch = gm_arena_take(&backend->scratch, run->scratch_bytes)};
+    router_worker worker = {.input = take(backend, thin),
+                            .token = take(backend, thin),
+                            .mixed_token = take(backend, thin),
+                            .y = take(backend, full),
+                            .dscore = take(backend, BLOCK * run->n),
+                            .scratch = gm_arena_take(&backend->scratch, run->scratch_bytes)};
     for (int64_t l = 0; l < run->args->layers; l++) {
         worker.z[l] = l > 1 && !run->backward ? worker.z[l % 2] : take(backend, full);
         worker.m[l] = l == 0 ? NULL : l > 1 && !run->backward ? worker.m[1] : take(backend, full);
@@ -140,7 +152,9 @@ static void first_layer(const router_run *run, const router_worker *w) {
         }
 }
 
-static void multiply(const router_run *run, const router_worker *w, gm_gemm product) { gm_cpu_gemm_on_thread(run->backend, &product, w->scratch); }
+static void multiply(const router_run *run, const router_worker *w, gm_gemm product) {
+    gm_cpu_gemm_on_thread(run->backend, &product, w->scratch);
+}
 
 /* For backward silu' takes the place of what went through silu: t0, and Z of all layers but the last. */
 static void activate(const router_run *run, float *out, float *z, int64_t count) {
@@ -196,7 +210,9 @@ static float read_out(const float *restrict z, const float *restrict p, int64_t 
     return sum;
 }
 
-static int64_t block_rows(const router_run *run, int64_t first) { return run->args->tokens - first < BLOCK ? run->args->tokens - first : BLOCK; }
+static int64_t block_rows(const router_run *run, int64_t first) {
+    return run->args->tokens - first < BLOCK ? run->args->tokens - first : BLOCK;
+}
 static int64_t group_begin(const router_run *run, int64_t group) { return group * run->group_blocks * BLOCK; }
 static int64_t group_end(const router_run *run, int64_t group) {
     int64_t end = group_begin(run, group + 1);
@@ -295,7 +311,8 @@ static void table_backward(const router_run *run, const float *dtable) {
         for (int64_t i = 0; i < run->n; i++)
             for (int64_t j = 0; j < nodes_of(args, 0); j++) gm_axpy(dmixed + i * g, edge(args, j, i), dtable + j * g, g);
     }
-    gm_gemm dconv = outer(args->dconv[0], dmixed, args->features, run->n, g), dfeatures = through(args->dfeatures, dmixed, args->conv[0], run->n, g, false);
+    gm_gemm dconv = outer(args->dconv[0], dmixed, args->features, run->n, g),
+            dfeatures = through(args->dfeatures, dmixed, args->conv[0], run->n, g, false);
     backend->kernels->gemm(backend, &dconv);
     backend->kernels->gemm(backend, &dfeatures);
 }

@@ -11,7 +11,8 @@ void GM_KERNEL(gm_cpu_embedding)(gm_backend *backend, const gm_rows_args *args, 
     size_t row_bytes = (size_t)args->columns * gm_type_size(table_type);
 #pragma omp parallel for schedule(static) if (args->count * args->columns > SMALL)
     for (int64_t i = 0; i < args->count; i++)
-        gm_widen((float *)args->out + i * args->columns, (const char *)args->in + (size_t)args->row[i] * row_bytes, table_type, args->columns);
+        gm_widen((float *)args->out + i * args->columns, (const char *)args->in + (size_t)args->row[i] * row_bytes, table_type,
+                 args->columns);
 }
 
 void GM_KERNEL(gm_cpu_gather_rows)(gm_backend *backend, const gm_rows_args *args) {
