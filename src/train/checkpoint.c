@@ -17,7 +17,8 @@
 /* ---- names ------------------------------------------------------------------------------------------------------ */
 
 static bool is_checkpoint(const char *name, int64_t *step) {
-    return strncmp(name, "step-", 5) == 0 && gm_parse_integer(name + 5, strlen(name + 5), 0, GM_EXACT_INTEGER, step);
+    bool canonical = strncmp(name, "step-", 5) == 0 && (name[5] != '0' || name[6] == '\0'); /* step-007 is none of ours */
+    return canonical && gm_parse_integer(name + 5, strlen(name + 5), 0, GM_EXACT_INTEGER, step);
 }
 
 static int newest_first(const void *a, const void *b) {

@@ -75,7 +75,7 @@ const gm_config_key gm_config_keys[] = {
      .meaning = "ends the run before its epochs; 0: does not"},
     {INTEGER("train.batch_size", train.batch_size, 1, 1 << 20), .fallback = "16", .meaning = "samples of an optimiser step"},
     {INTEGER("train.micro_batch_tokens", train.micro_batch_tokens, 1, 1 << 30), .fallback = "8192", .resume_may_change = true,
-     .meaning = "tokens computed at once; a longer sample stands alone"},
+     .meaning = "tokens computed at once (a longer sample stands alone); several micro-batches a step estimate the Normal loss's gradient"},
     {NUMBER("train.learning_rate", train.learning_rate, 0, 1e6), .fallback = "2e-4", .meaning = "of AdamW"},
     {AT("train.betas", train.betas, GM_CONFIG_PAIR), .fallback = "[0.9, 0.999]", .low = 0, .high = 1, .meaning = "of AdamW"},
     {NUMBER("train.eps", train.eps, 1e-30, 1), .fallback = "1e-8", .meaning = "of AdamW, outside the root"},

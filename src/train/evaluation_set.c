@@ -190,6 +190,7 @@ gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const ch
     *set = (gm_eval_set){.options = *options, .total = items->count};
     strcpy(set->split, split);
     strcpy(set->file, items->file);
+    set->checksum = items->checksum;
     if (items->count == 0) return gm_error(GM_BAD_FILE, "%s: holds no item", items->file);
     gm_set_builder builder = {.set = set, .items = items, .tokenizer = tokenizer};
     gm_status status = add_items(&builder);

@@ -55,8 +55,9 @@ static gm_status write_state(const gm_snapshot *s, const char *directory) {
     gm_json_write_double(&text, state->best);
     gm_buffer_format(&text,
                      ", \"stale\": %" PRId64 ",\n \"base\": \"%016" PRIx64 "\", \"tokenizer\": \"%08" PRIx32 "\", \"dataset\": \"%08" PRIx32
-                     "\", \"samples\": %" PRId64 "}\n",
-                     state->stale, s->identity->base, s->identity->tokenizer, s->identity->dataset, s->identity->samples);
+                     "\", \"validation\": \"%08" PRIx32 "\", \"samples\": %" PRId64 "}\n",
+                     state->stale, s->identity->base, s->identity->tokenizer, s->identity->dataset, s->identity->validation,
+                     s->identity->samples);
     return write_text_file(&text, directory, "state.json");
 }
 
@@ -123,10 +124,10 @@ static gm_status differs(const char *directory, const char *what) {
 }
 
 static gm_status check_identity(const gm_snapshot *s, const cJSON *tree, const char *path, const char *directory) {
-    uint64_t base, tokenizer, dataset;
+    uint64_t base, tokenizer, dataset, validation;
     int64_t samples;
     if (!read_hash(tree, "base", &base) || !read_hash(tree, "tokenizer", &tokenizer) || !read_hash(tree, "dataset", &dataset) ||
-        !read_integer(tree, "samples", &samples))
+        !read_hash(tree, "validation", &validation) || !read_integer(tree, "samples", &samples))
         return gm_error(GM_BAD_FILE, "%s: lacks what it was made from", path);
     if (base != s->identity->base) return differs(directory, "base model (its weights or config.json differ)");
     if (tokenizer != s->identity->tokenizer) return differs(directory, "tokenizer (tokenizer.json or tokenizer_config.json differ)");
@@ -136,6 +137,8 @@ static gm_status check_identity(const gm_snapshot *s, const cJSON *tree, const c
                         " now; resume with the same data, or take another output_dir",
                         directory, samples, s->identity->samples);
     if (dataset != s->identity->dataset) return differs(directory, "data set (the training split's contents differ)");
+    if (validation && s->config->train.eval_every > 0 && validation != s->identity->validation)
+        return differs(directory, "data set (the validation split, which chooses best/, differs or is gone)");
     return GM_OK;
 }
 

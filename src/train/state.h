@@ -23,6 +23,7 @@ typedef struct gm_train_state {
 typedef struct gm_run_identity { /* what a resumed run must find unchanged */
     uint64_t base;               /* gm_model_hash                          */
     uint32_t tokenizer, dataset; /* CRC32 of its files; of the training items */
+    uint32_t validation;         /* CRC32 of the items that choose best/; 0: none */
     int64_t samples;
 } gm_run_identity;
 

@@ -1,6 +1,6 @@
 /* One optimiser step: its samples, packed into micro-batches of at most micro_batch_tokens tokens (a longer sample
  * stands alone), forward and backward for each, then clipping and AdamW. Means are over the whole step, so that the
- * split into micro-batches changes nothing but rounding. */
+ * split into micro-batches changes nothing but rounding, dropout's masks, and the gradient of the Normal loss (objective.c). */
 #include "train/clock.h"
 #include "train/trainer.h"
 

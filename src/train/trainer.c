@@ -3,6 +3,7 @@
 #include "train/trainer.h"
 #include "train/checkpoint.h"
 #include "train/clock.h"
+#include "train/manifest.h"
 #include "train/signals.h"
 
 #include "base/json.h"
@@ -98,7 +99,7 @@ static gm_status write_best(void *context, const char *directory) {
     gm_status status = gm_buffer_status(&text);
     if (status == GM_OK) status = gm_file_write(path, text.bytes, text.length);
     gm_buffer_free(&text);
-    return status;
+    return status == GM_OK ? gm_manifest_write(directory, best->best.step) : status;
 }
 
 static gm_status read_best(gm_published *best, const char *path) {
@@ -110,7 +111,7 @@ static gm_status read_best(gm_published *best, const char *path) {
     if (status == GM_OK) {
         const cJSON *loss = gm_json_member(tree, "loss"), *value = loss ? loss : gm_json_member(tree, "accuracy");
         int64_t step;
-        if (gm_json_is_integer(gm_json_member(tree, "step"), &step) && cJSON_IsNumber(value))
+        if (gm_json_is_integer(gm_json_member(tree, "step"), &step) && cJSON_IsNumber(value) && (loss || fabs(value->valuedouble - 0.5) <= 0.5))
             *best = (gm_published){step, value->valuedouble, loss != NULL};
         else
             status = gm_error(GM_BAD_FILE, "%s: lacks its step or its value", path);
@@ -125,10 +126,12 @@ gm_status gm_trainer_find_best(gm_trainer *t) {
     GM_TRY(gm_output_path(t->output, best, "best"));
     GM_TRY(gm_path_join(path, best, best_file));
     gm_status status = gm_file_exists(path) ? read_best(&t->best, path) : GM_OK;
+    if (status == GM_OK && t->best.step >= 0) status = gm_manifest_verify(best, t->best.step);
     if (status != GM_OK && status != GM_BAD_FILE) return status;
-    if (status == GM_BAD_FILE) gm_log(GM_LOG_WARN, "%s; the next evaluation makes best/ anew", gm_error_text());
-    if (!gm_file_exists(path) && gm_directory_exists(best) && t->validation) /* of a version that did not write the file */
-        t->best = (gm_published){t->state.best_step, t->state.best, t->validation->count == 0};
+    if (status == GM_BAD_FILE) {
+        gm_log(GM_LOG_WARN, "%s; the next evaluation makes best/ anew", gm_error_text());
+        t->best.step = -1;
+    }
     if (t->best.step < 0) t->state.best_step = -1; /* what comes next is the best */
     return GM_OK;
 }

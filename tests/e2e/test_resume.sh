@@ -122,6 +122,11 @@ expect 2 'data set \(the training split' "${train[@]}" --output-dir whole --resu
 head -9 "$golden/train.jsonl" >data/train.jsonl
 expect 2 'made with 10 training samples; there are 9' "${train[@]}" --output-dir whole --resume
 cp "$golden/train.jsonl" data/train.jsonl
+sed -i '1d' data/validation.jsonl
+expect 2 'data set \(the validation split' "${train[@]}" --output-dir whole --resume
+rm data/validation.jsonl
+expect 2 'data set \(the validation split' "${train[@]}" --output-dir whole --resume
+cp "$golden/test.jsonl" data/validation.jsonl
 cp -r "$golden/base" base
 printf '\x01' | dd of=base/model.safetensors bs=1 seek=$(($(stat -c %s base/model.safetensors) - 3)) conv=notrunc 2>/dev/null
 expect 2 'another base model' once "${train[@]}" --output-dir whole --resume --base-model base
@@ -134,12 +139,6 @@ grep -h -o '"prompt": *"[^"]*"' data/train.jsonl | sed 's/.*/{&, "completion": "
 cp lossy/train.jsonl lossy/validation.jsonl
 odd=(once "${train[@]}" --data-dir lossy --set train.micro_batch_tokens=1000 --set train.learning_rate=1e-2 --output-dir odd)
 good "${odd[@]}" --set train.max_steps=9 --set train.eval_every=4 --set train.save_every=6
-cp odd/best/evaluation.json .
-rm odd/best/evaluation.json # as a version without this file left it: the checkpoint says what best/ is
-good "${odd[@]}" --resume --set train.max_steps=9 --set train.eval_every=4
-grep -q '"best": {"step": 9, "split": "validation", "loss"' odd/result.json ||
-    fail "best/ without its file is called $(grep -o '"best": {[^}]*}' odd/result.json)"
-mv evaluation.json odd/best
 best_value() { grep -o '"loss": [0-9.e+-]*' "$1" | head -1; }
 [ "$(cat odd/best/evaluation.json | grep -o '"step": 9')" ] || fail "the loss does not fall: $(cat odd/best/evaluation.json)"
 rm -r odd/checkpoints/step-9 odd/result.json odd/adapter
@@ -154,6 +153,25 @@ rm -r odd/best
 good "${odd[@]}" --resume --set train.max_steps=14 --set train.eval_every=100
 grep -q '"best": {"step": 14,' odd/result.json && grep -aq '"step":"14"' odd/best/adapter_model.safetensors ||
     fail "best/ that was removed is not made anew"
+
+# --- a damaged best/ is found at once and made anew
+printf 'x' | dd of=odd/best/adapter_model.safetensors bs=1 seek=3000 conv=notrunc 2>/dev/null
+good "${odd[@]}" --resume --set train.max_steps=15 --set train.eval_every=100
+grep -q 'odd/best/adapter_model.safetensors: its bytes have changed .*; the next evaluation makes best/ anew' "$work/stderr" ||
+    fail "a damaged best/ is not noticed"
+grep -q '"best": {"step": 15,' odd/result.json || fail "a damaged best/ is not made anew"
+
+# --- names like a checkpoint's
+mkdir odd/checkpoints/step-007
+good "${odd[@]}" --resume --set train.max_steps=16 --set train.eval_every=100
+
+# --- fewer threads than OpenMP was asked for
+first_loss() { sed -n 's/.*"step":1,.*"ce":\([0-9.]\{7\}\).*/\1/p' "$1/metrics.jsonl" | head -1; }
+good "${train[@]}" --output-dir plain --set train.max_steps=1 --set train.eval_every=0
+for limit in OMP_THREAD_LIMIT=1 OMP_DYNAMIC=true OMP_MAX_ACTIVE_LEVELS=0; do
+    good env $limit OMP_NUM_THREADS=2 "${train[@]}" --output-dir few --overwrite --set train.max_steps=1 --set train.eval_every=0
+    [ -n "$(first_loss few)" ] && [ "$(first_loss few)" = "$(first_loss plain)" ] || fail "$limit: the loss is $(first_loss few), not $(first_loss plain)"
+done
 
 # --- several seeds: those that are done are not run again
 seeds=("${train[@]}" --set train.max_steps=8 --set train.save_every=4 --set train.eval_every=4 --seeds 5,6)

@@ -61,14 +61,27 @@ static const gm_kernels *best_kernels(void) {
     return &gm_cpu_kernels_base;
 }
 
+/* Threads that a parallel region really gets. Less than asked for (OMP_THREAD_LIMIT, OMP_DYNAMIC) must be known: oneDNN divides
+ * its work by the number asked for, and what nobody takes stays undone. */
+static int count_threads(int wanted) {
+    int threads = 1;
+    if (omp_get_max_active_levels() < 1) omp_set_max_active_levels(1);
+    omp_set_dynamic(0);
+    if (wanted > 0) omp_set_num_threads(wanted);
+#pragma omp parallel
+#pragma omp single
+    threads = omp_get_num_threads();
+    omp_set_num_threads(threads);
+    return threads;
+}
+
 gm_status gm_backend_open_cpu(gm_backend **backend, int threads) {
     gm_backend *opened;
     gm_cpu_context *context;
     GM_ALLOC(opened, 1);
     context = gm_alloc(1, sizeof *context);
     if (!context) return free(opened), GM_NO_MEMORY;
-    if (threads > 0) omp_set_num_threads(threads);
-    context->threads = omp_get_max_threads();
+    context->threads = count_threads(threads);
     context->thread = gm_alloc((size_t)context->threads, sizeof *context->thread);
     if (!context->thread) return free(context), free(opened), GM_NO_MEMORY;
     const gm_kernels *kernels = best_kernels();
