@@ -45,9 +45,10 @@ static gm_status open_trainer(gm_run_state *run) {
                                 .adapter = run->adapter,
                                 .output = &run->output,
                                 .metrics = &run->metrics};
-    run->trainer.identity = (gm_run_identity){
-        .base = gm_model_hash(run->model), .dataset = run->data.items.checksum, .samples = (int64_t)run->data.items.count,
-        .validation = run->has_validation ? run->validation.checksum : 0};
+    run->trainer.identity = (gm_run_identity){.base = gm_model_hash(run->model),
+                                              .dataset = run->data.items.checksum,
+                                              .samples = (int64_t)run->data.items.count,
+                                              .validation = run->has_validation ? run->validation.checksum : 0};
     GM_TRY(gm_tokenizer_checksum(run->config.base_model, &run->trainer.identity.tokenizer));
     return gm_run_making(gm_trainer_open(&run->trainer, run->has_test ? &run->test : NULL), "the memory plan", smaller_batches);
 }

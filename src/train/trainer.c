@@ -111,7 +111,8 @@ static gm_status read_best(gm_published *best, const char *path) {
     if (status == GM_OK) {
         const cJSON *loss = gm_json_member(tree, "loss"), *value = loss ? loss : gm_json_member(tree, "accuracy");
         int64_t step;
-        if (gm_json_is_integer(gm_json_member(tree, "step"), &step) && cJSON_IsNumber(value) && (loss || fabs(value->valuedouble - 0.5) <= 0.5))
+        if (gm_json_is_integer(gm_json_member(tree, "step"), &step) && cJSON_IsNumber(value) &&
+            (loss || fabs(value->valuedouble - 0.5) <= 0.5))
             *best = (gm_published){step, value->valuedouble, loss != NULL};
         else
             status = gm_error(GM_BAD_FILE, "%s: lacks its step or its value", path);

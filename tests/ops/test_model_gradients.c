@@ -106,6 +106,12 @@ static double loss_at(fixture *f, float *value, float x) {
     return loss;
 }
 
+/* Central difference. The step is short: over a longer one tokens change their experts. */
+static double slope_at(fixture *f, float *value) {
+    const float h = 1e-3f, x = *value;
+    return (loss_at(f, value, x + h) - loss_at(f, value, x - h)) / (2 * (double)h);
+}
+
 static void check_gradients(const gm_model_config *model, const gm_adapter_config *config, const char *what) {
     fixture f;
     open_fixture(&f, model, config, 0.3f);
@@ -116,6 +122,8 @@ static void check_gradients(const gm_model_config *model, const gm_adapter_confi
     const gm_adapter_buffers *buffers = gm_adapter_buffers_of(f.adapter);
     float *gradients = malloc((size_t)buffers->count * sizeof *gradients); /* the next forward pass zeroes the buffer */
     memcpy(gradients, buffers->gradient, (size_t)buffers->count * sizeof *gradients);
+    const double NOISE = 6e-4; /* f32's, of six slopes together */
+    int tensors = 0, seen = 0;
     gm_random random = gm_random_begin(21, GM_RANDOM_TEST, 2);
     for (size_t i = 0; i < f.adapter->parameters.count; i++) {
         const gm_parameter *p = f.adapter->parameters.list[i];
@@ -125,15 +133,16 @@ static void check_gradients(const gm_model_config *model, const gm_adapter_confi
         int samples = size < 6 ? (int)size : 6;
         for (int s = 0; s < samples; s++) {
             int64_t j = size <= samples ? s : (int64_t)gm_random_below(&random, (uint32_t)size);
-            float *value = (float *)p->tensor.data + j, h = 1e-3f;
-            double gradient = gradients[p->offset + j];
-            double slope = (loss_at(&f, value, *value + h) - loss_at(&f, value, *value - h)) / (2.0 * (double)h);
+            double gradient = gradients[p->offset + j], slope = slope_at(&f, (float *)p->tensor.data + j);
             norm += gradient * gradient + slope * slope;
             error += (gradient - slope) * (gradient - slope);
         }
-        if (sqrt(error) > 2e-3 + 0.03 * sqrt(norm))
+        tensors++;
+        seen += sqrt(norm) > 2 * NOISE; /* of the others, experts without a token among them, nothing can be said */
+        if (sqrt(error) > NOISE + 0.02 * sqrt(norm))
             fail_msg("%s: %s: gradients differ by %g of %g", what, p->name, sqrt(error), sqrt(norm));
     }
+    if (2 * seen < tensors) fail_msg("%s: only %d of %d tensors have gradients to speak of", what, seen, tensors);
     free(gradients);
     close_fixture(&f);
 }
