@@ -204,10 +204,8 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
 
 /* ---- all tasks -------------------------------------------------------------------------------------------------- */
 
-static gm_status score_all(evaluation *e) {
-    const char *name = e->arguments->tasks;
-    e->several = strchr(name, ',') != NULL;
-    for (;;) {
+static gm_status for_each_task(evaluation *e, gm_status (*visit)(evaluation *, const gm_task *)) {
+    for (const char *name = e->arguments->tasks;;) {
         char one[GM_PATH];
         size_t length = strcspn(name, ",");
         gm_task *task = NULL;
@@ -215,12 +213,30 @@ static gm_status score_all(evaluation *e) {
         memcpy(one, name, length);
         one[length] = '\0';
         gm_status status = gm_task_open(&task, one);
-        if (status == GM_OK) status = score_task(e, task);
+        if (status == GM_OK) status = visit(e, task);
         gm_task_close(task);
         GM_TRY(status);
         name += length;
         if (!*name++) return GM_OK;
     }
+}
+
+static gm_status check_task(evaluation *e, const gm_task *task) {
+    const arguments *a = e->arguments;
+    gm_item_set items = {0};
+    bool there;
+    GM_TRY(gm_task_look_for(task, a->data_dir, a->split, &there));
+    if (there) return GM_OK;
+    gm_status status = gm_task_load(task, a->data_dir, a->split, a->prompt, a->skip_bad, &items); /* says what is missing */
+    gm_item_set_free(&items);
+    return status;
+}
+
+/* With several tasks a file that the last one lacks is found before the first one is scored. */
+static gm_status score_all(evaluation *e) {
+    e->several = strchr(e->arguments->tasks, ',') != NULL;
+    if (e->several) GM_TRY(for_each_task(e, check_task));
+    return for_each_task(e, score_task);
 }
 
 static gm_status write_files(evaluation *e) {

@@ -293,7 +293,7 @@ static gm_status build(gm_config *config, const char *source, const cJSON *file,
     gm_config_set_method(config, config->method);
     GM_TRY(apply_all(config, source, file, settings, count, PASS_OTHERS));
     gm_status status = gm_adapter_config_check(&config->adapter);
-    return status == GM_OK ? GM_OK : gm_error_prefix(status, "%s", source);
+    return status == GM_OK ? GM_OK : gm_error_prefix(status, "%s%s", source, count ? " and the command line" : "");
 }
 
 gm_status gm_config_parse(gm_config *config, const char *source, const char *text, size_t length) {

@@ -262,6 +262,8 @@ expect 5 'gmoe-train: step 1: its update|gmoe-train: step 1: .*: a score is not 
     --overwrite --set train.max_steps=1 --set adapter.router.token_gain=1e28 --set train.eval_every=1
 [ ! -e last/adapter ] && [ ! -e last/best ] || fail "best/ of values that are not finite"
 rm good/validation.jsonl
+expect 3 'of piqa is not there' once "${eval[@]}" --task jsonl,piqa --output several.json
+[ ! -e several.json ] && ! grep -q accuracy "$work/stdout" || fail "a task is scored although the next one's file is missing"
 # choices that label scoring cannot tell apart are counted
 printf '{"prompt":"the","completion":" a","choices":[" the a"," the b"," a"," the a"],"answer":0}\n' >bad/test.jsonl
 good once "${eval[@]}" --data-dir bad --scoring label --output eval.json
