@@ -55,8 +55,14 @@ gm_status gm_json_error(const gm_json_reader *reader, const char *format, ...) G
 /* Parses `length` bytes to a cJSON tree; free with cJSON_Delete. */
 gm_status gm_json_parse(const char *source, const char *text, size_t length, cJSON **tree);
 
+/* The same of a whole file of at most `most` bytes; `missing`: the status where it cannot be opened. */
+gm_status gm_json_parse_file(const char *path, size_t most, gm_status missing, cJSON **tree);
+
 /* A member by its exact name, or NULL; `null` counts as absent. */
 const cJSON *gm_json_member(const cJSON *object, const char *name);
+/* What lies at a path of names with dots between them: a number, else NaN; a text, else "". */
+double gm_json_number_at(const cJSON *tree, const char *path);
+const char *gm_json_text_at(const cJSON *tree, const char *path);
 bool gm_json_is_integer(const cJSON *item,
                         int64_t *value); /* integral and |value| < 2^53: from there on a double may be a rounded integer */
 

@@ -1,10 +1,12 @@
 /* cJSON accepts much that JSON does not, so the strict reader goes over the text first; what remains to be done after
  * parsing is to refuse duplicate names and NUL bytes inside strings (cJSON's strings end at a NUL). */
+#include "base/file.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "base/number.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static gm_status check_duplicates(const char *source, const cJSON *object) {
@@ -51,6 +53,14 @@ gm_status gm_json_parse(const char *source, const char *text, size_t length, cJS
     return status;
 }
 
+gm_status gm_json_parse_file(const char *path, size_t most, gm_status missing, cJSON **tree) {
+    gm_buffer text = {0};
+    gm_status status = gm_file_read(&text, path, most, missing);
+    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, tree);
+    gm_buffer_free(&text);
+    return status;
+}
+
 const cJSON *gm_json_member(const cJSON *object, const char *name) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
     return item && !cJSON_IsNull(item) ? item : NULL;
@@ -62,4 +72,25 @@ bool gm_json_is_integer(const cJSON *item, int64_t *value) {
     if (!(fabs(number) < (double)GM_EXACT_INTEGER) || number != floor(number)) return false;
     *value = (int64_t)number;
     return true;
+}
+
+static const cJSON *find(const cJSON *tree, const char *path) {
+    while (tree && *path) {
+        char name[64];
+        size_t length = strcspn(path, ".");
+        snprintf(name, sizeof name, "%.*s", (int)length, path);
+        tree = gm_json_member(tree, name);
+        path += length + (path[length] == '.');
+    }
+    return tree;
+}
+
+double gm_json_number_at(const cJSON *tree, const char *path) {
+    const cJSON *item = find(tree, path);
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+
+const char *gm_json_text_at(const cJSON *tree, const char *path) {
+    const cJSON *item = find(tree, path);
+    return cJSON_IsString(item) ? item->valuestring : "";
 }

@@ -1,11 +1,11 @@
 /* gmoe-eval: scores a base model, with or without an adapter, on tasks. */
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "cli/options.h"
 #include "cli/run_directory.h"
 #include "io/mapped_guard.h"
 #include "io/safetensors.h"
-#include "train/clock.h"
 #include "train/device.h"
 #include "train/run_parts.h"
 

@@ -280,15 +280,13 @@ static gm_status check_adapter_config(report *r, const char *directory, const ad
                                         "use_rslora"};
     enum { LIMIT = 4 * 1024 * 1024 };
     char path[GM_PATH];
-    gm_buffer text = {0};
     cJSON *root = NULL;
     GM_TRY(gm_path_join(path, directory, "adapter_config.json"));
     if (!gm_file_exists(path)) { /* as an --init-adapter it can do without: its shapes come from the run's config */
         puts("note: adapter_config.json is missing");
         return GM_OK;
     }
-    gm_status status = gm_file_read(&text, path, LIMIT, GM_BAD_FILE);
-    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, &root);
+    gm_status status = gm_json_parse_file(path, LIMIT, GM_BAD_FILE, &root);
     if (status == GM_OK) {
         printf("adapter_config.json:");
         for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
@@ -308,7 +306,6 @@ static gm_status check_adapter_config(report *r, const char *directory, const ad
         status = GM_OK;
     }
     cJSON_Delete(root);
-    gm_buffer_free(&text);
     return status;
 }
 

@@ -4,7 +4,6 @@
 #include "data/line_reader.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
-#include "train/report_parts.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -48,13 +47,9 @@ gm_status gm_check_adapter_path(const char *option, const char *path) {
 
 static gm_status read_tree(cJSON **tree, const char *directory, const char *name) {
     char path[GM_PATH];
-    gm_buffer text = {0};
     GM_TRY(gm_path_join(path, directory, name));
     if (!gm_file_exists(path)) return GM_OK; /* *tree stays NULL */
-    gm_status status = gm_file_read(&text, path, FILE_BYTES, GM_BAD_FILE);
-    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, tree);
-    gm_buffer_free(&text);
-    return status;
+    return gm_json_parse_file(path, FILE_BYTES, GM_BAD_FILE, tree);
 }
 
 /* The last step that metrics.jsonl tells of; 0: none. */
@@ -70,7 +65,7 @@ static gm_status last_step(const char *directory, int64_t *last) {
     while ((status = gm_line_reader_next(&reader, &line, &length)) == GM_OK && line) {
         cJSON *event = NULL;
         int64_t step;
-        if (gm_json_parse(path, line, length, &event) == GM_OK && strcmp(gm_report_text(event, "event"), "step") == 0 &&
+        if (gm_json_parse(path, line, length, &event) == GM_OK && strcmp(gm_json_text_at(event, "event"), "step") == 0 &&
             gm_json_is_integer(gm_json_member(event, "step"), &step))
             *last = step;
         cJSON_Delete(event);
@@ -94,14 +89,14 @@ static gm_status describe_unfinished(gm_buffer *out, const char *directory) {
 }
 
 static void describe_score(gm_buffer *out, const cJSON *task) {
-    gm_buffer_format(out, "result: %s %s, %s adapter: ", gm_report_text(task, "task"), gm_report_text(task, "split"),
-                     gm_report_text(task, "adapter"));
-    if (isfinite(gm_report_number(task, "accuracy")))
-        gm_buffer_format(out, "accuracy %.4f ± %.4f (%.0f of %.0f, %s)\n", gm_report_number(task, "accuracy"),
-                         gm_report_number(task, "stderr"), gm_report_number(task, "correct"), gm_report_number(task, "n"),
-                         gm_report_text(task, "scoring"));
+    gm_buffer_format(out, "result: %s %s, %s adapter: ", gm_json_text_at(task, "task"), gm_json_text_at(task, "split"),
+                     gm_json_text_at(task, "adapter"));
+    if (isfinite(gm_json_number_at(task, "accuracy")))
+        gm_buffer_format(out, "accuracy %.4f ± %.4f (%.0f of %.0f, %s)\n", gm_json_number_at(task, "accuracy"),
+                         gm_json_number_at(task, "stderr"), gm_json_number_at(task, "correct"), gm_json_number_at(task, "n"),
+                         gm_json_text_at(task, "scoring"));
     else
-        gm_buffer_format(out, "loss %.4f over %.0f samples\n", gm_report_number(task, "loss"), gm_report_number(task, "n"));
+        gm_buffer_format(out, "loss %.4f over %.0f samples\n", gm_json_number_at(task, "loss"), gm_json_number_at(task, "n"));
 }
 
 /* How unevenly experts are used: the extremes over all layers. */
@@ -120,27 +115,29 @@ static void describe_load(gm_buffer *out, const cJSON *load) {
 static void describe_finished(gm_buffer *out, const cJSON *result) {
     char duration[32];
     const cJSON *task;
-    gm_format_duration(duration, gm_report_number(result, "train_seconds"));
+    gm_format_duration(duration, gm_json_number_at(result, "train_seconds"));
     gm_buffer_format(out, "state: finished, %.0f steps in %s, %.0f tokens/s, %.0f trainable parameters, peak memory %.2f GiB\n",
-                     gm_report_number(result, "steps"), duration, gm_report_number(result, "train_tokens_per_s"),
-                     gm_report_number(result, "trainable_parameters"), gm_report_number(result, "peak_memory_bytes") / (1 << 30));
+                     gm_json_number_at(result, "steps"), duration, gm_json_number_at(result, "train_tokens_per_s"),
+                     gm_json_number_at(result, "trainable_parameters"), gm_json_number_at(result, "peak_memory_bytes") / (1 << 30));
     cJSON_ArrayForEach(task, gm_json_member(result, "tasks")) describe_score(out, task);
     if (gm_json_member(result, "best")) {
-        bool by_loss = !isfinite(gm_report_number(result, "best.accuracy"));
-        gm_buffer_format(out, "best: step %.0f, %s %.4f on validation\n", gm_report_number(result, "best.step"),
-                         by_loss ? "loss" : "accuracy", gm_report_number(result, by_loss ? "best.loss" : "best.accuracy"));
+        bool by_loss = !isfinite(gm_json_number_at(result, "best.accuracy"));
+        gm_buffer_format(out, "best: step %.0f, %s %.4f on validation\n", gm_json_number_at(result, "best.step"),
+                         by_loss ? "loss" : "accuracy", gm_json_number_at(result, by_loss ? "best.loss" : "best.accuracy"));
     }
     describe_load(out, gm_json_member(result, "expert_load"));
 }
 
 static void describe_series(gm_buffer *out, const cJSON *summary, const char *directory) {
     const cJSON *seed;
-    gm_buffer_format(out, "kind: runs of %s on %s for several seeds\n", gm_report_text(summary, "method"), gm_report_text(summary, "task"));
+    gm_buffer_format(out, "kind: runs of %s on %s for several seeds\n", gm_json_text_at(summary, "method"),
+                     gm_json_text_at(summary, "task"));
     cJSON_ArrayForEach(seed, gm_json_member(summary, "seeds")) gm_buffer_format(
-        out, "result: seed %.0f: %s %.4f on test with the final adapter, %.4f with the best\n", gm_report_number(seed, "seed"),
-        gm_report_text(summary, "metric"), gm_report_number(seed, "score.final"), gm_report_number(seed, "score.best"));
-    gm_buffer_format(out, "mean: %.4f ± %.4f, best %.4f ± %.4f (Std)\n", gm_report_number(summary, "mean.final"),
-                     gm_report_number(summary, "std.final"), gm_report_number(summary, "mean.best"), gm_report_number(summary, "std.best"));
+        out, "result: seed %.0f: %s %.4f on test with the final adapter, %.4f with the best\n", gm_json_number_at(seed, "seed"),
+        gm_json_text_at(summary, "metric"), gm_json_number_at(seed, "score.final"), gm_json_number_at(seed, "score.best"));
+    gm_buffer_format(out, "mean: %.4f ± %.4f, best %.4f ± %.4f (Std)\n", gm_json_number_at(summary, "mean.final"),
+                     gm_json_number_at(summary, "std.final"), gm_json_number_at(summary, "mean.best"),
+                     gm_json_number_at(summary, "std.best"));
     gm_buffer_format(out, "each: gmoe-inspect %s/seed-N\n", directory);
 }
 
@@ -150,9 +147,9 @@ static gm_status describe_one(gm_buffer *out, const char *directory) {
     if (status == GM_OK && !config) status = gm_error(GM_BAD_FILE, "%s: looks like a run, but has no config.json", directory);
     if (status == GM_OK) status = read_tree(&result, directory, "result.json");
     if (status == GM_OK) {
-        gm_buffer_format(out, "kind: run of %s on %s, base model %s, seed %.0f, %s\n", gm_report_text(config, "method"),
-                         gm_report_text(config, "task"), gm_report_text(config, "base_model"), gm_report_number(config, "seed"),
-                         gm_report_text(config, "dtype"));
+        gm_buffer_format(out, "kind: run of %s on %s, base model %s, seed %.0f, %s\n", gm_json_text_at(config, "method"),
+                         gm_json_text_at(config, "task"), gm_json_text_at(config, "base_model"), gm_json_number_at(config, "seed"),
+                         gm_json_text_at(config, "dtype"));
         if (result)
             describe_finished(out, result);
         else

@@ -276,14 +276,12 @@ static char *name_of(gm_region *region, const char *path) {
 
 gm_status gm_task_open(gm_task **result, const char *name_or_path) {
     char path[GM_PATH];
-    gm_buffer text = {0};
     cJSON *root = NULL;
     *result = NULL;
     GM_TRY(gm_task_find(path, name_or_path));
     gm_task *task;
     GM_ALLOC(task, 1);
-    gm_status status = gm_file_read(&text, path, TASK_FILE_LIMIT, GM_USAGE);
-    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, &root);
+    gm_status status = gm_json_parse_file(path, TASK_FILE_LIMIT, GM_USAGE, &root);
     if (status == GM_BAD_FILE) status = GM_USAGE; /* a task file is configuration */
     if (status != GM_OK) goto done;
     task->path = gm_region_copy(&task->region, path, strlen(path));
@@ -292,7 +290,6 @@ gm_status gm_task_open(gm_task **result, const char *name_or_path) {
     status = read_task(task, root);
 done:
     cJSON_Delete(root);
-    gm_buffer_free(&text);
     if (status == GM_OK)
         *result = task;
     else

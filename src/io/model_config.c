@@ -330,15 +330,12 @@ static gm_status read_all(reading *r) {
 
 gm_status gm_model_config_read(gm_model_config *config, const char *directory) {
     char path[GM_PATH];
-    gm_buffer text = {0};
     cJSON *root = NULL;
     *config = (gm_model_config){0};
     if (!gm_directory_exists(directory)) return gm_error(GM_USAGE, "%s: is not a directory", directory);
     GM_TRY(gm_path_join(path, directory, "config.json"));
-    gm_status status = gm_file_read(&text, path, CONFIG_LIMIT, GM_BAD_FILE);
-    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, &root);
+    gm_status status = gm_json_parse_file(path, CONFIG_LIMIT, GM_BAD_FILE, &root);
     if (status == GM_OK) status = read_all(&(reading){path, root, NULL, config});
     cJSON_Delete(root);
-    gm_buffer_free(&text);
     return status;
 }

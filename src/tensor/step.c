@@ -1,9 +1,9 @@
 #include "tensor/step.h"
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { HOST_ARENA_MEASURING = 64 << 20 }; /* tensors and records of the measuring run: reserved, touched as used */
 
@@ -62,16 +62,10 @@ void gm_step_reset(gm_step *step, bool training) {
     step->training = training;
 }
 
-static double seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 gm_part gm_step_enter(gm_step *step, gm_part part) {
     gm_part before = step->part;
     if (before == part) return before;
-    double now = seconds_now();
+    double now = gm_clock_seconds();
     if (step->part_begin > 0) step->part_seconds[before] += now - step->part_begin;
     step->part_begin = now;
     step->part = part;

@@ -1,8 +1,8 @@
 #include "train/benchmark.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/random.h"
-#include "train/clock.h"
 #include "train/optimizer.h"
 
 #include <stdlib.h>

@@ -2,7 +2,8 @@
  * scoring a choice has one query and the scores are normalised over the item's choices, which leaves
  * log-softmax over these choices' logits. */
 #include "train/evaluation.h"
-#include "train/clock.h"
+#include "base/clock.h"
+#include "train/batch.h"
 
 #include <math.h>
 
@@ -11,17 +12,6 @@ static gm_status fill_pack(gm_eval_set *set, size_t batch) {
     for (size_t i = set->batches[batch]; i < set->batches[batch + 1]; i++)
         GM_TRY(gm_pack_add(&set->pack, &set->sequences[i].sample, false));
     return GM_OK;
-}
-
-static gm_batch batch_of(const gm_pack *pack) {
-    return (gm_batch){.tokens = pack->tokens,
-                      .sequences = pack->sequences,
-                      .ids = pack->ids,
-                      .positions = pack->positions,
-                      .starts = pack->starts,
-                      .loss_rows = pack->loss_rows,
-                      .loss_row = pack->loss_row,
-                      .loss_target = pack->loss_target};
 }
 
 /* What the batch's queries ask of the logits; a row that several ask for is computed once. */
@@ -52,7 +42,7 @@ static void add_scores(gm_eval_set *set, size_t batch) {
 
 static gm_status run_batch(gm_eval_set *set, gm_model *model, gm_step *step, size_t batch, gm_eval_result *result) {
     GM_TRY(fill_pack(set, batch));
-    gm_batch packed = batch_of(&set->pack);
+    gm_batch packed = gm_batch_of(&set->pack);
     gm_step_reset(step, false);
     if (set->count == 0) {
         result->loss += gm_model_evaluate_loss(model, step, &packed);

@@ -1,6 +1,6 @@
 /* Losing a line of metrics (a full disk) is no reason to lose the run: it is said once, and the run goes on. */
 #include "train/metrics.h"
-#include "train/clock.h"
+#include "base/clock.h"
 
 #include "base/json.h"
 #include "base/log.h"

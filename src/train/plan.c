@@ -4,6 +4,7 @@
  * more tokens than micro_batch_tokens, than the batch_size longest samples together, or, alone, than the longest sample;
  * its loss tokens and sequences are bounded likewise. It is measured twice, as few long sequences and as many short
  * ones, because the attention's memory may depend on either. */
+#include "train/batch.h"
 #include "train/trainer.h"
 
 #include <stdlib.h>
@@ -58,15 +59,7 @@ static void fill_bound(gm_pack *pack, const gm_bound *bound, int64_t length) {
 }
 
 static void measure_micro_batch(gm_trainer *t) {
-    const gm_pack *pack = &t->pack;
-    gm_batch batch = {.tokens = pack->tokens,
-                      .sequences = pack->sequences,
-                      .ids = pack->ids,
-                      .positions = pack->positions,
-                      .starts = pack->starts,
-                      .loss_rows = pack->loss_rows,
-                      .loss_row = pack->loss_row,
-                      .loss_target = pack->loss_target};
+    gm_batch batch = gm_batch_of(&t->pack);
     gm_random dropout = gm_random_begin(0, GM_RANDOM_DROPOUT, 0);
     gm_step_share share = {.step_tokens = batch.tokens, .step_loss_tokens = batch.loss_rows, .dropout = &dropout};
     gm_step_reset(&t->step, true);

@@ -40,37 +40,10 @@ void gm_curve_finish(gm_curve *curve) {
     }
 }
 
-/* ---- trees ------------------------------------------------------------------------------------------------------ */
-
-static const cJSON *find(const cJSON *tree, const char *path) {
-    while (tree && *path) {
-        char name[64];
-        size_t length = strcspn(path, ".");
-        snprintf(name, sizeof name, "%.*s", (int)length, path);
-        tree = gm_json_member(tree, name);
-        path += length + (path[length] == '.');
-    }
-    return tree;
-}
-
-double gm_report_number(const cJSON *tree, const char *path) {
-    const cJSON *item = find(tree, path);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
-const char *gm_report_text(const cJSON *tree, const char *path) {
-    const cJSON *item = find(tree, path);
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
-
 static gm_status read_tree(cJSON **tree, const char *directory, const char *name) {
     char path[GM_PATH];
-    gm_buffer text = {0};
-    gm_status status = gm_path_join(path, directory, name);
-    if (status == GM_OK) status = gm_file_read(&text, path, FILE_BYTES, GM_FAIL);
-    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, tree);
-    gm_buffer_free(&text);
-    return status;
+    GM_TRY(gm_path_join(path, directory, name));
+    return gm_json_parse_file(path, FILE_BYTES, GM_FAIL, tree);
 }
 
 /* ---- metrics.jsonl ---------------------------------------------------------------------------------------------- */
@@ -79,16 +52,16 @@ static void add_event(gm_report *report, const cJSON *event) {
     static const char *const names[] = {[GM_CURVE_LOSS] = "loss",     [GM_CURVE_CE] = "ce",           [GM_CURVE_POISSON] = "poisson",
                                         [GM_CURVE_NORMAL] = "normal", [GM_CURVE_BALANCE] = "balance", [GM_CURVE_GRADIENT] = "grad_norm",
                                         [GM_CURVE_RATE] = "lr"};
-    const char *kind = gm_report_text(event, "event");
+    const char *kind = gm_json_text_at(event, "event");
     int64_t step, tokens;
     if (!gm_json_is_integer(gm_json_member(event, "step"), &step)) return;
     if (strcmp(kind, "step") == 0) {
-        for (int i = 0; i < GM_CURVE_VALIDATION; i++) gm_curve_add(&report->curves[i], step, gm_report_number(event, names[i]), 0);
+        for (int i = 0; i < GM_CURVE_VALIDATION; i++) gm_curve_add(&report->curves[i], step, gm_json_number_at(event, names[i]), 0);
         if (gm_json_is_integer(gm_json_member(event, "tokens"), &tokens)) report->tokens += tokens;
-    } else if (strcmp(kind, "eval") == 0 && strcmp(gm_report_text(event, "split"), "validation") == 0) {
+    } else if (strcmp(kind, "eval") == 0 && strcmp(gm_json_text_at(event, "split"), "validation") == 0) {
         report->validation_is_loss = !gm_json_member(event, "accuracy");
-        gm_curve_add(&report->curves[GM_CURVE_VALIDATION], step, gm_report_number(event, report->validation_is_loss ? "loss" : "accuracy"),
-                     report->validation_is_loss ? 0 : gm_report_number(event, "stderr"));
+        gm_curve_add(&report->curves[GM_CURVE_VALIDATION], step, gm_json_number_at(event, report->validation_is_loss ? "loss" : "accuracy"),
+                     report->validation_is_loss ? 0 : gm_json_number_at(event, "stderr"));
     }
 }
 

@@ -42,8 +42,8 @@ static const char *last_part(const char *path) { /* "models/Qwen2-7B/" → "Qwen
 }
 
 static const char *task_name(const gm_report *r) {
-    const char *name = gm_report_text(cJSON_GetArrayItem(gm_json_member(r->result, "tasks"), 0), "task");
-    return name[0] ? name : last_part(gm_report_text(r->config, "task"));
+    const char *name = gm_json_text_at(cJSON_GetArrayItem(gm_json_member(r->result, "tasks"), 0), "task");
+    return name[0] ? name : last_part(gm_json_text_at(r->config, "task"));
 }
 
 static void write_head(gm_buffer *out, const gm_report *r) {
@@ -51,7 +51,7 @@ static void write_head(gm_buffer *out, const gm_report *r) {
     gm_buffer_text(out, "<title>");
     gm_page_text(out, task_name(r));
     gm_buffer_text(out, ", ");
-    gm_page_text(out, gm_report_text(r->config, "method"));
+    gm_page_text(out, gm_json_text_at(r->config, "method"));
     gm_buffer_text(out, " · gmoe</title>\n");
     gm_buffer_text(out, "<style>\n");
     gm_buffer_text(out, report_style);
@@ -59,10 +59,10 @@ static void write_head(gm_buffer *out, const gm_report *r) {
     gm_buffer_text(out, "<body>\n<h1>");
     gm_page_text(out, task_name(r));
     gm_buffer_text(out, ", ");
-    gm_page_text(out, gm_report_text(r->config, "method"));
+    gm_page_text(out, gm_json_text_at(r->config, "method"));
     gm_buffer_text(out, "</h1>\n<p class=\"soft\">on the base model <b>");
-    gm_page_text(out, last_part(gm_report_text(r->config, "base_model")));
-    gm_buffer_format(out, "</b>, seed %.0f, in %s</p>\n", gm_report_number(r->config, "seed"), gm_report_text(r->config, "dtype"));
+    gm_page_text(out, last_part(gm_json_text_at(r->config, "base_model")));
+    gm_buffer_format(out, "</b>, seed %.0f, in %s</p>\n", gm_json_number_at(r->config, "seed"), gm_json_text_at(r->config, "dtype"));
 }
 
 static void begin_tile(gm_buffer *out) { gm_buffer_text(out, "<div><b>"); }
@@ -95,7 +95,7 @@ static void write_large(gm_buffer *out, double value) { /* 296 844, 7.62 G */
 
 static void write_score_tile(gm_buffer *out, const cJSON *score, const char *what) {
     char name[64];
-    double accuracy = gm_report_number(score, "accuracy"), loss = gm_report_number(score, "loss");
+    double accuracy = gm_json_number_at(score, "accuracy"), loss = gm_json_number_at(score, "loss");
     if (!isfinite(accuracy) && !isfinite(loss)) return;
     begin_tile(out);
     if (isfinite(accuracy))
@@ -111,13 +111,13 @@ static void write_tiles(gm_buffer *out, const gm_report *r) {
     gm_buffer_text(out, "<div class=\"tiles\">\n");
     write_score_tile(out, cJSON_GetArrayItem(gm_json_member(r->result, "tasks"), 0), "test");
     write_score_tile(out, gm_json_member(r->result, "best"), "best on validation");
-    begin_tile(out), write_large(out, gm_report_number(r->result, "trainable_parameters")), end_tile(out, "trainable parameters");
+    begin_tile(out), write_large(out, gm_json_number_at(r->result, "trainable_parameters")), end_tile(out, "trainable parameters");
     begin_tile(out), write_large(out, (double)r->steps), end_tile(out, r->steps == 1 ? "step" : "steps");
-    gm_format_duration(duration, gm_report_number(r->result, "train_seconds"));
+    gm_format_duration(duration, gm_json_number_at(r->result, "train_seconds"));
     begin_tile(out), gm_page_text(out, duration), end_tile(out, "time in steps");
-    begin_tile(out), write_large(out, gm_report_number(r->result, "train_tokens_per_s")), end_tile(out, "tokens/s");
+    begin_tile(out), write_large(out, gm_json_number_at(r->result, "train_tokens_per_s")), end_tile(out, "tokens/s");
     begin_tile(out), write_large(out, (double)r->tokens), end_tile(out, "tokens trained on");
-    begin_tile(out), gm_buffer_format(out, "%.3g GiB", gm_report_number(r->result, "peak_memory_bytes") / (1 << 30)),
+    begin_tile(out), gm_buffer_format(out, "%.3g GiB", gm_json_number_at(r->result, "peak_memory_bytes") / (1 << 30)),
         end_tile(out, "peak memory");
     gm_buffer_text(out, "</div>\n");
 }
@@ -141,8 +141,8 @@ static void write_results(gm_buffer *out, const gm_report *r) {
     const cJSON *tasks = gm_json_member(r->result, "tasks"), *task;
     bool by_loss = false, by_character = false;
     cJSON_ArrayForEach(task, tasks) {
-        by_loss = by_loss || isfinite(gm_report_number(task, "loss"));
-        by_character = by_character || isfinite(gm_report_number(task, "accuracy_norm"));
+        by_loss = by_loss || isfinite(gm_json_number_at(task, "loss"));
+        by_character = by_character || isfinite(gm_json_number_at(task, "accuracy_norm"));
     }
     gm_buffer_text(out, "<h2>Results</h2>\n");
     if (cJSON_GetArraySize(tasks) == 0) {
@@ -156,18 +156,18 @@ static void write_results(gm_buffer *out, const gm_report *r) {
                      by_character ? "<th class=\"number\">by character</th>" : "");
     cJSON_ArrayForEach(task, tasks) {
         gm_buffer_text(out, "<tr>");
-        write_cell(out, gm_report_text(task, "task"));
-        write_cell(out, gm_report_text(task, "adapter"));
-        write_cell(out, gm_report_text(task, "split"));
-        write_cell(out, gm_report_text(task, "prompt"));
-        write_cell(out, by_loss ? "loss" : gm_report_text(task, "scoring"));
-        gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_report_number(task, "n"));
+        write_cell(out, gm_json_text_at(task, "task"));
+        write_cell(out, gm_json_text_at(task, "adapter"));
+        write_cell(out, gm_json_text_at(task, "split"));
+        write_cell(out, gm_json_text_at(task, "prompt"));
+        write_cell(out, by_loss ? "loss" : gm_json_text_at(task, "scoring"));
+        gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_json_number_at(task, "n"));
         if (by_loss)
-            gm_buffer_format(out, "<td class=\"number\">%.4f</td>", gm_report_number(task, "loss"));
+            gm_buffer_format(out, "<td class=\"number\">%.4f</td>", gm_json_number_at(task, "loss"));
         else
-            gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_report_number(task, "correct")),
-                write_share(out, gm_report_number(task, "accuracy"), gm_report_number(task, "stderr"));
-        if (by_character) write_share(out, gm_report_number(task, "accuracy_norm"), gm_report_number(task, "stderr_norm"));
+            gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_json_number_at(task, "correct")),
+                write_share(out, gm_json_number_at(task, "accuracy"), gm_json_number_at(task, "stderr"));
+        if (by_character) write_share(out, gm_json_number_at(task, "accuracy_norm"), gm_json_number_at(task, "stderr_norm"));
         gm_buffer_text(out, "</tr>\n");
     }
     gm_buffer_text(out, "</table></div>\n");
@@ -175,7 +175,7 @@ static void write_results(gm_buffer *out, const gm_report *r) {
 
 /* ---- curves ----------------------------------------------------------------------------------------------------- */
 
-static bool has_term(const gm_report *r, const char *coefficient) { return gm_report_number(r->config, coefficient) > 0; }
+static bool has_term(const gm_report *r, const char *coefficient) { return gm_json_number_at(r->config, coefficient) > 0; }
 
 static void write_losses(gm_buffer *out, const gm_report *r) {
     char title[96];
@@ -197,7 +197,7 @@ static void write_losses(gm_buffer *out, const gm_report *r) {
     gm_page_chart(out, several ? "cross-entropy" : "loss: cross-entropy", &r->curves[GM_CURVE_CE], false, several ? 2 : 1);
     for (int i = 0; i < 3; i++) {
         if (!has_term(r, terms[i].coefficient)) continue;
-        snprintf(title, sizeof title, "%s (× %g)", terms[i].name, gm_report_number(r->config, terms[i].coefficient));
+        snprintf(title, sizeof title, "%s (× %g)", terms[i].name, gm_json_number_at(r->config, terms[i].coefficient));
         gm_page_chart(out, title, &r->curves[terms[i].curve], false, terms[i].colour);
     }
     gm_page_chart(out, "gradient norm before clipping", &r->curves[GM_CURVE_GRADIENT], false, 6);
@@ -207,7 +207,7 @@ static void write_losses(gm_buffer *out, const gm_report *r) {
 
 static void write_validation(gm_buffer *out, const gm_report *r) {
     const gm_curve *curve = &r->curves[GM_CURVE_VALIDATION];
-    double best = gm_report_number(r->result, "best.step");
+    double best = gm_json_number_at(r->result, "best.step");
     gm_buffer_text(out, "<h2>Evaluations on the validation split</h2>\n");
     if (curve->count == 0) {
         gm_buffer_text(out, "<p>There were none.</p>\n");
@@ -247,8 +247,8 @@ static void write_settings(gm_buffer *out, const gm_report *r) {
     char number[GM_DOUBLE_TEXT];
     gm_buffer_text(out, "<h2>Settings</h2>\n<div class=\"settings\">\n");
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
-        double value = gm_report_number(r->config, shown[i].path);
-        const char *text = gm_report_text(r->config, shown[i].path);
+        double value = gm_json_number_at(r->config, shown[i].path);
+        const char *text = gm_json_text_at(r->config, shown[i].path);
         if (shown[i].experts && r->layers == 0) continue;
         if (!text[0] && !gm_format_double(value, number)) continue;
         gm_buffer_format(out, "<div><span>%s</span><span>", shown[i].name);

@@ -50,11 +50,6 @@ typedef struct gm_report {
 gm_status gm_report_read(gm_report *report, const char *directory);
 void gm_report_free(gm_report *report);
 
-/* A number of the tree by its dotted path; NaN where there is none. */
-double gm_report_number(const cJSON *tree, const char *path);
-/* Text likewise; "" where there is none. */
-const char *gm_report_text(const cJSON *tree, const char *path);
-
 /* ---- report_chart.c, report_experts.c: figures as inline SVG ---------------------------------------------------- */
 
 void gm_page_text(gm_buffer *out, const char *text); /* escaped */

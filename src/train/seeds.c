@@ -33,12 +33,10 @@ static gm_status seed_config(gm_config *config, const gm_config *base, int64_t s
 }
 
 static bool read_score(const char *directory, gm_seed_score *score) {
-    gm_buffer text = {0};
     cJSON *tree = NULL;
     char path[GM_PATH];
     bool read = gm_path_join(path, directory, "result.json") == GM_OK && gm_file_exists(path) &&
-                gm_file_read(&text, path, FILE_BYTES, GM_FAIL) == GM_OK &&
-                gm_json_parse(path, gm_buffer_string(&text), text.length, &tree) == GM_OK;
+                gm_json_parse_file(path, FILE_BYTES, GM_FAIL, &tree) == GM_OK;
     const cJSON *tasks = read ? gm_json_member(tree, "tasks") : NULL, *task;
     cJSON_ArrayForEach(task, tasks) {
         const cJSON *accuracy = gm_json_member(task, "accuracy"), *loss = gm_json_member(task, "loss"), *value = accuracy ? accuracy : loss;
@@ -49,7 +47,6 @@ static bool read_score(const char *directory, gm_seed_score *score) {
         score->given = true;
     }
     cJSON_Delete(tree);
-    gm_buffer_free(&text);
     return read;
 }
 

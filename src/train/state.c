@@ -143,12 +143,11 @@ static gm_status check_identity(const gm_snapshot *s, const cJSON *tree, const c
 }
 
 static gm_status read_state(const gm_snapshot *s, const char *directory) {
-    gm_buffer text = {0};
     cJSON *tree = NULL;
     char path[GM_PATH];
     gm_train_state state;
-    gm_status status = read_text_file(&text, directory, "state.json", path);
-    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, &tree);
+    GM_TRY(gm_path_join(path, directory, "state.json"));
+    gm_status status = gm_json_parse_file(path, FILE_BYTES, GM_BAD_FILE, &tree);
     if (status == GM_OK && !(read_integer(tree, "step", &state.step) && read_integer(tree, "tokens", &state.tokens) &&
                              read_number(tree, "seconds", &state.seconds) && read_integer(tree, "evaluated_step", &state.evaluated_step) &&
                              read_integer(tree, "best_step", &state.best_step) && read_number(tree, "best", &state.best) &&
@@ -157,7 +156,6 @@ static gm_status read_state(const gm_snapshot *s, const char *directory) {
     if (status == GM_OK) status = check_identity(s, tree, path, directory);
     if (status == GM_OK) *s->state = state;
     cJSON_Delete(tree);
-    gm_buffer_free(&text);
     return status;
 }
 

@@ -1,26 +1,19 @@
 /* One optimiser step: its samples, packed into micro-batches of at most micro_batch_tokens tokens (a longer sample
  * stands alone), forward and backward for each, then clipping and AdamW. Means are over the whole step, so that the
  * split into micro-batches changes nothing but rounding, dropout's masks, and the gradient of the Normal loss (objective.c). */
-#include "train/clock.h"
+#include "base/clock.h"
+#include "train/batch.h"
 #include "train/trainer.h"
 
 #include <inttypes.h>
 #include <math.h>
 
 static gm_status micro_batch(gm_trainer *t, gm_step_share *share) {
-    const gm_pack *pack = &t->pack;
-    gm_batch batch = {.tokens = pack->tokens,
-                      .sequences = pack->sequences,
-                      .ids = pack->ids,
-                      .positions = pack->positions,
-                      .starts = pack->starts,
-                      .loss_rows = pack->loss_rows,
-                      .loss_row = pack->loss_row,
-                      .loss_target = pack->loss_target};
+    gm_batch batch = gm_batch_of(&t->pack);
     gm_step_reset(&t->step, true);
     gm_model_loss(t->model, &t->step, &batch, share);
     gm_step_backward(&t->step);
-    share->tokens_before += pack->tokens;
+    share->tokens_before += batch.tokens;
     gm_pack_clear(&t->pack);
     return GM_OK;
 }

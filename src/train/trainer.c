@@ -1,8 +1,8 @@
 /* The loop looks, before every step, at what is due at the state it is in: an evaluation, a checkpoint, the end, a
  * signal. A resumed run enters it in the same state and so does the same. */
 #include "train/trainer.h"
+#include "base/clock.h"
 #include "train/checkpoint.h"
-#include "train/clock.h"
 #include "train/manifest.h"
 #include "train/signals.h"
 
@@ -104,10 +104,8 @@ static gm_status write_best(void *context, const char *directory) {
 
 static gm_status read_best(gm_published *best, const char *path) {
     enum { BYTES = 1 << 16 };
-    gm_buffer text = {0};
     cJSON *tree = NULL;
-    gm_status status = gm_file_read(&text, path, BYTES, GM_BAD_FILE);
-    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, &tree);
+    gm_status status = gm_json_parse_file(path, BYTES, GM_BAD_FILE, &tree);
     if (status == GM_OK) {
         const cJSON *loss = gm_json_member(tree, "loss"), *value = loss ? loss : gm_json_member(tree, "accuracy");
         int64_t step;
@@ -118,7 +116,6 @@ static gm_status read_best(gm_published *best, const char *path) {
             status = gm_error(GM_BAD_FILE, "%s: lacks its step or its value", path);
     }
     cJSON_Delete(tree);
-    gm_buffer_free(&text);
     return status;
 }
 

@@ -5,20 +5,14 @@
  * figures) and would double or triple the memory. Scratch memory is one buffer that grows when a new shape asks for more: oneDNN
  * bounds its size by nothing that could be planned (a smaller product may need a larger one). */
 #include "backend/cpu/cpu.h"
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { PANEL_COLUMNS = 2048, PANEL_DEPTH = 4096 };
-
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* ---- bf16 without bf16 instructions: compact f32 copies of both operands, and of an out of bf16 ---- */
 
@@ -137,9 +131,9 @@ static void multiply_piece(gm_backend *backend, const gm_gemm *gemm) {
 void gm_cpu_gemm(gm_backend *backend, const gm_gemm *gemm) {
     if (gemm->m == 0 || gemm->n == 0) return;
     gm_onednn_limit(gm_cpu(backend)->onednn);
-    double begin = seconds();
+    double begin = gm_clock_seconds();
     in_panels(backend, gemm, multiply_piece);
-    gm_cpu(backend)->gemm_seconds += seconds() - begin;
+    gm_cpu(backend)->gemm_seconds += gm_clock_seconds() - begin;
 }
 
 void gm_cpu_gemm_measure(gm_backend *backend, const gm_gemm *gemm) {
@@ -153,7 +147,7 @@ void gm_cpu_gemm_measure(gm_backend *backend, const gm_gemm *gemm) {
 size_t gm_cpu_gemm_scratch(gm_backend *backend, const gm_gemm *gemm) { return scratch_bytes(backend, gemm, true); }
 
 void gm_cpu_gemm_on_thread(gm_backend *backend, const gm_gemm *gemm, void *scratch) {
-    double begin = seconds();
+    double begin = gm_clock_seconds();
     multiply(backend, gemm, scratch, true);
-    gm_cpu(backend)->thread[omp_get_thread_num()].gemm_seconds += seconds() - begin;
+    gm_cpu(backend)->thread[omp_get_thread_num()].gemm_seconds += gm_clock_seconds() - begin;
 }

@@ -141,12 +141,9 @@ static gm_status read_tree(gm_adapter_config *c, const char *path, const cJSON *
 }
 
 gm_status gm_adapter_config_read(gm_adapter_config *config, const char *path) {
-    gm_buffer text = {0};
     cJSON *root = NULL;
-    gm_status status = gm_file_read(&text, path, 1 << 20, GM_BAD_FILE);
-    if (status == GM_OK) status = gm_json_parse(path, gm_buffer_string(&text), text.length, &root);
+    gm_status status = gm_json_parse_file(path, 1 << 20, GM_BAD_FILE, &root);
     if (status == GM_OK) status = read_tree(config, path, root);
     cJSON_Delete(root);
-    gm_buffer_free(&text);
     return status;
 }

@@ -57,7 +57,6 @@ typedef struct attention_tile {
     int64_t key; /* the token of the first key */
 } attention_tile;
 
-static inline int64_t attention_least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t attention_most(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t attention_clamp(int64_t x, int64_t least, int64_t most) { return x < least ? least : x > most ? most : x; }
 
@@ -84,7 +83,7 @@ static inline attention attention_plan(gm_backend *backend, const gm_attention_a
     at.range = at.block * ATTENTION_BLOCKS;
     at.keys = 256;
     while (at.keys < 1024 && at.keys * 2 * args->head_size <= ATTENTION_PANEL) at.keys *= 2;
-    at.keys = attention_least(at.keys, attention_key_size(args->tokens)); /* scratch depends on T, never on the sequences */
+    at.keys = gm_least(at.keys, attention_key_size(args->tokens)); /* scratch depends on T, never on the sequences */
     return at;
 }
 
@@ -104,7 +103,7 @@ static inline bool attention_find(const attention *at, int64_t unit, int64_t slo
     }
     part->begin = starts[s], part->end = starts[s + 1];
     part->first = part->begin + (slot - (starts[s] / unit + s)) * unit;
-    part->last = attention_least(part->first + unit, part->end);
+    part->last = gm_least(part->first + unit, part->end);
     return part->first < part->end;
 }
 
@@ -115,13 +114,13 @@ static inline int64_t attention_first_key(const attention *at, int64_t begin, in
 /* The tile of the block at `token` (queries end at `last`) over the panel; false where it sees none of its keys. */
 static inline bool attention_tile_at(const attention *at, int64_t begin, int64_t token, int64_t last, const attention_panel *panel,
                                      attention_tile *tile) {
-    tile->token = token, tile->tokens = attention_least(at->block, last - token);
+    tile->token = token, tile->tokens = gm_least(at->block, last - token);
     tile->rows = attention_rows(at, tile->tokens);
     int64_t least = attention_most(attention_first_key(at, begin, token) - panel->first, 0) / 32 * 32;
-    int64_t most = attention_least(token + tile->tokens - panel->first, panel->count);
+    int64_t most = gm_least(token + tile->tokens - panel->first, panel->count);
     if (least >= most) return false;
     tile->keys = attention_key_size(most - least);
-    tile->offset = attention_least(least, panel->ready - tile->keys);
+    tile->offset = gm_least(least, panel->ready - tile->keys);
     tile->key = panel->first + tile->offset;
     return true;
 }
@@ -160,7 +159,7 @@ static inline void attention_seen(const attention *at, const attention_tile *til
 
 /* Rows are worked on in whole vectors, `low` … `high` around begin … end; what they touch beside is cleared after. */
 static inline int64_t attention_low(int64_t begin) { return begin / 16 * 16; }
-static inline int64_t attention_high(int64_t end, int64_t rows) { return attention_least((end + 15) / 16 * 16, rows); }
+static inline int64_t attention_high(int64_t end, int64_t rows) { return gm_least((end + 15) / 16 * 16, rows); }
 
 /* 2^x for x below 127.5 (here: at most 0); less than 2^−126 becomes 2^−126. Half the instructions of gm_exp, which needs to know e. */
 static inline float attention_exp2(float x) {

@@ -135,7 +135,7 @@ static void keys_item(const attention *at, backward_work *work, const attention_
     pack_keys(at, work, kv_head, &panel);
     memset(work->dk, 0, (size_t)(panel.ready * c) * sizeof(float));
     memset(work->dv, 0, (size_t)(panel.ready * c) * sizeof(float));
-    if (at->window > 0) last = attention_least(last, part->last - 1 + at->window);
+    if (at->window > 0) last = gm_least(last, part->last - 1 + at->window);
     for (int64_t token = part->first; token < last; token += at->block) {
         attention_tile tile;
         if (!attention_tile_at(at, part->begin, token, last, &panel, &tile)) continue;
@@ -159,10 +159,10 @@ static void keys_item(const attention *at, backward_work *work, const attention_
 static void queries_item(const attention *at, backward_work *work, const attention_part *part, int64_t kv_head) {
     int64_t row = 0;
     for (int64_t token = part->first; token < part->last; token += at->block, row += at->height)
-        pack_queries(at, work, kv_head, token, attention_least(at->block, part->last - token), row);
+        pack_queries(at, work, kv_head, token, gm_least(at->block, part->last - token), row);
     memset(work->dq, 0, (size_t)(row * at->args->head_size) * sizeof(float));
     for (int64_t key = attention_first_key(at, part->begin, part->first); key < part->last; key += at->keys) {
-        attention_panel panel = {.first = key, .count = attention_least(at->keys, part->last - key)};
+        attention_panel panel = {.first = key, .count = gm_least(at->keys, part->last - key)};
         pack_keys(at, work, kv_head, &panel);
         row = 0;
         for (int64_t token = part->first; token < part->last; token += at->block, row += at->height) {
@@ -174,7 +174,7 @@ static void queries_item(const attention *at, backward_work *work, const attenti
     }
     row = 0;
     for (int64_t token = part->first; token < part->last; token += at->block, row += at->height)
-        store_query_gradient(at, work, kv_head, token, attention_least(at->block, part->last - token), row);
+        store_query_gradient(at, work, kv_head, token, gm_least(at->block, part->last - token), row);
 }
 
 void GM_KERNEL(gm_cpu_attention_backward)(gm_backend *backend, const gm_attention_args *args) {

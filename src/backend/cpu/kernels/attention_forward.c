@@ -113,9 +113,9 @@ static void forward_item(const attention *at, forward_work *work, const attentio
     const gm_attention_args *args = at->args;
     int64_t c = args->head_size, row = 0;
     for (int64_t token = part->first; token < part->last; token += at->block, row += at->height)
-        begin_block(at, work, kv_head, token, attention_least(at->block, part->last - token), row);
+        begin_block(at, work, kv_head, token, gm_least(at->block, part->last - token), row);
     for (int64_t key = attention_first_key(at, part->begin, part->first); key < part->last; key += at->keys) {
-        attention_panel panel = {.first = key, .count = attention_least(at->keys, part->last - key)};
+        attention_panel panel = {.first = key, .count = gm_least(at->keys, part->last - key)};
         panel.ready = attention_key_size(panel.count);
         attention_pack_keys(at, work->k, args->k, kv_head, &panel);
         attention_pack_keys(at, work->v, args->v, kv_head, &panel);
@@ -132,7 +132,7 @@ static void forward_item(const attention *at, forward_work *work, const attentio
     }
     row = 0;
     for (int64_t token = part->first; token < part->last; token += at->block, row += at->height)
-        store_block(at, work, kv_head, token, attention_least(at->block, part->last - token), row);
+        store_block(at, work, kv_head, token, gm_least(at->block, part->last - token), row);
 }
 
 void GM_KERNEL(gm_cpu_attention_forward)(gm_backend *backend, const gm_attention_args *args) {

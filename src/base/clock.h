@@ -1,6 +1,6 @@
 /* Time that only goes forward, whatever happens to the wall clock. */
-#ifndef GM_TRAIN_CLOCK_H
-#define GM_TRAIN_CLOCK_H
+#ifndef GM_BASE_CLOCK_H
+#define GM_BASE_CLOCK_H
 
 #include <time.h>
 
