@@ -42,18 +42,26 @@ static double exp_in_place(float *x, int64_t n, float max) {
     return total;
 }
 
-/* The gradient of one row from its exponentials. */
+/* The gradient of one row from its exponentials; `out` may be `x`. */
+static void write_gradient_f32(float *out, const float *x, int64_t n, float scale) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) out[i] = x[i] * scale;
+}
+
+static void write_gradient_bf16(uint16_t *restrict out, const float *restrict x, int64_t n, float scale) {
+    for (int64_t i = 0; i < n; i++) out[i] = gm_f32_to_bf16(x[i] * scale);
+}
+
 static void write_gradient(const gm_cross_entropy_args *a, int64_t row, double sum) {
     const float *x = (const float *)a->logits + row * a->vocabulary;
-    float scale = (float)((double)a->gradient_scale / sum), d[BLOCK];
-    int64_t target = a->target[row];
-    for (int64_t begin = 0; begin < a->vocabulary; begin += BLOCK) {
-        int64_t n = gm_least(BLOCK, a->vocabulary - begin);
-        memcpy(d, x + begin, (size_t)n * sizeof *d);
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++) d[i] *= scale;
-        if (target >= begin && target < begin + n) d[target - begin] -= a->gradient_scale;
-        gm_row_store(a->dlogits, a->gradient_type, row * a->vocabulary + begin, n, d);
+    float scale = (float)((double)a->gradient_scale / sum), target = x[a->target[row]] * scale - a->gradient_scale;
+    int64_t first = row * a->vocabulary, place = first + a->target[row];
+    if (a->gradient_type == GM_F32) {
+        write_gradient_f32((float *)a->dlogits + first, x, a->vocabulary, scale);
+        ((float *)a->dlogits)[place] = target;
+    } else {
+        write_gradient_bf16((uint16_t *)a->dlogits + first, x, a->vocabulary, scale);
+        ((uint16_t *)a->dlogits)[place] = gm_f32_to_bf16(target);
     }
 }
 
