@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/number.h"
+#include "base/text.h"
 #include "cli/options.h"
 #include "cli/run_directory.h"
 #include "io/mapped_guard.h"
@@ -241,11 +242,6 @@ static void check_pair(report *r, const gm_safetensors *file, const gm_file_tens
     gm_buffer_free(&other);
 }
 
-static bool ends_with(const char *name, const char *end) {
-    size_t length = strlen(name), end_length = strlen(end);
-    return length >= end_length && strcmp(name + length - end_length, end) == 0;
-}
-
 static adapter_facts gather_adapter(report *r, const gm_safetensors *file) {
     adapter_facts facts = {0};
     for (size_t i = 0; i < gm_safetensors_count(file); i++) {
@@ -253,9 +249,9 @@ static adapter_facts gather_adapter(report *r, const gm_safetensors *file) {
         int layer = number_after(t->name, "layers."), expert = number_after(t->name, ".experts.");
         if (layer >= facts.layers) facts.layers = layer + 1;
         if (expert >= facts.experts) facts.experts = expert + 1;
-        bool edges = ends_with(t->name, ".gate.edges"), features = ends_with(t->name, ".gate.X");
+        bool edges = gm_text_ends_with(t->name, ".gate.edges"), features = gm_text_ends_with(t->name, ".gate.X");
         facts.graph = facts.graph || edges;
-        facts.linear = facts.linear || ends_with(t->name, ".gate.weight");
+        facts.linear = facts.linear || gm_text_ends_with(t->name, ".gate.weight");
         facts.mixture = facts.mixture || strncmp(t->name, "mixlora.", 8) == 0;
         if (!edges && !features) facts.trainable += elements(t);
         check_pair(r, file, t, &facts);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/number.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -335,9 +336,7 @@ static gm_status prepare(gm_loader *loader, const char *data_dir) {
     if (loader->prompt->prompt.options) want_fields(loader, &loader->prompt->option);
     char *path = loader->set->file, answers[GM_PATH];
     GM_TRY(gm_task_find_file(loader->task, data_dir, loader->split, path));
-    size_t length = strlen(path);
-    if (length > 3 && strcmp(path + length - 3, ".gz") == 0) length -= 3;
-    loader->tsv = length > 4 && memcmp(path + length - 4, ".tsv", 4) == 0;
+    loader->tsv = gm_text_ends_with(path, ".tsv") || gm_text_ends_with(path, ".tsv.gz");
     GM_TRY(gm_line_reader_open(&loader->lines, path, GM_BAD_FILE));
     loader->has_answers = gm_task_find_answers(loader->task, path, gm_task_split_index(loader->split), answers);
     return loader->has_answers ? gm_line_reader_open(&loader->answers, answers, GM_BAD_FILE) : GM_OK;

@@ -3,6 +3,8 @@
  * between two members' bytes, a .gz that is none), so inflate is driven here. */
 #include "data/line_reader.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -98,7 +100,6 @@ static gm_status fill(gm_line_reader *reader) {
 static gm_status recognise(gm_line_reader *reader) {
     while (reader->end < 3 && !reader->finished) GM_TRY(fill(reader));
     const unsigned char *first = (const unsigned char *)reader->bytes;
-    size_t name = strlen(reader->path);
     if (reader->end >= 2 && first[0] == 0x1f && first[1] == 0x8b) {
         gm_gunzip *gunzip;
         GM_ALLOC(gunzip, 1);
@@ -114,7 +115,7 @@ static gm_status recognise(gm_line_reader *reader) {
         reader->finished = false;
         while (reader->end < 3 && !reader->finished) GM_TRY(fill(reader));
         first = (const unsigned char *)reader->bytes;
-    } else if (name > 3 && strcmp(reader->path + name - 3, ".gz") == 0) {
+    } else if (gm_text_ends_with(reader->path, ".gz")) {
         return gm_error(GM_BAD_FILE, "%s: is not a gzip file", reader->path);
     }
     if (reader->end >= 3 && memcmp(first, "\xef\xbb\xbf", 3) == 0) reader->begin = 3;

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/number.h"
+#include "base/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -196,11 +197,6 @@ gm_status gm_checkpoint_set_aside(const char *folder, int64_t step) {
     return status;
 }
 
-static bool ends_with(const char *name, const char *end) {
-    size_t length = strlen(name), most = strlen(end);
-    return length > most && strcmp(name + length - most, end) == 0;
-}
-
 static gm_status check_kind(const char *folder, const char *name) {
     char path[GM_PATH];
     struct stat info;
@@ -214,7 +210,7 @@ static gm_status clean(const char *folder, const char *name, bool recover) {
     char path[GM_PATH];
     int64_t step;
     if (is_checkpoint(name, &step)) return check_kind(folder, name);
-    if (strncmp(name, "step-", 5) != 0 || !ends_with(name, recover ? ".old.tmp" : ".tmp")) return GM_OK;
+    if (strncmp(name, "step-", 5) != 0 || !gm_text_ends_with(name, recover ? ".old.tmp" : ".tmp")) return GM_OK;
     GM_TRY(gm_path_join(path, folder, name));
     if (!recover) return gm_directory_remove(path);
     char whole[64];

@@ -201,7 +201,7 @@ static gm_status unknown_key(const char *path) {
         if (strcmp(gm_config_leaf(&gm_config_keys[i]), leaf) == 0)
             return gm_error(GM_USAGE, "no such key; did you mean %s?", gm_config_keys[i].path);
     nearest_name(nearest, path, leaf);
-    if (nearest[0] && leaf[0]) return gm_error(GM_USAGE, "no such key; did you mean %s?", nearest);
+    if (nearest[0] && leaf[0]) return gm_error(GM_USAGE, "no such key; did you mean %.*s%s?", (int)(leaf - path), path, nearest);
     return gm_error(GM_USAGE, "no such key; --help lists all keys");
 }
 

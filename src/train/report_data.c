@@ -11,13 +11,14 @@
 #include <string.h>
 
 enum { FILE_BYTES = 1 << 24 };
+#define DRAWN_MOST 1e100 /* larger values have no place on an axis: their sums and distances run over */
 
 /* ---- curves ----------------------------------------------------------------------------------------------------- */
 
 void gm_curve_begin(gm_curve *curve, int64_t steps) { *curve = (gm_curve){.steps = steps}; }
 
 void gm_curve_add(gm_curve *curve, int64_t step, double value, double spread) {
-    if (!isfinite(value) || step < 0 || step > curve->steps) return;
+    if (!(fabs(value) < DRAWN_MOST) || step < 0 || step > curve->steps) return;
     double low = isfinite(spread) ? value - spread : value, high = isfinite(spread) ? value + spread : value;
     int64_t places = curve->steps < GM_CURVE_POINTS ? curve->steps : GM_CURVE_POINTS;
     int64_t at = step > 0 ? (int64_t)((double)(step - 1) / (double)curve->steps * (double)places + 1e-9) : 0; /* 3/60·60 stays 3 */

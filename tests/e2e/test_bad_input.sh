@@ -28,7 +28,7 @@ expect 2 '^gmoe-train: --config FILE is missing' "$bin/gmoe-train"
 expect 2 '^gmoe-train: --confg: no such option; did you mean --config\?' "$bin/gmoe-train" --confg x
 expect 2 '^gmoe-train: --config: nowhere.json: No such file' "$bin/gmoe-train" --config nowhere.json
 expect 2 '^gmoe-train: good/config.json: output_dir: is missing; give it there or with --output-dir' "${train[@]}"
-refused 2 '^gmoe-train: --set: adapter.router.hiden_size: no such key; did you mean hidden_size\?' --set adapter.router.hiden_size=3
+refused 2 '^gmoe-train: --set: adapter.router.hiden_size: no such key; did you mean adapter.router.hidden_size\?' --set adapter.router.hiden_size=3
 refused 2 '^gmoe-train: --set: train.batch_size: is "many"; it must be an integer' --set train.batch_size=many
 refused 2 '^gmoe-train: --set: train.batch_size: is 0; it must be between' --set train.batch_size=0
 refused 2 "^gmoe-train: --set: adapter.dora: true is not built yet" --set adapter.dora=true
@@ -60,7 +60,7 @@ expect 2 'GMOE_CPU_LEVEL: "avx" is none of base, v3, v4' env GMOE_CPU_LEVEL=avx 
 expect 2 'GMOE_CPU_LEVEL: "avx" is none of base, v3, v4' env GMOE_CPU_LEVEL=avx "$bin/gmoe-bench" --shape tiny
 expect 2 '^gmoe-bench: --steps: must be at least 1' "$bin/gmoe-bench" --shape tiny --steps 0
 printf '{"task": "jsonl", "adapter": {"router": {"hiden_size": 3}}}' >typo.json
-expect 2 '^gmoe-train: typo.json: adapter.router.hiden_size: no such key; did you mean hidden_size\?' "$bin/gmoe-train" --config typo.json
+expect 2 '^gmoe-train: typo.json: adapter.router.hiden_size: no such key; did you mean adapter.router.hidden_size\?' "$bin/gmoe-train" --config typo.json
 printf '{"task": "jsonl", "train.epochs": 3}' >dots.json
 expect 2 '^gmoe-train: dots.json: train.epochs: a name with dots; .* are nested: "train": \{"epochs": …\}$' \
     "$bin/gmoe-train" --config dots.json

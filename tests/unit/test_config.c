@@ -80,15 +80,15 @@ static void settings_win(void **state) {
                 !config.train.shuffle);
     const gm_setting wrong = {"--set", "adapter.rnak", "3"};
     assert_int_equal(load("{}", &wrong, 1), GM_USAGE);
-    assert_string_equal(gm_error_text(), "--set: adapter.rnak: no such key; did you mean rank?");
+    assert_string_equal(gm_error_text(), "--set: adapter.rnak: no such key; did you mean adapter.rank?");
 }
 
 static void unknown_keys(void **state) {
     (void)state;
-    check_refused("{\"adapter\": {\"router\": {\"hiden_size\": 3}}}", "adapter.router.hiden_size: no such key; did you mean hidden_size?");
+    check_refused("{\"adapter\": {\"router\": {\"hiden_size\": 3}}}", "adapter.router.hiden_size: no such key; did you mean adapter.router.hidden_size?");
     check_refused("{\"adpter\": {\"rank\": 3}}", "adpter: no such key; did you mean adapter?");
     check_refused("{\"rank\": 3}", "rank: no such key; did you mean adapter.rank?");
-    check_refused("{\"train\": {\"batchsize\": 3}}", "train.batchsize: no such key; did you mean batch_size?");
+    check_refused("{\"train\": {\"batchsize\": 3}}", "train.batchsize: no such key; did you mean train.batch_size?");
     check_refused("{\"qwertyuiop\": 3}", "qwertyuiop: no such key; --help lists all keys");
     check_refused("{\"train\": {\"\": 3}}", "train: a key without a name");
     check_refused("{\"\": 3}", "a key without a name");

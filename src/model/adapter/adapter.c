@@ -37,9 +37,11 @@ static gm_tensor *declare_half(gm_declaration *d, const char *module, const char
     for (int64_t e = 0; e < experts; e++) {
         char name[128];
         site_name(name, d, module, projection, e);
-        const gm_parameter *parameter =
-            gm_parameters_add(d->parameters, is_b ? GM_PARAMETER_LORA_B : GM_PARAMETER_TRAINED, d->adapter->config.rank,
-                              is_b ? d->outputs : d->inputs, 2, "%s.lora_%c.weight", name, is_b ? 'B' : 'A');
+        gm_parameter half = {.kind = is_b ? GM_PARAMETER_LORA_B : GM_PARAMETER_TRAINED,
+                             .initial = is_b ? GM_INITIAL_ZERO : GM_INITIAL_KAIMING,
+                             .file_rank = 2,
+                             .tensor = {.rows = d->adapter->config.rank, .columns = is_b ? d->outputs : d->inputs}};
+        const gm_parameter *parameter = gm_parameters_add(d->parameters, half, "%s.lora_%c.weight", name, is_b ? 'B' : 'A');
         if (!parameter) return NULL;
         if (e == 0) first = parameter;
     }
@@ -93,34 +95,38 @@ static gm_status declare_experts(gm_declaration *d, gm_layer_adapter *layer) {
     return GM_OK;
 }
 
-static gm_tensor *declare_gate(gm_declaration *d, gm_parameter_kind kind, int64_t rows, int64_t columns, int file_rank, const char *name) {
+static gm_tensor *declare_gate(gm_declaration *d, gm_parameter like, int64_t rows, int64_t columns, const char *name) {
     gm_parameters_align(d->parameters);
-    gm_parameter *parameter =
-        gm_parameters_add(d->parameters, kind, rows, columns, file_rank, "mixlora.layers.%lld.gate.%s", (long long)d->layer, name);
+    like.tensor.rows = rows, like.tensor.columns = columns;
+    gm_parameter *parameter = gm_parameters_add(d->parameters, like, "mixlora.layers.%lld.gate.%s", (long long)d->layer, name);
     return parameter ? &parameter->tensor : NULL;
 }
+
+static gm_parameter trained(gm_initial initial) { return (gm_parameter){.kind = GM_PARAMETER_TRAINED, .initial = initial, .file_rank = 2}; }
+static gm_parameter frozen(gm_initial initial) { return (gm_parameter){.kind = GM_PARAMETER_FROZEN, .initial = initial, .file_rank = 2}; }
+static gm_parameter scalar(gm_initial initial) { return (gm_parameter){.kind = GM_PARAMETER_TRAINED, .initial = initial}; }
 
 static gm_status declare_graph(gm_declaration *d, gm_layer_adapter *layer) {
     const gm_adapter_config *config = &d->adapter->config;
     int64_t n = config->num_experts, size = config->router.hidden_size, hidden = d->model->hidden_size;
     gm_router_graph *graph = &layer->graph;
     *graph = (gm_router_graph){.experts = n, .size = size, .layers = config->router.layers};
-    DECLARE(graph->token, declare_gate(d, GM_PARAMETER_TRAINED, size, hidden, 2, "mlp.weight"));
+    DECLARE(graph->token, declare_gate(d, trained(GM_INITIAL_TOKEN), size, hidden, "mlp.weight"));
     if (config->router.expert_features == GM_FEATURES_EMBEDDING) {
-        DECLARE(graph->features, declare_gate(d, GM_PARAMETER_TRAINED, n, size, 2, "experts.weight"));
+        DECLARE(graph->features, declare_gate(d, trained(GM_INITIAL_GLOROT), n, size, "experts.weight"));
     } else {
-        DECLARE(graph->structure, declare_gate(d, GM_PARAMETER_TRAINED, size, hidden, 2, "mlp_struct.weight"));
+        DECLARE(graph->structure, declare_gate(d, trained(GM_INITIAL_GLOROT), size, hidden, "mlp_struct.weight"));
         const gm_tensor *nodes;
-        DECLARE(nodes, declare_gate(d, GM_PARAMETER_FROZEN, n, hidden, 2, "X"));
+        DECLARE(nodes, declare_gate(d, frozen(GM_INITIAL_GLOROT), n, hidden, "X"));
     }
     for (int64_t l = 0; l < graph->layers; l++) {
         char name[48];
         snprintf(name, sizeof name, "convs.%lld.lin.weight", (long long)l);
-        DECLARE(graph->conv[l], declare_gate(d, GM_PARAMETER_TRAINED, size, size, 2, name));
+        DECLARE(graph->conv[l], declare_gate(d, trained(GM_INITIAL_GLOROT), size, size, name));
     }
-    DECLARE(graph->readout, declare_gate(d, GM_PARAMETER_TRAINED, 1, size, 2, "proj.weight"));
+    DECLARE(graph->readout, declare_gate(d, trained(GM_INITIAL_GLOROT), 1, size, "proj.weight"));
     const gm_tensor *edges;
-    DECLARE(edges, declare_gate(d, GM_PARAMETER_FROZEN, n, n, 2, "edges"));
+    DECLARE(edges, declare_gate(d, frozen(GM_INITIAL_ZERO), n, n, "edges"));
     layer->edges = d->parameters->list[d->parameters->count - 1];
     GM_ALLOC(layer->adjacency, (size_t)((n + 1) * (n + 1)));
     graph->adjacency = layer->adjacency;
@@ -134,9 +140,9 @@ static gm_status declare_router(gm_declaration *d, gm_layer_adapter *layer) {
     if (graph)
         GM_TRY(declare_graph(d, layer));
     else
-        DECLARE(layer->linear_router, declare_gate(d, GM_PARAMETER_TRAINED, config->num_experts, d->model->hidden_size, 2, "weight"));
-    if (graph || config->losses.poisson != 0) DECLARE(layer->rate, declare_gate(d, GM_PARAMETER_TRAINED, 1, 1, 0, "lamb"));
-    if (graph || config->losses.normal != 0) DECLARE(layer->width, declare_gate(d, GM_PARAMETER_TRAINED, 1, 1, 0, "theta"));
+        DECLARE(layer->linear_router, declare_gate(d, trained(GM_INITIAL_NORMAL), config->num_experts, d->model->hidden_size, "weight"));
+    if (graph || config->losses.poisson != 0) DECLARE(layer->rate, declare_gate(d, scalar(GM_INITIAL_RATE), 1, 1, "lamb"));
+    if (graph || config->losses.normal != 0) DECLARE(layer->width, declare_gate(d, scalar(GM_INITIAL_WIDTH), 1, 1, "theta"));
     return GM_OK;
 }
 

@@ -1,17 +1,10 @@
-/* Initial values (method.md §1-4): LoRA's A uniform in ±1/√I, B zero; the router's matrices and expert features
- * Glorot-uniform (the token projection with a gain), a linear router normal with deviation 0.02; λ = 1.5, σ = N/2.
- * Every tensor draws from a stream of its own, numbered by its place in the list. */
+/* Initial values, as each tensor's declaration says (gm_initial), and the experts' edges. Every tensor draws from a stream of its
+ * own, numbered by its place in the list. */
 #include "base/random.h"
 #include "model/adapter/adapter.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
 
 static void fill_uniform(float *out, int64_t count, double bound, gm_random *random) {
     for (int64_t i = 0; i < count; i++) out[i] = (float)((2.0 * gm_random_uniform(random) - 1.0) * bound);
@@ -20,18 +13,17 @@ static void fill_uniform(float *out, int64_t count, double bound, gm_random *ran
 static void fill(float *out, const gm_parameter *parameter, const gm_adapter_config *config, gm_random *random) {
     int64_t rows = parameter->tensor.rows, columns = parameter->tensor.columns, count = rows * columns;
     double glorot = sqrt(6.0 / (double)(rows + columns));
-    const char *name = parameter->name;
-    if (parameter->kind == GM_PARAMETER_LORA_B || ends_with(name, "gate.edges")) return; /* zero; edges follow below */
-    if (ends_with(name, "lora_A.weight"))
-        fill_uniform(out, count, 1.0 / sqrt((double)columns), random);
-    else if (ends_with(name, "gate.lamb"))
-        out[0] = 1.5f;
-    else if (ends_with(name, "gate.theta"))
-        out[0] = (float)config->num_experts / 2;
-    else if (ends_with(name, "gate.weight"))
+    switch (parameter->initial) {
+    case GM_INITIAL_ZERO: return;
+    case GM_INITIAL_KAIMING: fill_uniform(out, count, 1.0 / sqrt((double)columns), random); return;
+    case GM_INITIAL_GLOROT: fill_uniform(out, count, glorot, random); return;
+    case GM_INITIAL_TOKEN: fill_uniform(out, count, glorot * config->router.token_gain, random); return;
+    case GM_INITIAL_NORMAL:
         for (int64_t i = 0; i < count; i++) out[i] = 0.02f * gm_random_normal(random);
-    else
-        fill_uniform(out, count, ends_with(name, "gate.mlp.weight") ? glorot * config->router.token_gain : glorot, random);
+        return;
+    case GM_INITIAL_RATE: out[0] = 1.5f; return;
+    case GM_INITIAL_WIDTH: out[0] = (float)config->num_experts / 2; return;
+    }
 }
 
 /* E = silu(X W_sᵀ) on the host: only for comparing experts once. */

@@ -26,8 +26,7 @@ static gm_parameter *append(gm_parameters *parameters, const char *name) {
     return parameters->list[parameters->count++] = parameter;
 }
 
-gm_parameter *gm_parameters_add(gm_parameters *parameters, gm_parameter_kind kind, int64_t rows, int64_t columns, int file_rank,
-                                const char *format, ...) {
+gm_parameter *gm_parameters_add(gm_parameters *parameters, gm_parameter like, const char *format, ...) {
     char name[256];
     va_list arguments;
     va_start(arguments, format);
@@ -36,12 +35,12 @@ gm_parameter *gm_parameters_add(gm_parameters *parameters, gm_parameter_kind kin
     GM_CHECK(length > 0 && length < (int)sizeof name, "a parameter's name of %d bytes", length);
     gm_parameter *parameter = append(parameters, name);
     if (!parameter) return NULL;
-    int64_t *used = kind == GM_PARAMETER_FROZEN ? &parameters->frozen : &parameters->trained;
-    parameter->kind = kind;
-    parameter->file_rank = file_rank;
-    parameter->offset = *used;
-    parameter->tensor = gm_tensor_frozen(NULL, GM_F32, rows, columns);
-    *used += rows * columns;
+    int64_t *used = like.kind == GM_PARAMETER_FROZEN ? &parameters->frozen : &parameters->trained;
+    like.name = parameter->name;
+    like.offset = *used;
+    like.tensor = gm_tensor_frozen(NULL, GM_F32, like.tensor.rows, like.tensor.columns);
+    *parameter = like;
+    *used += elements(parameter);
     return parameter;
 }
 

@@ -13,9 +13,21 @@
 
 typedef enum gm_parameter_kind { GM_PARAMETER_TRAINED, GM_PARAMETER_LORA_B, GM_PARAMETER_FROZEN } gm_parameter_kind;
 
+/* Values before training (method.md §1-4); rows×columns is O×I as kept. */
+typedef enum gm_initial {
+    GM_INITIAL_ZERO,
+    GM_INITIAL_KAIMING, /* LoRA's A: uniform in ±1/√I                            */
+    GM_INITIAL_GLOROT,  /* uniform in ±√(6 / (O + I))                            */
+    GM_INITIAL_TOKEN,   /* the same times the router's token_gain                */
+    GM_INITIAL_NORMAL,  /* a linear router: normal, deviation 0.02               */
+    GM_INITIAL_RATE,    /* λ = 1.5                                               */
+    GM_INITIAL_WIDTH    /* σ = N/2                                               */
+} gm_initial;
+
 typedef struct gm_parameter {
     const char *name; /* in adapter files */
     gm_parameter_kind kind;
+    gm_initial initial;
     int file_rank;    /* 0 for scalars, else 2 */
     int64_t offset;   /* in its flat buffer */
     gm_tensor tensor; /* rows×columns as kept; data and grad set by gm_parameters_place */
@@ -31,9 +43,9 @@ typedef struct gm_parameters {
     float *frozen_host;                                         /* host copy of frozen_value */
 } gm_parameters;
 
-/* The next part. B matrices are given as kept, R×O. NULL when out of memory. */
-gm_parameter *gm_parameters_add(gm_parameters *parameters, gm_parameter_kind kind, int64_t rows, int64_t columns, int file_rank,
-                                const char *format, ...) GM_PRINTF(6, 7);
+/* The next part, with what `like` says of it: kind, initial, file_rank, and the tensor's rows and columns (of B matrices as
+ * kept, R×O). NULL when out of memory. */
+gm_parameter *gm_parameters_add(gm_parameters *parameters, gm_parameter like, const char *format, ...) GM_PRINTF(3, 4);
 /* Starts the next part at a multiple of 64 bytes. */
 void gm_parameters_align(gm_parameters *parameters);
 /* One tensor over `count` parts from `first` on (same columns, no padding between). NULL when out of memory. */
