@@ -102,6 +102,7 @@ void gm_model_detach(gm_model *model, gm_adapter *adapter) {
     model->adapter = NULL;
 }
 
+void gm_model_checkpoint_activations(gm_model *model, bool on) { model->checkpointed = on; }
 const gm_model_config *gm_model_config_of(const gm_model *model) { return &model->config; }
 uint64_t gm_model_hash(const gm_model *model) { return model->hash; }
 size_t gm_model_memory(const gm_model *model) { return model->copy_bytes; }

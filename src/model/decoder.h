@@ -40,7 +40,15 @@ struct gm_model {
     void *frequencies;   /* owned backend memory */
     gm_adapter *adapter; /* NULL: the bare base */
     gm_objective objective;
+    bool checkpointed; /* activations of blocks are computed twice */
 };
+
+typedef struct gm_pass { /* one micro-batch on its way through the layers */
+    gm_model *model;
+    gm_step *step;
+    gm_layout layout;
+    float *count, *share; /* layers×N each, of the routings */
+} gm_pass;
 
 /* src/model/weights.c: every tensor of the structure from the file, or filled by `random`. */
 gm_status gm_model_load_weights(gm_model *model);
@@ -53,6 +61,11 @@ void gm_rope_frequencies(float *frequencies, const gm_model_config *config);
 /* Points the layers at the adapter's tensors. */
 gm_status gm_model_attach(gm_model *model, gm_adapter *adapter);
 void gm_model_detach(gm_model *model, gm_adapter *adapter);
+
+/* src/model/forward.c: one decoder layer; its routing (NULL without a router) goes to `routing` where that is not NULL. */
+gm_tensor *gm_block_forward(const gm_pass *pass, int64_t layer, gm_tensor *x, gm_routing **routing);
+/* src/model/checkpoint_activations.c: the same, but only the output and the router's weights stay in memory. */
+gm_tensor *gm_block_checkpointed(const gm_pass *pass, int64_t layer, gm_tensor *x, gm_routing **routing);
 
 /* src/model/forward.c: the last hidden states, normalised (T×D act). With `routings` (an array of the layers' number)
  * each layer's routing goes there; counts and shares of layer l go to count + l·N and share + l·N. */

@@ -1,12 +1,6 @@
 /* The forward pass: what a decoder of the Llama family computes, from ids to the last hidden states. */
 #include "model/decoder.h"
 
-typedef struct gm_pass { /* one micro-batch on its way through the layers */
-    gm_model *model;
-    gm_step *step;
-    gm_layout layout;
-} gm_pass;
-
 static gm_tensor *attention(const gm_pass *pass, const gm_block *block, gm_tensor *x) {
     gm_step *step = pass->step;
     const gm_model *model = pass->model;
@@ -27,23 +21,30 @@ static gm_tensor *attention(const gm_pass *pass, const gm_block *block, gm_tenso
     return y;
 }
 
-static gm_routing *route(const gm_pass *pass, const gm_block *block, gm_tensor *x, float *count, float *share) {
+static gm_routing *route(const gm_pass *pass, int64_t layer, gm_tensor *x) {
     const gm_adapter *adapter = pass->model->adapter;
     if (!adapter || adapter->config.router.type == GM_ROUTER_NONE) return NULL;
-    int64_t slots = adapter->config.top_k;
+    const gm_block *block = &pass->model->blocks[layer];
+    int64_t slots = adapter->config.top_k, first = layer * adapter->config.num_experts;
+    float *count = pass->count + first, *share = pass->share + first;
     if (adapter->config.router.type == GM_ROUTER_GRAPH) return gm_route_graph(pass->step, &block->adapter->graph, x, slots, count, share);
     return gm_route_linear(pass->step, block->adapter->linear_router, x, slots, count, share);
 }
 
-static gm_tensor *feed_forward(const gm_pass *pass, const gm_block *block, gm_tensor *x, gm_routing **routing, float *count, float *share) {
+static gm_tensor *feed_forward(const gm_pass *pass, int64_t layer, gm_tensor *x, gm_routing **routing) {
+    const gm_block *block = &pass->model->blocks[layer];
     gm_tensor *f = gm_rmsnorm(pass->step, x, &block->ffn_norm, (float)pass->model->config.norm_eps);
     gm_step_enter(pass->step, GM_PART_ROUTER);
-    gm_routing *chosen = route(pass, block, f, count, share);
+    gm_routing *chosen = route(pass, layer, f);
     if (routing) *routing = chosen;
     gm_step_enter(pass->step, GM_PART_FEED_FORWARD);
     gm_tensor *y = gm_expert_ffn_op(pass->step, &block->ffn, f, chosen, x);
     gm_step_enter(pass->step, GM_PART_OTHER);
     return y;
+}
+
+gm_tensor *gm_block_forward(const gm_pass *pass, int64_t layer, gm_tensor *x, gm_routing **routing) {
+    return feed_forward(pass, layer, attention(pass, &pass->model->blocks[layer], x), routing);
 }
 
 const int32_t *gm_batch_upload(gm_step *step, const int32_t *host, int64_t count) {
@@ -59,21 +60,20 @@ gm_tensor *gm_model_hidden(gm_model *model, gm_step *step, const gm_batch *batch
                     {.tokens = batch->tokens,
                      .sequences = batch->sequences,
                      .positions = gm_batch_upload(step, batch->positions, batch->tokens),
-                     .starts = gm_step_save(step, batch->starts, (size_t)(batch->sequences + 1) * sizeof *batch->starts)}};
+                     .starts = gm_step_save(step, batch->starts, (size_t)(batch->sequences + 1) * sizeof *batch->starts)},
+                    count,
+                    share};
     gm_tensor *x = gm_embedding(step, &model->embedding, ids, batch->tokens);
-    int64_t experts = model->adapter ? model->adapter->config.num_experts : 0;
     for (int64_t l = 0; l < model->config.layers; l++) {
-        const gm_block *block = &model->blocks[l];
-        size_t mark = gm_arena_mark(&step->activations), host_mark = gm_arena_mark(&step->host);
-        gm_tensor *y = feed_forward(&pass, block, attention(&pass, block, x), routings ? &routings[l] : NULL, count + l * experts,
-                                    share + l * experts);
+        gm_routing **routing = routings ? &routings[l] : NULL;
         if (step->training) {
-            x = y;
+            x = model->checkpointed ? gm_block_checkpointed(&pass, l, x, routing) : gm_block_forward(&pass, l, x, routing);
             continue;
         }
-        step->backend->kernels->copy(step->backend, x->data, y->data, gm_tensor_bytes(x)); /* nothing of the layer is needed again */
-        gm_arena_release(&step->activations, mark);
-        gm_arena_release(&step->host, host_mark);
+        gm_step_stretch layer = gm_step_begin_stretch(step); /* nothing of it is needed again */
+        gm_tensor *y = gm_block_forward(&pass, l, x, routing);
+        step->backend->kernels->copy(step->backend, x->data, y->data, gm_tensor_bytes(x));
+        gm_step_end_stretch(step, &layer);
     }
     return gm_rmsnorm(step, x, &model->final_norm, (float)model->config.norm_eps);
 }

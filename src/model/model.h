@@ -56,6 +56,9 @@ double *gm_adapter_expert_load(const gm_adapter *adapter, int64_t *layers, int64
 
 /* ---- computing ---- */
 
+/* Activations of a layer are dropped after forward and computed again in backward: less memory, one more forward pass. */
+void gm_model_checkpoint_activations(gm_model *model, bool on);
+
 typedef struct gm_batch { /* one micro-batch, packed; all host memory, valid during the call */
     int64_t tokens, sequences;
     const int32_t *ids, *positions; /* T */

@@ -57,9 +57,25 @@ void gm_step_reset(gm_step *step, bool training) {
     gm_arena_release(&step->activations, 0);
     gm_arena_release(&step->host, 0);
     step->last = NULL;
-    step->free_count = 0;
+    step->free_count = step->free_base = 0;
     step->dropout = NULL;
     step->training = training;
+}
+
+gm_step_stretch gm_step_begin_stretch(gm_step *step) {
+    gm_step_stretch stretch = {step->last, gm_arena_mark(&step->activations), gm_arena_mark(&step->host), step->free_count,
+                               step->free_base};
+    step->last = NULL;
+    step->free_base = step->free_count;
+    return stretch;
+}
+
+void gm_step_end_stretch(gm_step *step, const gm_step_stretch *stretch) {
+    gm_arena_release(&step->activations, stretch->activations);
+    gm_arena_release(&step->host, stretch->host);
+    step->last = stretch->last;
+    step->free_count = stretch->free_count;
+    step->free_base = stretch->free_base;
 }
 
 gm_part gm_step_enter(gm_step *step, gm_part part) {
@@ -104,7 +120,7 @@ static size_t grad_bytes(const gm_tensor *tensor) {
 bool gm_grad_begin(gm_step *step, gm_tensor *tensor) {
     if (tensor->grad) return true;
     size_t bytes = grad_bytes(tensor);
-    for (int i = step->free_count - 1; i >= 0; i--) {
+    for (int i = step->free_count - 1; i >= step->free_base; i--) {
         if (step->free_gradients[i].bytes != bytes) continue;
         tensor->grad = step->free_gradients[i].memory;
         step->free_gradients[i] = step->free_gradients[--step->free_count];

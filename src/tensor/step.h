@@ -52,7 +52,7 @@ struct gm_step {
         void *memory;
         size_t bytes;
     } free_gradients[GM_STEP_FREE];
-    int free_count;
+    int free_count, free_base;     /* those below the base belong to what is outside of the stretch */
     gm_part part;                  /* at work */
     double part_seconds[GM_PARTS]; /* since gm_step_init or the owner's last reset */
     double part_begin;
@@ -78,6 +78,16 @@ void gm_step_free(gm_step *step);
 void gm_step_reset(gm_step *step, bool training);
 /* Runs the tape backward, then forgets the records. */
 void gm_step_backward(gm_step *step);
+
+/* A stretch of the step that is dropped as a whole: the tensors, gradients and records made in it. What is to stay is copied
+ * into memory taken before it began. Records made before are out of gm_step_backward's sight until its end. */
+typedef struct gm_step_stretch {
+    gm_record *last;
+    size_t activations, host;
+    int free_count, free_base;
+} gm_step_stretch;
+gm_step_stretch gm_step_begin_stretch(gm_step *step);
+void gm_step_end_stretch(gm_step *step, const gm_step_stretch *stretch);
 
 /* From here on time counts for `part`; returns the part before. */
 gm_part gm_step_enter(gm_step *step, gm_part part);

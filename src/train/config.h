@@ -24,7 +24,7 @@ typedef struct gm_config {
         double max_grad_norm; /* 0: no clipping */
         gm_loss_on loss_on;
         int append_eos; /* −1: as the task says */
-        bool shuffle;
+        bool shuffle, activation_checkpointing;
         int64_t max_length, eval_every, save_every, keep_checkpoints;
     } train;
     struct {
@@ -34,7 +34,7 @@ typedef struct gm_config {
         int64_t patience; /* evaluations without improvement that end the run; 0: never */
     } eval;
     struct { /* keys of the interface with one value that is built so far */
-        bool dora, activation_checkpointing;
+        bool dora;
         int routing, optimizer, metric;
         int64_t shots;
     } only;

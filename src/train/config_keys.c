@@ -98,8 +98,8 @@ const gm_config_key gm_config_keys[] = {
      .meaning = "steps between checkpoints; 0: never"},
     {INTEGER("train.keep_checkpoints", train.keep_checkpoints, 2, 1 << 20), .fallback = "2", .resume_may_change = true,
      .meaning = "newest checkpoints that stay"},
-    {BOOL("train.activation_checkpointing", only.activation_checkpointing), .fallback = "false", .only_default = true,
-     .meaning = "computes blocks twice to save memory"},
+    {BOOL("train.activation_checkpointing", train.activation_checkpointing), .fallback = "false", .resume_may_change = true,
+     .meaning = "layers are computed again in backward: less memory, up to half more time, the same bits"},
     {CHOICE("train.optimizer", only.optimizer, optimizers), .fallback = "\"adamw\"", .meaning = "PyTorch's AdamW"},
 
     {INTEGER("eval.batch_tokens", eval.batch_tokens, 1, 1 << 30), .fallback = "16384", .resume_may_change = true,

@@ -34,6 +34,7 @@ gm_status gm_trainer_open(gm_trainer *t, gm_eval_set *test) {
     t->state = (gm_train_state){.evaluated_step = -1, .best_step = -1};
     t->saved_step = t->best.step = -1;
     gm_step_init(&t->step, t->backend, c->dtype);
+    gm_model_checkpoint_activations(t->model, c->train.activation_checkpointing);
     return gm_trainer_measure(t, test);
 }
 

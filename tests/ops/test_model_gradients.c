@@ -62,6 +62,18 @@ static void fill_adapter(gm_adapter *adapter, float scale) {
     }
 }
 
+/* Measures a step and makes room for it; returns its bytes of activations. */
+static size_t place(fixture *f) {
+    assert_int_equal(gm_step_measure(&f->step), GM_OK);
+    gm_model_begin_step(f->model);
+    gm_random dropout = gm_random_begin(4, GM_RANDOM_DROPOUT, 2);
+    gm_model_loss(f->model, &f->step, &f->batch, &(gm_step_share){TOKENS, LOSS_ROWS, 0, &dropout});
+    gm_step_backward(&f->step);
+    gm_step_plan plan = gm_step_planned(&f->step);
+    assert_int_equal(gm_step_place(&f->step, &plan), GM_OK);
+    return plan.activations;
+}
+
 static void open_fixture(fixture *f, const gm_model_config *model, const gm_adapter_config *adapter, float b_scale) {
     memset(f, 0, sizeof *f);
     assert_int_equal(gm_backend_open_cpu(&f->backend, 0), GM_OK);
@@ -71,13 +83,7 @@ static void open_fixture(fixture *f, const gm_model_config *model, const gm_adap
     fill_adapter(f->adapter, b_scale);
     fill_batch(f);
     gm_step_init(&f->step, f->backend, GM_F32);
-    assert_int_equal(gm_step_measure(&f->step), GM_OK);
-    gm_model_begin_step(f->model);
-    gm_random dropout = gm_random_begin(4, GM_RANDOM_DROPOUT, 2);
-    gm_model_loss(f->model, &f->step, &f->batch, &(gm_step_share){TOKENS, LOSS_ROWS, 0, &dropout});
-    gm_step_backward(&f->step);
-    gm_step_plan plan = gm_step_planned(&f->step);
-    assert_int_equal(gm_step_place(&f->step, &plan), GM_OK);
+    place(f);
 }
 
 static void close_fixture(fixture *f) {
@@ -291,6 +297,44 @@ static void test_two_micro_batches_equal_one(void **state) {
     close_fixture(&f);
 }
 
+/* The same bits, and less memory for more layers. */
+static void check_checkpointed(const gm_adapter_config *config) {
+    gm_model_config model = tiny_model();
+    model.layers = 5;
+    fixture f;
+    open_fixture(&f, &model, config, 0.3f);
+    size_t whole = place(&f);
+    gm_losses kept_losses = run(&f, true);
+    size_t bytes = (size_t)gm_adapter_buffers_of(f.adapter)->count * sizeof(float);
+    float *gradient = gm_adapter_buffers_of(f.adapter)->gradient, *kept = malloc(bytes);
+    memcpy(kept, gradient, bytes);
+    int64_t count;
+    double *past = gm_adapter_counts(f.adapter, &count);
+    memset(past, 0, (size_t)count * sizeof *past); /* what the first run added */
+    gm_model_checkpoint_activations(f.model, true);
+    assert_true(place(&f) < whole / 2);
+    gm_losses losses = run(&f, true);
+    assert_memory_equal(&losses, &kept_losses, sizeof losses);
+    assert_memory_equal(gradient, kept, bytes);
+    free(kept);
+    close_fixture(&f);
+}
+
+static void test_checkpointed_activations(void **state) {
+    (void)state;
+    gm_adapter_config config = small_gmoe();
+    config.dropout = 0.2;
+    check_checkpointed(&config);
+    config.router.type = GM_ROUTER_LINEAR;
+    config.losses.balance = 0.5;
+    check_checkpointed(&config);
+    config = gm_method_lora.defaults;
+    check_checkpointed(&config);
+    memset(config.target, 0, sizeof config.target); /* the first layer's input needs no gradient, nor does that of o */
+    config.target[GM_TARGET_O] = true;
+    check_checkpointed(&config);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gmoe),
@@ -300,6 +344,7 @@ int main(void) {
         cmocka_unit_test(test_zero_b_changes_nothing),
         cmocka_unit_test(test_packing_equals_one_by_one),
         cmocka_unit_test(test_two_micro_batches_equal_one),
+        cmocka_unit_test(test_checkpointed_activations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
