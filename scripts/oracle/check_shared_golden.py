@@ -53,7 +53,7 @@ def main():
     args = parser.parse_args()
     golden = args.golden
     want = json.loads((golden / "expected.json").read_text())
-    run = Run(load_config(golden / "config.json"), golden / "base", golden,
+    run = Run(load_config(golden / "config.json", want.get("parity", False)), golden / "base", golden,
               golden / "init" / "adapter_model.safetensors", args.ties).all()
     have, tensors, bad = run.expected(), run.adapter.tensors(), 0
 

@@ -26,11 +26,17 @@ DEFAULTS = {
         "router": {"type": "graph", "layers": 2, "hidden_size": 256, "edges": "random",
                    "edge_density": 0.1, "expert_features": "frozen", "token_gain": 1.0},
         "losses": {"divergence": "kl", "poisson": 0.005, "normal": 8.0, "balance": 0.0,
-                   "count": "cumulative", "ema_decay": 0.9, "normal_target": "layer"}},
-    "train": {"epochs": 5, "max_steps": 0, "batch_size": 16, "learning_rate": 2e-4,
-              "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "loss_on": "answer",
+                   "count": "cumulative", "ema_decay": 0.9, "count_at": "step", "normal_target": "layer"}},
+    "train": {"epochs": 5, "max_steps": 0, "batch_size": 16, "micro_batch_samples": 0, "learning_rate": 2e-4,
+              "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "loss_on": "answer", "loss_mean": "step",
               "append_eos": True, "max_length": 4096},
     "eval": {"scoring": "label"}}
+
+
+PARITY = {      # the reference program's readings: gmoe-train --parity
+    "adapter": {"router": {"hidden_size": 128, "edges": "similarity", "edge_density": 0.25, "token_gain": 100.0},
+                "losses": {"divergence": "abs", "count_at": "micro_batch", "normal_target": "joint"}},
+    "train": {"micro_batch_samples": 8, "loss_mean": "micro_batch", "loss_on": "all", "append_eos": False}}
 
 
 def merge(base, over):
@@ -42,8 +48,8 @@ def merge(base, over):
     return out
 
 
-def load_config(path):
-    return merge(DEFAULTS, json.loads(pathlib.Path(path).read_text()))
+def load_config(path, parity=False):
+    return merge(merge(DEFAULTS, PARITY if parity else {}), json.loads(pathlib.Path(path).read_text()))
 
 
 # ---------------------------------------------------------------- adapter
@@ -264,6 +270,9 @@ class Adapter:
                 value = torch.zeros(shape)
             elif name.endswith("lora_A.weight"):
                 value = uniform(shape, 1 / math.sqrt(shape[1]))
+            elif name.endswith("gate.edges") and r["edges"] == "similarity":
+                act, gate = ACT2FN[self.base.hidden_act], name.removesuffix("edges")
+                value = similar_edges(act(tensors[gate + "X"] @ tensors[gate + "mlp_struct.weight"].T), r["edge_density"])
             elif name.endswith("gate.edges"):
                 value = draw_edges(n, r["edges"], r["edge_density"], generator)
             elif name.endswith(("lamb", "theta")):
@@ -307,6 +316,15 @@ def draw_edges(n, kind, density, generator):
     for i, j in pairs[torch.randperm(len(pairs), generator=generator)[:count]].tolist():
         edges[i, j] = edges[j, i] = 1
     return edges
+
+
+def similar_edges(features, density):
+    """The pairs whose |cosine| reaches the highest of 1, 0.99, … that at least density·N² of the N×N reach."""
+    unit = features / features.norm(dim=1, keepdim=True)
+    cosine, step = (unit @ unit.T).abs().fill_diagonal_(1.0), 0
+    while (cosine >= 1 - 0.01 * step).sum() < density * len(features) ** 2:
+        step += 1
+    return (cosine >= 1 - 0.01 * step).float().fill_diagonal_(0.0)
 
 
 # ---------------------------------------------------------------- losses

@@ -14,7 +14,7 @@ import shutil
 import torch
 from safetensors.torch import load_file, save_file
 
-from gmoe_torch import DEFAULTS, Adapter, merge
+from gmoe_torch import DEFAULTS, PARITY, Adapter, merge
 from run_torch import Run, load_base
 from tiny_models import puzzles, write_base, write_jsonl
 
@@ -40,11 +40,18 @@ BF16_BOUND = {"step1": 1e-2, "steps": 5e-2, "normal": 0.5, "logits": 5e-2, "grad
               "scores": 0.5, "final": 5e-2}
 
 
+def without(config, other):
+    """config without the keys that other has."""
+    return {k: without(v, other[k]) if isinstance(v, dict) and k in other else v for k, v in config.items()
+            if k not in other or isinstance(v, dict)}
+
+
 def case(family="llama", file="bf16", shape=SMALL, tokenizer="bos", method=GMOE, change=None, seed=1, hang=False,
-         idle=False, **more):
-    config = merge(merge(TRAIN, method), change or {})
+         idle=False, parity=False, **more):
+    config = merge(TRAIN, method)
+    config = merge(without(config, PARITY) if parity else config, change or {})
     return {"family": family, "file": file, "shape": shape | more, "tokenizer": tokenizer, "config": config,
-            "seed": seed, "hang": hang, "idle": idle}
+            "seed": seed, "hang": hang, "idle": idle, "parity": parity}
 
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -74,6 +81,10 @@ CASES = {
     "llama-bf16": case(change=THREE | {"dtype": "bf16"}),
     "llama-micro": case(change={"adapter": {**THREE["adapter"], "losses": {"normal": 0.0}},
                                 "train": {"micro_batch_tokens": 40}}),
+    # steps of 4, 4, 2 samples in micro-batches of 3, 1, 3, 1, 2
+    "llama-parity": case(parity=True, idle=True, change={
+        "adapter": {"num_experts": 6, "router": {"hidden_size": 10, "token_gain": 1.0}},
+        "train": {"micro_batch_samples": 3}}),
 }
 
 
@@ -111,7 +122,7 @@ def write_inputs(folder, c):
     write_jsonl(folder / "test.jsonl", test)
     config = {"base_model": "base", "data_dir": "."} | c["config"]
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    return merge(DEFAULTS, config)
+    return merge(merge(DEFAULTS, PARITY if c["parity"] else {}), config)
 
 
 # ---------------------------------------------------------------- results
@@ -202,6 +213,8 @@ def make(name, c, out):
         other, bound, run = run, BF16_BOUND, finished(config, folder, adapter_file)
     expected = {"scoring": config["eval"]["scoring"], "bound": bound, "steps": run.history,
                 "base_items": run.base_items, "items": run.after}
+    if c["parity"]:
+        expected = {"parity": True} | expected
     if run.ffns and not config["adapter"]["losses"]["normal"]:
         change = {"adapter": {"losses": {"normal": 0.8}}}
         expected |= {"with_normal": "adapter.losses.normal=0.8",

@@ -1,9 +1,10 @@
 """Train and score with the plain PyTorch method (gmoe_torch.py): the oracle behind the goldens.
 
     python scripts/oracle/run_torch.py --config FILE --base-model DIR --data-dir DIR \
-        --output DIR [--init-adapter FILE.safetensors] [--ties torch]
+        --output DIR [--init-adapter FILE.safetensors] [--ties torch] [--parity]
 
-One sample at a time, the whole step one autograd graph. Writes expected.json, step1.safetensors,
+One sample at a time, the whole step one autograd graph; with loss_mean and count_at "micro_batch" (--parity)
+each micro_batch_samples samples are a loss of their own, and the step is the mean of these. Writes expected.json, step1.safetensors,
 final.safetensors and, without --init-adapter, init/adapter_model.safetensors.
 """
 import argparse
@@ -135,8 +136,21 @@ class Run:
         steps = t["max_steps"] or t["epochs"] * len(epoch)
         return [epoch[i % len(epoch)] for i in range(steps)]
 
+    def step_loss(self, batch):
+        """(total, {term: value}, all tokens, logits of the loss rows L×V) of a step's samples."""
+        t, losses = self.config["train"], self.config["adapter"]["losses"]
+        if t["loss_mean"] == "step":
+            assert losses["count_at"] == "step", "the oracle has the reference's readings together or not at all"
+            return self.batch_loss(batch)
+        assert losses["count_at"] == "micro_batch"
+        size = t["micro_batch_samples"]
+        parts = [self.batch_loss(batch[i:i + size]) for i in range(0, len(batch), size)]
+        loss, terms, tokens, rows = zip(*parts)
+        mean = lambda values: sum(values) / len(parts)
+        return mean(loss), {name: mean([part[name] for part in terms]) for name in terms[0]}, sum(tokens), torch.cat(rows)
+
     def batch_loss(self, batch):
-        """(total, {term: value}, all tokens, logits of the loss rows L×V)."""
+        """The same of samples whose tokens are all averaged together."""
         rows, labels, tokens = [], [], 0
         for item in batch:
             ids, carrying = self.samples.training(item)
@@ -154,7 +168,7 @@ class Run:
     def step(self, batch):
         params = self.adapter.params
         self.optimizer.zero_grad(set_to_none=True)
-        loss, terms, tokens, rows = self.batch_loss(batch)
+        loss, terms, tokens, rows = self.step_loss(batch)
         loss.backward()
         for p in params.values():
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
@@ -183,11 +197,12 @@ def main():
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--init-adapter")
     parser.add_argument("--ties", choices=("lower", "torch"), default="lower")
+    parser.add_argument("--parity", action="store_true", help="the reference program's readings, as gmoe-train --parity")
     args = parser.parse_args()
     torch.manual_seed(0)
     out = pathlib.Path(args.output)
     out.mkdir(parents=True, exist_ok=True)
-    run = Run(load_config(args.config), args.base_model, args.data_dir, args.init_adapter, args.ties)
+    run = Run(load_config(args.config, args.parity), args.base_model, args.data_dir, args.init_adapter, args.ties)
     if not args.init_adapter:
         (out / "init").mkdir(exist_ok=True)
         save_file(run.adapter.tensors(), out / "init" / "adapter_model.safetensors")

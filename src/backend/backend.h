@@ -172,13 +172,14 @@ typedef struct gm_poisson_args { /* one layer: Σ_t Σ_i q_i f(log(q_i / (sorted
 
 typedef struct gm_normal_args { /* all layers at once, method.md §4 */
     int64_t layers, experts;
-    const float *count;        /* layers×N: this step's counts so far, already with the past and scaled to the step's end */
+    const float *count;        /* layers×N: the counts with the past (objective.c) */
     const float *const *width; /* layers pointers (host array): σ of each layer */
     gm_divergence divergence;
-    bool joint;           /* target normalised over all layers together */
-    double *loss;         /* one element, written: mean over layers */
-    float gradient_scale; /* the coefficient */
-    float width_scale;    /* the coefficient, times this micro-batch's share of the step: σ sees the same counts in each */
+    bool joint;   /* target normalised over all layers together */
+    double *loss; /* one element, added: mean over layers times loss_scale */
+    double loss_scale;
+    float gradient_scale; /* of dcount: the coefficient and this micro-batch's weight */
+    float width_scale;    /* of dwidth: the same, where they are not one (objective.c) */
     float *dcount;        /* layers×N, written (NULL: no gradients) */
     float *const *dwidth; /* layers pointers, added */
 } gm_normal_args;

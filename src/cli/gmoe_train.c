@@ -15,12 +15,21 @@
 typedef struct arguments {
     const char *config, *base_model, *output_dir, *data_dir, *seeds, *init_adapter, *device, *log_level;
     gm_option_list sets;
-    bool resume, overwrite, dry_run, skip_bad, quiet, schema;
+    bool parity, resume, overwrite, dry_run, skip_bad, quiet, schema;
 } arguments;
 
 static void list_keys(gm_buffer *out) {
     gm_buffer_text(out, "  JSON, nested as the names say; \"method\" is a preset of adapter.…, explicit keys win\n");
     gm_config_write_help(out);
+}
+
+static void list_parity(gm_buffer *out) {
+    gm_buffer_text(out, "  defaults stronger than the method's and weaker than --config and --set; each is a key of its own\n");
+    for (size_t i = 0; i < gm_config_parity_count; i++)
+        gm_buffer_format(out, "  %-32s %-14s %s\n", gm_config_parity[i].path, gm_config_parity[i].value, gm_config_parity[i].meaning);
+    gm_buffer_text(
+        out, "  not imitated: padding in losses and counts, batches that go on into the next epoch, dropout and counting in evaluation,\n"
+             "  the scoring of digit labels one token early, gates in the base model's type\n");
 }
 
 /* What --set is completed to: every key with its "=", and with its values where they are few. */
@@ -59,6 +68,7 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"output-dir", "DIR", GM_OPTION_TEXT, &a->output_dir, "output_dir"},
         {"data-dir", "DIR", GM_OPTION_TEXT, &a->data_dir, "data_dir"},
         {"set", "KEY=VALUE", GM_OPTION_LIST, &a->sets, "one key, stronger than the file; may be repeated"},
+        {"parity", NULL, GM_OPTION_FLAG, &a->parity, "take the reference program's readings where they differ from ours (listed below)"},
         {"seeds", "1,2,3", GM_OPTION_TEXT, &a->seeds, "a run for each seed, in output_dir/seed-N, then mean and Std"},
         {"init-adapter", "DIR|FILE", GM_OPTION_TEXT, &a->init_adapter, "initial values of every adapter tensor"},
         {"resume", NULL, GM_OPTION_FLAG, &a->resume, "go on from the newest good checkpoint in output_dir"},
@@ -71,13 +81,13 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"log-level", GM_LOG_LEVELS, GM_OPTION_TEXT, &a->log_level, "what is said: least to most (default info)"},
         {"schema", NULL, GM_OPTION_FLAG, &a->schema, "print the configuration's JSON Schema"},
     };
-    static const gm_section sections[] = {{"configuration keys", list_keys}};
+    static const gm_section sections[] = {{"configuration keys", list_keys}, {"--parity sets", list_parity}};
     const gm_program program = {.name = "gmoe-train",
                                 .summary = "Fine-tunes a language model with a mixture of LoRA experts.",
                                 .options = options,
                                 .count = sizeof options / sizeof *options,
                                 .sections = sections,
-                                .section_count = 1,
+                                .section_count = sizeof sections / sizeof *sections,
                                 .computes = true,
                                 .reads_tasks = true,
                                 .words = complete_set,
@@ -120,7 +130,7 @@ static gm_status load_config(const arguments *a, gm_config *config) {
     size_t count;
     if (!a->config) return gm_region_free(&region), gm_error(GM_USAGE, "--config FILE is missing; --help says more");
     gm_status status = settings ? collect_settings(a, settings, &region, &count) : GM_NO_MEMORY;
-    if (status == GM_OK) status = gm_config_load(config, a->config, settings, count);
+    if (status == GM_OK) status = (a->parity ? gm_config_load_parity : gm_config_load)(config, a->config, settings, count);
     if (status == GM_OK) status = gm_config_require_paths(config, a->config);
     gm_region_free(&region);
     return status;

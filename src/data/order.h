@@ -4,18 +4,23 @@
 #define GM_DATA_ORDER_H
 
 #include "base/memory.h"
-#include <stdbool.h>
+
+typedef enum gm_shuffle {
+    GM_SHUFFLE_NEVER, /* the file's order, every epoch         */
+    GM_SHUFFLE_EACH,  /* a new order each epoch                */
+    GM_SHUFFLE_ONCE,  /* the first epoch's order, every epoch  */
+} gm_shuffle;
 
 typedef struct gm_order {
     uint32_t *indices; /* count: the current epoch's permutation, owned */
     uint32_t count, batch_size;
     uint64_t seed;
-    bool shuffle;
-    int64_t epoch; /* that `indices` holds; −1: none yet */
+    gm_shuffle shuffle;
+    int64_t epoch; /* whose order `indices` holds; −1: none yet */
 } gm_order;
 
-/* count samples, at least one; shuffle false: the file's order, every epoch. */
-gm_status gm_order_init(gm_order *order, uint32_t count, uint32_t batch_size, uint64_t seed, bool shuffle);
+/* count samples, at least one. */
+gm_status gm_order_init(gm_order *order, uint32_t count, uint32_t batch_size, uint64_t seed, gm_shuffle shuffle);
 void gm_order_free(gm_order *order);
 
 int64_t gm_order_batches(const gm_order *order); /* of an epoch; its last one may be smaller */

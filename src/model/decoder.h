@@ -18,12 +18,13 @@ typedef struct gm_block {                               /* one decoder layer */
 typedef struct gm_objective {
     void *memory; /* owned */
     size_t bytes;
-    double *loss;         /* 4: ce, poisson, normal, balance                               */
-    float *count, *share; /* layers×N: of the step's micro-batches so far                  */
-    float *mean;          /* layers×N: Σ π of the step so far                              */
-    float *past;          /* layers×N: counts of earlier steps                             */
-    float *host;          /* 2×layers×N: count and share, read back; owned                 */
-    int64_t tokens;       /* of the step so far                                            */
+    double *loss;          /* 4: ce, poisson, normal, balance                               */
+    float *count, *share;  /* layers×N: of the step's micro-batches so far                  */
+    float *mean;           /* layers×N: Σ π of the step so far                              */
+    float *past;           /* layers×N: counts of earlier steps                             */
+    float *host;           /* 2×layers×N: count and share, read back; owned                 */
+    int64_t tokens;        /* of the step so far                                            */
+    int64_t micro_batches; /* likewise                                                     */
 } gm_objective;
 
 struct gm_model {

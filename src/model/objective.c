@@ -4,9 +4,16 @@
  * CE and Poisson are sums whose denominators are known beforehand. Normal and balance depend on the step's counts as a
  * whole: a micro-batch takes their gradient at the counts so far, scaled up to the step's size, which is exact for one
  * micro-batch and an estimate for the earlier of several; the values logged are those of the last, where the counts are
- * complete. Counts of earlier steps are constants. */
+ * complete. Counts of earlier steps are constants.
+ *
+ * The reference program's readings, m = 1…M the step's micro-batches:
+ *   train.loss_mean micro_batch            term = 1/M Σ_m term_m, each term_m the mean over its own tokens, balance's f and P too;
+ *   adapter.losses.count_at micro_batch    Normal = Σ_m w_m Normal(c_m), c_m = ρ c_(m−1) + the counts of m, in which c_(m−1) is a
+ *                                          constant; w_m = 1/M, or, with means over the step, its share of the tokens.
+ * ρ: 1 for count cumulative, ema_decay for ema, 0 for batch. */
 #include "model/decoder.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +22,15 @@ enum { LOSS_CE, LOSS_POISSON, LOSS_NORMAL, LOSS_BALANCE, LOSSES };
 static int64_t cells_of(const gm_adapter *adapter) {
     return adapter->config.router.type == GM_ROUTER_NONE ? 0 : adapter->layer_count * adapter->config.num_experts;
 }
+
+/* ρ: what becomes of the past when a count joins it. */
+static double decay_of(const gm_adapter *adapter) {
+    static const double fixed[] = {[GM_COUNT_CUMULATIVE] = 1, [GM_COUNT_BATCH] = 0};
+    gm_count count = adapter->config.losses.count;
+    return count == GM_COUNT_EMA ? adapter->config.losses.ema_decay : fixed[count];
+}
+
+static bool counts_micro_batches(const gm_adapter *adapter) { return adapter->config.losses.count_at == GM_COUNT_AT_MICRO_BATCH; }
 
 gm_status gm_objective_open(gm_objective *objective, const gm_adapter *adapter) {
     gm_backend *backend = adapter->backend;
@@ -43,9 +59,9 @@ void gm_model_begin_step(gm_model *model) {
     int64_t cells = cells_of(adapter);
     backend->kernels->zero(backend, objective->memory, objective->bytes);
     backend->kernels->zero(backend, adapter->buffers.gradient, (size_t)adapter->buffers.count * sizeof(float));
-    objective->tokens = 0;
-    if (cells == 0 || adapter->config.losses.count == GM_COUNT_BATCH || gm_backend_measures(backend)) return;
-    double decay = adapter->config.losses.count == GM_COUNT_EMA ? adapter->config.losses.ema_decay : 1.0;
+    objective->tokens = objective->micro_batches = 0;
+    double decay = decay_of(adapter);
+    if (cells == 0 || decay == 0 || gm_backend_measures(backend)) return;
     float past[256];
     for (int64_t done = 0; done < cells; done += 256) {
         int64_t n = cells - done < 256 ? cells - done : 256;
@@ -58,14 +74,37 @@ static void accumulate(gm_backend *backend, float *sum, const float *part, int64
     backend->kernels->add(backend, sum, part, GM_F32, count);
 }
 
+/* A mean over tokens is their sum times this: `all` of the step, `own` of the micro-batch. */
+static double mean_factor(const gm_step_share *share, int64_t all, int64_t own) {
+    int64_t count = share->means ? share->means * own : all;
+    return count ? 1.0 / (double)count : 0;
+}
+
+/* w_m: what a micro-batch's own value counts for. They sum to 1 over the step. */
+static double weight_of(const gm_step_share *share, int64_t tokens) {
+    return share->means ? 1.0 / (double)share->means : (double)tokens / (double)share->step_tokens;
+}
+
 static void poisson_losses(gm_model *model, gm_step *step, gm_routing **routings, const gm_step_share *share) {
     const gm_adapter *adapter = model->adapter;
-    double coefficient = adapter->config.losses.poisson, mean = 1.0 / ((double)share->step_tokens * (double)adapter->layer_count);
+    double coefficient = adapter->config.losses.poisson;
     if (coefficient == 0) return;
+    double mean = mean_factor(share, share->step_tokens, routings[0]->weight->rows) / (double)adapter->layer_count;
     gm_loss_scale scale = {mean, (float)(coefficient * mean)};
     for (int64_t l = 0; l < adapter->layer_count; l++)
         gm_poisson_loss(step, routings[l], adapter->layers[l].rate, adapter->config.losses.divergence, scale,
                         &model->objective.loss[LOSS_POISSON]);
+}
+
+/* The counts at which the Normal loss is taken, with the past. */
+static void counts_now(gm_model *model, float *count, const gm_step_share *share) {
+    const gm_objective *objective = &model->objective;
+    gm_backend *backend = model->backend;
+    int64_t cells = cells_of(model->adapter);
+    backend->kernels->copy(backend, count, objective->count, (size_t)cells * sizeof *count);
+    if (!counts_micro_batches(model->adapter))
+        backend->kernels->scale(backend, count, (float)((double)share->step_tokens / (double)objective->tokens), cells);
+    accumulate(backend, count, objective->past, cells);
 }
 
 static void normal_loss(gm_model *model, gm_step *step, gm_routing **routings, const gm_step_share *share) {
@@ -75,46 +114,66 @@ static void normal_loss(gm_model *model, gm_step *step, gm_routing **routings, c
     if (coefficient == 0) return;
     int64_t cells = cells_of(adapter), experts = adapter->config.num_experts;
     float *count = gm_step_memory(step, (size_t)cells * sizeof *count), *dcount = gm_step_memory(step, (size_t)cells * sizeof *dcount);
-    backend->kernels->copy(backend, count, model->objective.count, (size_t)cells * sizeof *count);
-    backend->kernels->scale(backend, count, (float)((double)share->step_tokens / (double)model->objective.tokens), cells);
-    accumulate(backend, count, model->objective.past, cells);
+    double *loss = &model->objective.loss[LOSS_NORMAL], weight = weight_of(share, routings[0]->weight->rows);
+    counts_now(model, count, share);
     gm_tensor **width = gm_arena_take(&step->host, (size_t)adapter->layer_count * sizeof *width);
     for (int64_t l = 0; l < adapter->layer_count; l++) {
         width[l] = adapter->layers[l].width;
         routings[l]->dcount = dcount + l * experts;
     }
-    double part = (double)routings[0]->weight->rows / (double)share->step_tokens;
+    gm_normal_scale scale = {1.0, (float)coefficient, (float)(coefficient * weight)}; /* σ sees the whole step's counts in each */
+    if (counts_micro_batches(adapter))
+        scale = (gm_normal_scale){weight, (float)(coefficient * weight), (float)(coefficient * weight)};
+    else
+        backend->kernels->zero(backend, loss, sizeof *loss); /* the last one's stays */
     gm_normal_loss(step, adapter->layer_count, experts, count, dcount, width, adapter->config.losses.divergence,
-                   adapter->config.losses.normal_target == GM_NORMAL_JOINT,
-                   (gm_normal_scale){(float)coefficient, (float)(coefficient * part)}, &model->objective.loss[LOSS_NORMAL]);
+                   adapter->config.losses.normal_target == GM_NORMAL_JOINT, scale, loss);
 }
 
-static void balance_losses(gm_model *model, gm_step *step, gm_routing **routings, const gm_step_share *share) {
+/* `chosen`: the micro-batch's own share of slots (layers×N). */
+static void balance_losses(gm_model *model, gm_step *step, gm_routing **routings, const gm_step_share *share, const float *chosen) {
     const gm_adapter *adapter = model->adapter;
     gm_backend *backend = model->backend;
-    double coefficient = adapter->config.losses.balance;
+    gm_objective *objective = &model->objective;
+    double coefficient = adapter->config.losses.balance, *loss = &objective->loss[LOSS_BALANCE];
     if (coefficient == 0) return;
-    int64_t experts = adapter->config.num_experts, cells = cells_of(adapter);
+    int64_t experts = adapter->config.num_experts, cells = cells_of(adapter), own = routings[0]->weight->rows;
     float *shares = gm_step_memory(step, (size_t)cells * sizeof *shares), *mean = gm_step_memory(step, (size_t)experts * sizeof *mean);
-    double tokens = (double)model->objective.tokens;
-    backend->kernels->copy(backend, shares, model->objective.share, (size_t)cells * sizeof *shares);
+    double tokens = (double)(share->means ? own : objective->tokens), layers = (double)adapter->layer_count;
+    backend->kernels->copy(backend, shares, share->means ? chosen : objective->share, (size_t)cells * sizeof *shares);
     backend->kernels->scale(backend, shares, (float)(1.0 / tokens), cells);
-    backend->kernels->zero(backend, &model->objective.loss[LOSS_BALANCE], sizeof(double));
-    gm_loss_scale scale = {1.0 / (double)adapter->layer_count,
-                           (float)(coefficient * (double)experts / ((double)share->step_tokens * (double)adapter->layer_count))};
+    if (share->means)
+        backend->kernels->zero(backend, objective->mean, (size_t)cells * sizeof *objective->mean);
+    else
+        backend->kernels->zero(backend, loss, sizeof *loss);
+    gm_loss_scale scale = {(share->means ? weight_of(share, own) : 1.0) / layers,
+                           (float)(coefficient * (double)experts * mean_factor(share, share->step_tokens, own) / layers)};
     for (int64_t l = 0; l < adapter->layer_count; l++) {
-        float *sum = model->objective.mean + l * experts;
+        float *sum = objective->mean + l * experts;
         backend->kernels->column_sums(backend, mean, routings[l]->weight->data, routings[l]->weight->rows, experts);
         accumulate(backend, sum, mean, experts);
         backend->kernels->copy(backend, mean, sum, (size_t)experts * sizeof *mean);
         backend->kernels->scale(backend, mean, (float)(1.0 / tokens), experts);
-        gm_balance_loss(step, routings[l], shares + l * experts, mean, scale, &model->objective.loss[LOSS_BALANCE]);
+        gm_balance_loss(step, routings[l], shares + l * experts, mean, scale, loss);
     }
+}
+
+/* A micro-batch's counts join the step's; where each is a count of its own, what is before it is the past. */
+static void join_counts(gm_model *model, const float *count) {
+    gm_objective *objective = &model->objective;
+    gm_backend *backend = model->backend;
+    int64_t cells = cells_of(model->adapter);
+    double decay = decay_of(model->adapter);
+    if (counts_micro_batches(model->adapter) && objective->micro_batches > 0 && decay != 1) {
+        backend->kernels->scale(backend, objective->count, (float)decay, cells);
+        backend->kernels->scale(backend, objective->past, (float)decay, cells);
+    }
+    objective->micro_batches++;
+    accumulate(backend, objective->count, count, 2 * cells); /* count and share lie side by side */
 }
 
 void gm_model_loss(gm_model *model, gm_step *step, const gm_batch *batch, const gm_step_share *share) {
     const gm_adapter *adapter = model->adapter;
-    gm_backend *backend = model->backend;
     gm_objective *objective = &model->objective;
     GM_CHECK(adapter && adapter->buffers.gradient, "training needs an adapter with gradients");
     int64_t cells = cells_of(adapter);
@@ -127,13 +186,13 @@ void gm_model_loss(gm_model *model, gm_step *step, const gm_batch *batch, const 
     objective->tokens = share->tokens_before + batch->tokens;
     gm_step_enter(step, GM_PART_ROUTER);
     if (cells) {
-        accumulate(backend, objective->count, count, 2 * cells); /* count and share lie side by side */
+        join_counts(model, count);
         poisson_losses(model, step, routings, share);
         normal_loss(model, step, routings, share);
-        balance_losses(model, step, routings, share);
+        balance_losses(model, step, routings, share, count + cells);
     }
     gm_step_enter(step, GM_PART_HEAD);
-    double mean = share->step_loss_tokens ? 1.0 / (double)share->step_loss_tokens : 0;
+    double mean = mean_factor(share, share->step_loss_tokens, batch->loss_rows);
     gm_cross_entropy_loss(step, hidden, &model->head, row, target, batch->loss_rows, (gm_loss_scale){mean, (float)mean},
                           &objective->loss[LOSS_CE]);
     gm_step_enter(step, GM_PART_OTHER);
@@ -141,8 +200,7 @@ void gm_model_loss(gm_model *model, gm_step *step, const gm_batch *batch, const 
 
 static void remember_counts(gm_model *model, const float *count, const float *share) {
     gm_adapter *adapter = model->adapter;
-    gm_count mode = adapter->config.losses.count;
-    double decay = mode == GM_COUNT_EMA ? adapter->config.losses.ema_decay : mode == GM_COUNT_BATCH ? 0.0 : 1.0;
+    double decay = pow(decay_of(adapter), counts_micro_batches(adapter) ? (double)model->objective.micro_batches : 1.0);
     for (int64_t i = 0; i < cells_of(adapter); i++) {
         adapter->past[i] = decay * adapter->past[i] + count[i];
         adapter->load[i] += share[i];

@@ -51,6 +51,7 @@ void gm_normal_loss(gm_step *step, int64_t layers, int64_t experts, const float 
                            .divergence = divergence,
                            .joint = joint,
                            .loss = loss,
+                           .loss_scale = scale.value,
                            .gradient_scale = scale.count,
                            .width_scale = scale.width,
                            .dcount = step->training ? dcount : NULL,

@@ -80,7 +80,7 @@ gm_routing *gm_route_graph(gm_step *step, const gm_router_graph *router, gm_tens
 /* score = x Wᵀ, W: N×D parameter. */
 gm_routing *gm_route_linear(gm_step *step, gm_tensor *weight, gm_tensor *x, int64_t slots, float *count, float *share);
 
-/* Losses. Each adds to (normal: writes) its own f64 and, while training, to the gradients of what it is made from,
+/* Losses. Each adds to its own f64 and, while training, to the gradients of what it is made from,
  * already with its coefficient: nothing flows into a loss from above. */
 typedef struct gm_loss_scale {
     double value;   /* factor of the logged value  */
@@ -90,7 +90,8 @@ typedef struct gm_loss_scale {
 void gm_poisson_loss(gm_step *step, gm_routing *routing, gm_tensor *rate, gm_divergence divergence, gm_loss_scale scale, double *loss);
 void gm_balance_loss(gm_step *step, gm_routing *routing, const float *share, const float *mean, gm_loss_scale scale, double *loss);
 /* count: layers×N as gm_normal_args; dcount: layers×N, where each layer's routing will look for its gradient. */
-typedef struct gm_normal_scale { /* factors of the gradients: the coefficient; the coefficient times the micro-batch's share of the step */
+typedef struct gm_normal_scale { /* factors of the value and of the two gradients (gm_normal_args) */
+    double value;
     float count, width;
 } gm_normal_scale;
 void gm_normal_loss(gm_step *step, int64_t layers, int64_t experts, const float *count, float *dcount, gm_tensor *const *width,

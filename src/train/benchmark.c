@@ -81,7 +81,8 @@ static void train_step(gm_bench_run *run, int64_t number) {
     gm_step *step = &run->step;
     gm_model_begin_step(run->model);
     gm_step_reset(step, true);
-    gm_model_loss(run->model, step, &run->batch, &(gm_step_share){run->batch.tokens, run->batch.loss_rows, 0, NULL});
+    gm_model_loss(run->model, step, &run->batch,
+                  &(gm_step_share){.step_tokens = run->batch.tokens, .step_loss_tokens = run->batch.loss_rows});
     gm_step_backward(step);
     gm_step_enter(step, GM_PART_OPTIMIZER);
     if (!gm_backend_measures(run->backend)) {

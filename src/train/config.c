@@ -146,9 +146,14 @@ static gm_status refuse_planned(const gm_config *config, const gm_config_key *ke
     return status;
 }
 
+gm_status gm_config_take(gm_config *config, const gm_config_key *key, const cJSON *value) {
+    GM_TRY(gm_config_store(config, key, value));
+    return refuse_planned(config, key);
+}
+
 /* ---- keys and their names --------------------------------------------------------------------------------------- */
 
-static const gm_config_key *find_key(const char *path) {
+const gm_config_key *gm_config_find_key(const char *path) {
     for (size_t i = 0; i < gm_config_key_count; i++)
         if (strcmp(gm_config_keys[i].path, path) == 0) return &gm_config_keys[i];
     return NULL;
@@ -200,6 +205,7 @@ static gm_status unknown_key(const char *path) {
     for (size_t i = 0; i < gm_config_key_count; i++) /* the right name in the wrong place */
         if (strcmp(gm_config_leaf(&gm_config_keys[i]), leaf) == 0)
             return gm_error(GM_USAGE, "no such key; did you mean %s?", gm_config_keys[i].path);
+    if (strcmp(leaf, "parity") == 0) return gm_error(GM_USAGE, "no such key; the option --parity sets the keys that --help lists under it");
     nearest_name(nearest, path, leaf);
     if (nearest[0] && leaf[0]) return gm_error(GM_USAGE, "no such key; did you mean %.*s%s?", (int)(leaf - path), path, nearest);
     return gm_error(GM_USAGE, "no such key; --help lists all keys");
@@ -228,13 +234,12 @@ static gm_status dotted_name(const char *source, const char *path, const char *n
 }
 
 static gm_status apply(gm_config *config, const char *source, const char *path, const cJSON *value, gm_pass pass) {
-    const gm_config_key *key = find_key(path);
+    const gm_config_key *key = gm_config_find_key(path);
     gm_status status = GM_OK;
     if (key) {
         bool is_method = strcmp(path, "method") == 0;
         if (is_method != (pass == PASS_METHOD)) return GM_OK;
-        status = gm_config_store(config, key, value);
-        if (status == GM_OK) status = refuse_planned(config, key);
+        status = gm_config_take(config, key, value);
     } else if (!is_section(path)) {
         status = pass == PASS_OTHERS ? unknown_key(path) : GM_OK;
     } else if (!cJSON_IsObject(value)) {
@@ -262,7 +267,7 @@ static bool out_of_double(const char *text) {
 
 /* The value of a setting: JSON where the key takes anything but text, else the bare text. */
 static gm_status setting_value(const gm_setting *setting, cJSON **value) {
-    const gm_config_key *key = find_key(setting->path);
+    const gm_config_key *key = gm_config_find_key(setting->path);
     bool text = key && (key->type == GM_CONFIG_STRING || key->type == GM_CONFIG_CHOICE);
     bool list = key && strcmp(key->path, "task") == 0 && setting->value[0] == '['; /* refused as what it is, not as a name */
     *value = NULL;
@@ -274,39 +279,59 @@ static gm_status setting_value(const gm_setting *setting, cJSON **value) {
     return *value ? GM_OK : gm_error(GM_NO_MEMORY, "%s: %s: out of memory", setting->source, setting->path);
 }
 
-static gm_status apply_all(gm_config *config, const char *source, const cJSON *file, const gm_setting *settings, size_t count,
-                           gm_pass pass) {
-    if (file) GM_TRY(apply(config, source, "", file, pass));
-    for (size_t i = 0; i < count; i++) {
+typedef struct gm_sources { /* from the weakest to the strongest */
+    bool parity;
+    const char *name; /* of the file, or what stands for it in messages */
+    const gm_setting *settings;
+    size_t count;
+} gm_sources;
+
+static gm_status apply_all(gm_config *config, const gm_sources *sources, const cJSON *file, gm_pass pass) {
+    if (file) GM_TRY(apply(config, sources->name, "", file, pass));
+    for (size_t i = 0; i < sources->count; i++) {
+        const gm_setting *setting = &sources->settings[i];
         cJSON *value;
-        GM_TRY(setting_value(&settings[i], &value));
-        gm_status status = apply(config, settings[i].source, settings[i].path, value, pass);
+        GM_TRY(setting_value(setting, &value));
+        gm_status status = apply(config, setting->source, setting->path, value, pass);
         cJSON_Delete(value);
         GM_TRY(status);
     }
     return GM_OK;
 }
 
-static gm_status build(gm_config *config, const char *source, const cJSON *file, const gm_setting *settings, size_t count) {
+/* A term that each micro-batch computes for itself must not depend on what fits into the memory. */
+static gm_status check_micro_batches(const gm_config *config) {
+    bool mean = config->train.loss_mean == GM_LOSS_MEAN_MICRO_BATCH, count = config->adapter.losses.count_at == GM_COUNT_AT_MICRO_BATCH;
+    if (config->train.micro_batch_samples > 0 || !(mean || count)) return GM_OK;
+    return gm_error(GM_USAGE,
+                    "%s: \"micro_batch\" needs micro-batches of so many samples; set train.micro_batch_samples (--parity takes 8)",
+                    mean ? "train.loss_mean" : "adapter.losses.count_at");
+}
+
+static gm_status build(gm_config *config, const gm_sources *sources, const cJSON *file) {
+    const char *source = sources->name;
     gm_config_set_defaults(config);
-    GM_TRY(apply_all(config, source, file, settings, count, PASS_METHOD));
+    GM_TRY(apply_all(config, sources, file, PASS_METHOD));
     gm_config_set_method(config, config->method);
-    GM_TRY(apply_all(config, source, file, settings, count, PASS_OTHERS));
+    if (sources->parity) GM_TRY(gm_config_set_parity(config));
+    GM_TRY(apply_all(config, sources, file, PASS_OTHERS));
     gm_status status = gm_adapter_config_check(&config->adapter);
-    return status == GM_OK ? GM_OK : gm_error_prefix(status, "%s%s", source, count ? " and the command line" : "");
+    if (status == GM_OK) status = check_micro_batches(config);
+    return status == GM_OK ? GM_OK
+                           : gm_error_prefix(status, "%s%s", source, sources->count || sources->parity ? " and the command line" : "");
 }
 
 gm_status gm_config_parse(gm_config *config, const char *source, const char *text, size_t length) {
     cJSON *tree = NULL;
     gm_status status = gm_json_parse(source, text, length, &tree);
     if (status != GM_OK) return status == GM_BAD_FILE ? GM_USAGE : status; /* the message stands */
-    status = cJSON_IsObject(tree) ? build(config, source, tree, NULL, 0) : gm_error(GM_USAGE, "%s: is no JSON object", source);
+    status =
+        cJSON_IsObject(tree) ? build(config, &(gm_sources){.name = source}, tree) : gm_error(GM_USAGE, "%s: is no JSON object", source);
     cJSON_Delete(tree);
     return status;
 }
 
-gm_status gm_config_load(gm_config *config, const char *path, const gm_setting *settings, size_t count) {
-    const char *source = path ? path : "command line";
+static gm_status load(gm_config *config, const char *path, const gm_sources *sources) {
     cJSON *tree = NULL;
     gm_buffer text = {0};
     gm_status status = GM_OK;
@@ -317,11 +342,21 @@ gm_status gm_config_load(gm_config *config, const char *path, const gm_setting *
         GM_TRY_GOTO(gm_json_parse(path, gm_buffer_string(&text), text.length, &tree));
         if (!cJSON_IsObject(tree)) status = gm_error(GM_USAGE, "%s: is no JSON object", path);
     }
-    if (status == GM_OK) status = build(config, source, tree, settings, count);
+    if (status == GM_OK) status = build(config, sources, tree);
 done:
     cJSON_Delete(tree);
     gm_buffer_free(&text);
     return status == GM_BAD_FILE ? GM_USAGE : status; /* a file that is no JSON is a faulty configuration, not a faulty model */
+}
+
+static const char *name_of(const char *path) { return path ? path : "command line"; }
+
+gm_status gm_config_load(gm_config *config, const char *path, const gm_setting *settings, size_t count) {
+    return load(config, path, &(gm_sources){false, name_of(path), settings, count});
+}
+
+gm_status gm_config_load_parity(gm_config *config, const char *path, const gm_setting *settings, size_t count) {
+    return load(config, path, &(gm_sources){true, name_of(path), settings, count});
 }
 
 gm_status gm_config_require_paths(const gm_config *config, const char *source) {
@@ -329,7 +364,7 @@ gm_status gm_config_require_paths(const gm_config *config, const char *source) {
         const char *key, *option;
     } required[] = {{"base_model", "--base-model"}, {"output_dir", "--output-dir"}, {"task", "--set task=NAME"}};
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
-        if (((const char *)gm_config_at(config, find_key(required[i].key)))[0] == '\0')
+        if (((const char *)gm_config_at(config, gm_config_find_key(required[i].key)))[0] == '\0')
             return gm_error(GM_USAGE, "%s: %s: is missing; give it there or with %s", source, required[i].key, required[i].option);
     return GM_OK;
 }

@@ -9,6 +9,7 @@
 typedef enum gm_scoring { GM_SCORING_AUTO, GM_SCORING_LABEL, GM_SCORING_LIKELIHOOD } gm_scoring; /* auto: as the task's prompt says */
 typedef enum gm_scheduler { GM_SCHEDULER_CONSTANT, GM_SCHEDULER_LINEAR, GM_SCHEDULER_COSINE } gm_scheduler;
 typedef enum gm_loss_on { GM_LOSS_ON_ANSWER, GM_LOSS_ON_ALL } gm_loss_on;
+typedef enum gm_loss_mean { GM_LOSS_MEAN_STEP, GM_LOSS_MEAN_MICRO_BATCH } gm_loss_mean;
 
 typedef struct gm_config {
     char base_model[GM_PATH], data_dir[GM_PATH], output_dir[GM_PATH], task[GM_PATH];
@@ -18,13 +19,15 @@ typedef struct gm_config {
     gm_adapter_config adapter;
     struct {
         int64_t epochs, max_steps, batch_size, micro_batch_tokens;
+        int64_t micro_batch_samples; /* 0: by tokens */
         double learning_rate, betas[2], eps, weight_decay, lora_plus_ratio;
         gm_scheduler scheduler;
         int64_t warmup_steps;
         double max_grad_norm; /* 0: no clipping */
         gm_loss_on loss_on;
+        gm_loss_mean loss_mean;
         int append_eos; /* −1: as the task says */
-        bool shuffle, activation_checkpointing;
+        bool shuffle, reshuffle, activation_checkpointing;
         int64_t max_length, eval_every, save_every, keep_checkpoints;
     } train;
     struct {
@@ -48,6 +51,8 @@ typedef struct gm_setting { /* from the command line, stronger than the file */
 
 /* The whole configuration from a file (NULL: none) and settings, in this order, checked. All faults are GM_USAGE. */
 gm_status gm_config_load(gm_config *config, const char *path, const gm_setting *settings, size_t count);
+/* The same with --parity: the reference program's readings are stronger than the method's preset and weaker than the file. */
+gm_status gm_config_load_parity(gm_config *config, const char *path, const gm_setting *settings, size_t count);
 /* From text that gm_config_write wrote (a checkpoint's). */
 gm_status gm_config_parse(gm_config *config, const char *source, const char *text, size_t length);
 /* base_model, output_dir and task are given; gm_config_load does not ask for them. */

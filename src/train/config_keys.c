@@ -11,9 +11,11 @@ static const char *const edges[] = {"random", "similarity", "full", "none", "lea
 static const char *const features[] = {"frozen", "embedding", NULL};
 static const char *const divergences[] = {"kl", "abs", NULL};
 static const char *const counts[] = {"cumulative", "ema", "batch", NULL};
+static const char *const count_ats[] = {"step", "micro_batch", NULL};
 static const char *const normal_targets[] = {"layer", "joint", NULL};
 static const char *const schedulers[] = {"constant", "linear", "cosine", NULL};
 static const char *const loss_ons[] = {"answer", "all", NULL};
+static const char *const loss_means[] = {"step", "micro_batch", NULL};
 static const char *const optimizers[] = {"adamw", NULL};
 static const char *const scorings[] = {"auto", "label", "likelihood", NULL};
 static const char *const metrics[] = {"accuracy", NULL};
@@ -66,6 +68,8 @@ const gm_config_key gm_config_keys[] = {
     {NUMBER("adapter.losses.balance", adapter.losses.balance, 0, HUGE_NUMBER), .meaning = "coefficient of the Mixtral balance loss"},
     {CHOICE("adapter.losses.count", adapter.losses.count, counts), .meaning = "what the Normal loss remembers of earlier steps"},
     {NUMBER("adapter.losses.ema_decay", adapter.losses.ema_decay, 0, 1), .meaning = "decay of count ema"},
+    {CHOICE("adapter.losses.count_at", adapter.losses.count_at, count_ats),
+     .meaning = "when the counts are taken and join the past; micro_batch: the Normal loss is each micro-batch's"},
     {CHOICE("adapter.losses.normal_target", adapter.losses.normal_target, normal_targets),
      .meaning = "the Normal loss's target: for each layer, or all together"},
 
@@ -76,6 +80,8 @@ const gm_config_key gm_config_keys[] = {
     {INTEGER("train.batch_size", train.batch_size, 1, 1 << 20), .fallback = "16", .meaning = "samples of an optimiser step"},
     {INTEGER("train.micro_batch_tokens", train.micro_batch_tokens, 1, 1 << 30), .fallback = "8192", .resume_may_change = true,
      .meaning = "tokens computed at once (a longer sample stands alone); several micro-batches a step estimate the Normal loss's gradient"},
+    {INTEGER("train.micro_batch_samples", train.micro_batch_samples, 0, 1 << 20), .fallback = "0",
+     .meaning = "samples computed at once, whatever their tokens; 0: by micro_batch_tokens"},
     {NUMBER("train.learning_rate", train.learning_rate, 0, 1e6), .fallback = "2e-4", .meaning = "of AdamW"},
     {AT("train.betas", train.betas, GM_CONFIG_PAIR), .fallback = "[0.9, 0.999]", .low = 0, .high = 1, .meaning = "of AdamW"},
     {NUMBER("train.eps", train.eps, 1e-30, 1), .fallback = "1e-8", .meaning = "of AdamW, outside the root"},
@@ -87,9 +93,12 @@ const gm_config_key gm_config_keys[] = {
     {NUMBER("train.max_grad_norm", train.max_grad_norm, 0, HUGE_NUMBER), .fallback = "0",
      .meaning = "gradients are clipped to this norm; 0: not"},
     {CHOICE("train.loss_on", train.loss_on, loss_ons), .fallback = "\"answer\"", .meaning = "tokens that carry loss"},
+    {CHOICE("train.loss_mean", train.loss_mean, loss_means), .fallback = "\"step\"",
+     .meaning = "each term's mean: over the step's tokens, or over each micro-batch's and then over the micro-batches"},
     {AT("train.append_eos", train.append_eos, GM_CONFIG_MAYBE), .fallback = "null",
      .meaning = "a training sample ends with EOS; null: as the task says"},
-    {BOOL("train.shuffle", train.shuffle), .fallback = "true", .meaning = "a new order each epoch; false: the file's"},
+    {BOOL("train.shuffle", train.shuffle), .fallback = "true", .meaning = "samples in random order; false: the file's"},
+    {BOOL("train.reshuffle", train.reshuffle), .fallback = "true", .meaning = "a new order each epoch; false: the first epoch's again"},
     {INTEGER("train.max_length", train.max_length, 2, 1 << 24), .fallback = "4096",
      .meaning = "tokens of a sample; a longer prompt loses its beginning"},
     {INTEGER("train.eval_every", train.eval_every, 0, MANY), .fallback = "50", .resume_may_change = true,

@@ -46,7 +46,20 @@ void gm_config_write_value(gm_buffer *out, const gm_config *config, const gm_con
 /* Sets everything to the table's defaults and those of the method (gm_config.method). */
 void gm_config_set_defaults(gm_config *config);
 void gm_config_set_method(gm_config *config, int method);
+/* --parity (config_parity.c): what the reference program reads otherwise. */
+typedef struct gm_config_reading {
+    const char *path, *value; /* JSON */
+    const char *meaning;
+} gm_config_reading;
+extern const gm_config_reading gm_config_parity[];
+extern const size_t gm_config_parity_count;
+gm_status gm_config_set_parity(gm_config *config);
+
+/* The key of this path, or NULL. */
+const gm_config_key *gm_config_find_key(const char *path);
 /* Stores a value where the key says. Faults are GM_USAGE without place: the caller adds source and key. */
 gm_status gm_config_store(gm_config *config, const gm_config_key *key, const cJSON *value);
+/* The same for a value that someone gave: what is only planned is refused. */
+gm_status gm_config_take(gm_config *config, const gm_config_key *key, const cJSON *value);
 
 #endif

@@ -1,14 +1,17 @@
 /* The memory plan: the run's largest micro-batch goes once through the real code on the measuring backend.
  *
  * Which samples meet in a micro-batch changes with every epoch's order, so the largest is a bound: no micro-batch has
- * more tokens than micro_batch_tokens, than the batch_size longest samples together, or, alone, than the longest sample;
- * its loss tokens and sequences are bounded likewise. It is measured twice, as few long sequences and as many short
- * ones, because the attention's memory may depend on either. */
+ * more tokens than micro_batch_tokens, than the batch_size longest samples together, or, alone, than the longest sample
+ * (by samples: than the micro_batch_samples longest together); its loss tokens and sequences are bounded likewise. It is measured twice, as
+ * few long sequences and as many short ones, because the attention's memory may depend on either. */
 #include "train/batch.h"
 #include "train/trainer.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MICRO_BATCH_TOKENS = 1 << 30 }; /* places in a micro-batch are 32-bit numbers; train.micro_batch_tokens ends there too */
 
 typedef struct gm_bound {
     int64_t tokens, loss_rows, sequences;
@@ -32,11 +35,18 @@ static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static gm_status bound_micro_batch(const gm_trainer *t, gm_bound *bound) {
     const gm_dataset *data = t->data;
-    size_t count = data->items.count, batch = (size_t)t->config->train.batch_size;
+    int64_t samples = t->config->train.micro_batch_samples, tokens = t->config->train.micro_batch_tokens;
+    size_t count = data->items.count, batch = (size_t)least(t->config->train.batch_size, samples ? samples : INT64_MAX);
     int64_t *values;
     GM_ALLOC(values, count);
     for (size_t i = 0; i < count; i++) values[i] = data->samples[i].length;
-    bound->tokens = most(data->longest, least(t->config->train.micro_batch_tokens, sum_of_largest(values, count, batch)));
+    bound->tokens = sum_of_largest(values, count, batch);
+    if (!samples) bound->tokens = most(data->longest, least(tokens, bound->tokens));
+    if (bound->tokens > MICRO_BATCH_TOKENS) {
+        free(values);
+        return gm_error(GM_USAGE, "train.micro_batch_samples: the %" PRId64 " longest samples have %" PRId64 " tokens; take fewer", samples,
+                        bound->tokens);
+    }
     for (size_t i = 0; i < count; i++) values[i] = gm_sample_loss_tokens(&data->samples[i], data->loss_on_all);
     bound->loss_rows = least(bound->tokens - 1, sum_of_largest(values, count, batch));
     free(values);
@@ -69,7 +79,7 @@ static void measure_micro_batch(gm_trainer *t) {
 }
 
 gm_status gm_trainer_measure(gm_trainer *t, gm_eval_set *test) {
-    gm_bound bound;
+    gm_bound bound = {0};
     GM_TRY(bound_micro_batch(t, &bound));
     GM_TRY(gm_pack_reserve(&t->pack, (size_t)bound.tokens, (size_t)bound.sequences));
     GM_TRY(gm_step_measure(&t->step));

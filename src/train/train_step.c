@@ -1,6 +1,7 @@
 /* One optimiser step: its samples, packed into micro-batches of at most micro_batch_tokens tokens (a longer sample
- * stands alone), forward and backward for each, then clipping and AdamW. Means are over the whole step, so that the
- * split into micro-batches changes nothing but rounding, dropout's masks, and the gradient of the Normal loss (objective.c). */
+ * stands alone) or of micro_batch_samples samples, forward and backward for each, then clipping and AdamW. Means are over the
+ * whole step, so that the split into micro-batches changes nothing but rounding, dropout's masks, and the gradient of the Normal
+ * loss (objective.c); but for loss_mean and count_at "micro_batch", which are what the split makes them and so take it by samples. */
 #include "base/clock.h"
 #include "train/batch.h"
 #include "train/trainer.h"
@@ -18,14 +19,31 @@ static gm_status micro_batch(gm_trainer *t, gm_step_share *share) {
     return GM_OK;
 }
 
+static bool fits(const gm_trainer *t, const gm_sample *sample) {
+    int64_t samples = t->config->train.micro_batch_samples;
+    return samples ? t->pack.sequences < samples : gm_pack_fits(&t->pack, sample, t->config->train.micro_batch_tokens);
+}
+
 static gm_status forward_backward(gm_trainer *t, const uint32_t *indices, uint32_t count, gm_step_share *share) {
     gm_pack_clear(&t->pack);
     for (uint32_t i = 0; i < count; i++) {
         const gm_sample *sample = &t->data->samples[indices[i]];
-        if (!gm_pack_fits(&t->pack, sample, t->config->train.micro_batch_tokens)) GM_TRY(micro_batch(t, share));
+        if (!fits(t, sample)) GM_TRY(micro_batch(t, share));
         GM_TRY(gm_pack_add(&t->pack, sample, t->data->loss_on_all));
     }
     return micro_batch(t, share);
+}
+
+/* What the micro-batches of a step of `count` samples share. */
+static gm_step_share share_of(const gm_trainer *t, const uint32_t *indices, uint32_t count, gm_random *dropout) {
+    int64_t samples = t->config->train.micro_batch_samples;
+    bool means = t->config->train.loss_mean == GM_LOSS_MEAN_MICRO_BATCH;
+    gm_step_share share = {.means = means ? (count + samples - 1) / samples : 0, .dropout = dropout};
+    for (uint32_t i = 0; i < count; i++) {
+        share.step_tokens += t->data->samples[indices[i]].length;
+        share.step_loss_tokens += gm_sample_loss_tokens(&t->data->samples[indices[i]], t->data->loss_on_all);
+    }
+    return share;
 }
 
 static gm_status check_finite(int64_t step, const gm_losses *losses, double grad_norm) {
@@ -56,11 +74,7 @@ gm_status gm_trainer_step(gm_trainer *t) {
     uint32_t count;
     const uint32_t *indices = gm_order_batch(&t->order, t->state.step, &count);
     gm_random dropout = gm_random_begin((uint64_t)t->config->seed, GM_RANDOM_DROPOUT, (uint32_t)t->state.step);
-    gm_step_share share = {.dropout = &dropout};
-    for (uint32_t i = 0; i < count; i++) {
-        share.step_tokens += t->data->samples[indices[i]].length;
-        share.step_loss_tokens += gm_sample_loss_tokens(&t->data->samples[indices[i]], t->data->loss_on_all);
-    }
+    gm_step_share share = share_of(t, indices, count, &dropout);
     gm_model_begin_step(t->model);
     GM_TRY(forward_backward(t, indices, count, &share));
     gm_losses losses = gm_model_end_step(t->model);

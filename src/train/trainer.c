@@ -20,7 +20,8 @@ enum { MISSES_MOST = 3 };
 
 gm_status gm_trainer_open(gm_trainer *t, gm_eval_set *test) {
     const gm_config *c = t->config;
-    GM_TRY(gm_order_init(&t->order, (uint32_t)t->data->items.count, (uint32_t)c->train.batch_size, (uint64_t)c->seed, c->train.shuffle));
+    gm_shuffle shuffle = !c->train.shuffle ? GM_SHUFFLE_NEVER : c->train.reshuffle ? GM_SHUFFLE_EACH : GM_SHUFFLE_ONCE;
+    GM_TRY(gm_order_init(&t->order, (uint32_t)t->data->items.count, (uint32_t)c->train.batch_size, (uint64_t)c->seed, shuffle));
     t->steps_an_epoch = gm_order_batches(&t->order);
     t->total_steps = t->steps_an_epoch * c->train.epochs;
     if (c->train.max_steps > 0 && c->train.max_steps < t->total_steps) t->total_steps = c->train.max_steps;

@@ -3,9 +3,9 @@
 #include "test_support.h"
 
 #include "base/json.h"
-#include "data/packing.h"
 #include "io/safetensors.h"
 #include "model/decoder.h"
+#include "train/batch.h"
 #include "train/dataset.h"
 
 #include <dirent.h>
@@ -22,6 +22,7 @@ typedef struct golden {
     gm_adapter *adapter;
     gm_safetensors *want;
     double logits_bound, each_bound, all_bound;
+    bool parity;
     gm_step step;
     gm_pack pack;
 } golden;
@@ -45,11 +46,12 @@ static double bound(const cJSON *expected, const char *name) {
     return item->valuedouble;
 }
 
-static void read_bounds(golden *g) {
+static void read_expected(golden *g) {
     gm_buffer text = {0};
     cJSON *expected;
     OK(gm_file_read(&text, in_case(g, "expected.json"), 1 << 24, GM_FAIL));
     OK(gm_json_parse("expected.json", gm_buffer_string(&text), text.length, &expected));
+    g->parity = cJSON_IsTrue(gm_json_member(expected, "parity"));
     g->logits_bound = bound(expected, "logits");
     g->each_bound = bound(expected, "gradient_each");
     g->all_bound = bound(expected, "gradient_all");
@@ -58,8 +60,8 @@ static void read_bounds(golden *g) {
 }
 
 static void open_golden(golden *g) {
-    read_bounds(g);
-    OK(gm_config_load(&g->config, in_case(g, "config.json"), NULL, 0));
+    read_expected(g);
+    OK((g->parity ? gm_config_load_parity : gm_config_load)(&g->config, in_case(g, "config.json"), NULL, 0));
     snprintf(g->config.data_dir, sizeof g->config.data_dir, "%s", g->folder);
     OK(gm_task_open(&g->task, g->config.task));
     OK(gm_tokenizer_open(&g->tokenizer, in_case(g, "base")));
@@ -70,7 +72,11 @@ static void open_golden(golden *g) {
     OK(gm_adapter_load(g->adapter, in_case(g, "init")));
     OK(gm_adapter_prepare_training(g->adapter));
     OK(gm_safetensors_open(&g->want, in_case(g, "step1.safetensors")));
-    for (int64_t i = 0; i < g->config.train.batch_size; i++) OK(gm_pack_add(&g->pack, &g->data.samples[i], g->data.loss_on_all));
+}
+
+static void fill_pack(golden *g, int64_t begin, int64_t end) {
+    gm_pack_clear(&g->pack);
+    for (int64_t i = begin; i < end; i++) OK(gm_pack_add(&g->pack, &g->data.samples[i], g->data.loss_on_all));
 }
 
 static void close_golden(golden *g) {
@@ -87,8 +93,22 @@ static void close_golden(golden *g) {
 static void forward_backward(golden *g, const gm_batch *batch) {
     gm_model_begin_step(g->model);
     gm_step_reset(&g->step, true);
-    gm_model_loss(g->model, &g->step, batch, &(gm_step_share){batch->tokens, batch->loss_rows, 0, NULL});
+    gm_model_loss(g->model, &g->step, batch, &(gm_step_share){.step_tokens = batch->tokens, .step_loss_tokens = batch->loss_rows});
     gm_step_backward(&g->step);
+}
+
+/* The first step in the micro-batches that make its loss. */
+static void forward_backward_in_parts(golden *g) {
+    int64_t size = g->config.train.micro_batch_samples, samples = g->config.train.batch_size, before = 0;
+    gm_model_begin_step(g->model);
+    for (int64_t i = 0; i < samples; i += size) {
+        fill_pack(g, i, i + size < samples ? i + size : samples);
+        gm_batch batch = gm_batch_of(&g->pack);
+        gm_step_reset(&g->step, true);
+        gm_model_loss(g->model, &g->step, &batch, &(gm_step_share){.tokens_before = before, .means = (samples + size - 1) / size});
+        gm_step_backward(&g->step);
+        before += batch.tokens;
+    }
 }
 
 /* The oracle's values; the caller frees. */
@@ -154,12 +174,14 @@ static void check_case(const char *name) {
     snprintf(g->folder, sizeof g->folder, "tests/golden/%s", name);
     printf("%-14s", name);
     open_golden(g);
-    const gm_pack *pack = &g->pack;
-    gm_batch batch = {pack->tokens, pack->sequences, pack->ids,      pack->positions,
-                      pack->starts, pack->loss_rows, pack->loss_row, pack->loss_target};
+    fill_pack(g, 0, g->config.train.batch_size);
+    gm_batch batch = gm_batch_of(&g->pack);
     gm_step_init(&g->step, g->backend, g->config.dtype);
     check_logits(g, &batch);
-    forward_backward(g, &batch);
+    if (g->config.train.loss_mean == GM_LOSS_MEAN_MICRO_BATCH)
+        forward_backward_in_parts(g);
+    else
+        forward_backward(g, &batch);
     check_gradients(g);
     close_golden(g);
 }

@@ -15,8 +15,10 @@ failed=0
 check() {
     local folder=$1 out=$work/$2 bad=0
     mkdir "$out"
+    local options=()
+    grep -q '"parity": true' "$folder/expected.json" && options=(--parity)
     train() {
-        "$bin/gmoe-train" --config "$folder/config.json" --base-model "$folder/base" --data-dir "$folder" --init-adapter "$folder/init" --quiet "$@" >"$out/log" 2>&1 ||
+        "$bin/gmoe-train" "${options[@]}" --config "$folder/config.json" --base-model "$folder/base" --data-dir "$folder" --init-adapter "$folder/init" --quiet "$@" >"$out/log" 2>&1 ||
             { cat "$out/log"; return 1; }
     }
     score() {

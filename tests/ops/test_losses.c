@@ -205,7 +205,7 @@ static void normal_case(int64_t layers, int64_t n, gm_divergence kind, bool join
     float *count = op_typed(GM_F32, p.count, all);
     for (int64_t l = 0; l < layers; l++) width[l] = op_typed(GM_F32, &p.width[l], 1), dwidth[l] = op_floats(1), *dwidth[l] = 0x1p-6f;
     hold(&p);
-    double *loss = op_doubles(1), *want = op_doubles(all), value = normal_value(&p);
+    double *loss = op_doubles(1), *want = op_doubles(all), value = normal_value(&p), half = 0.5 * value;
     gm_normal_args args = {.layers = layers,
                            .experts = n,
                            .count = count,
@@ -213,12 +213,13 @@ static void normal_case(int64_t layers, int64_t n, gm_divergence kind, bool join
                            .divergence = kind,
                            .joint = joint,
                            .loss = loss,
+                           .loss_scale = 0.5,
                            .gradient_scale = 8,
                            .width_scale = 2,
                            .dcount = op_floats(all),
                            .dwidth = dwidth};
     OP_RUN(backend->kernels->normal(backend, &args));
-    op_close("normal", loss, GM_F64, &value, 1, 1e-6);
+    op_close("normal", loss, GM_F64, &half, 1, 1e-6);
     double slope[8], got[8];
     for (int64_t l = 0; l < layers; l++) slope[l] = 2 * op_slope(normal_value, &p, &p.width[l]), got[l] = (double)*dwidth[l] - 0x1p-6;
     op_close("dwidth", got, GM_F64, slope, layers, 1e-5);

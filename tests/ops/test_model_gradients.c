@@ -67,7 +67,8 @@ static size_t place(fixture *f) {
     assert_int_equal(gm_step_measure(&f->step), GM_OK);
     gm_model_begin_step(f->model);
     gm_random dropout = gm_random_begin(4, GM_RANDOM_DROPOUT, 2);
-    gm_model_loss(f->model, &f->step, &f->batch, &(gm_step_share){TOKENS, LOSS_ROWS, 0, &dropout});
+    gm_model_loss(f->model, &f->step, &f->batch,
+                  &(gm_step_share){.step_tokens = TOKENS, .step_loss_tokens = LOSS_ROWS, .dropout = &dropout});
     gm_step_backward(&f->step);
     gm_step_plan plan = gm_step_planned(&f->step);
     assert_int_equal(gm_step_place(&f->step, &plan), GM_OK);
@@ -96,7 +97,8 @@ static gm_losses run(fixture *f, bool backward) {
     gm_random dropout = gm_random_begin(4, GM_RANDOM_DROPOUT, 2); /* the same masks each time */
     gm_model_begin_step(f->model);
     gm_step_reset(&f->step, true);
-    gm_model_loss(f->model, &f->step, &f->batch, &(gm_step_share){TOKENS, LOSS_ROWS, 0, &dropout});
+    gm_model_loss(f->model, &f->step, &f->batch,
+                  &(gm_step_share){.step_tokens = TOKENS, .step_loss_tokens = LOSS_ROWS, .dropout = &dropout});
     if (backward) gm_step_backward(&f->step);
     return gm_model_end_step(f->model);
 }
@@ -287,7 +289,8 @@ static void test_two_micro_batches_equal_one(void **state) {
     gm_model_begin_step(f.model);
     for (int i = 0; i < 2; i++) {
         gm_step_reset(&f.step, true);
-        gm_model_loss(f.model, &f.step, &parts[i], &(gm_step_share){TOKENS, LOSS_ROWS, i ? 10 : 0, NULL});
+        gm_model_loss(f.model, &f.step, &parts[i],
+                      &(gm_step_share){.step_tokens = TOKENS, .step_loss_tokens = LOSS_ROWS, .tokens_before = i ? 10 : 0});
         gm_step_backward(&f.step);
     }
     gm_losses split = gm_model_end_step(f.model);
@@ -335,6 +338,64 @@ static void test_checkpointed_activations(void **state) {
     check_checkpointed(&config);
 }
 
+/* Two steps of one micro-batch each, and their mean as one step with means and counts of each micro-batch: the same losses,
+ * gradients and counts, whatever the counts remember. */
+static void check_means(gm_count mode) {
+    gm_model_config model = tiny_model();
+    gm_adapter_config config = small_gmoe();
+    config.losses.count = mode, config.losses.ema_decay = 0.7, config.losses.balance = 0.3;
+    config.losses.count_at = GM_COUNT_AT_MICRO_BATCH;
+    fixture f;
+    open_fixture(&f, &model, &config, 0.3f);
+    const gm_adapter_buffers *buffers = gm_adapter_buffers_of(f.adapter);
+    const int32_t first_starts[] = {0, 9, 10}, second_starts[] = {0, 13};
+    int32_t second_rows[LOSS_ROWS];
+    int first = 0;
+    while (f.loss_row[first] < 10) first++;
+    for (int i = first; i < LOSS_ROWS; i++) second_rows[i - first] = f.loss_row[i] - 10;
+    gm_batch parts[2] = {{10, 2, f.ids, f.positions, first_starts, first, f.loss_row, f.loss_target},
+                         {13, 1, f.ids + 10, f.positions + 10, second_starts, LOSS_ROWS - first, second_rows, f.loss_target + first}};
+    int64_t cells;
+    double *past = gm_adapter_counts(f.adapter, &cells), *counts = calloc((size_t)cells, sizeof *counts);
+    float *sum = calloc((size_t)buffers->count, sizeof *sum);
+    gm_losses apart[2], together;
+    for (int64_t i = 0; i < cells; i++) past[i] = 3.0 + (double)i;
+    for (int i = 0; i < 2; i++) {
+        gm_step_share share = {.step_tokens = parts[i].tokens, .step_loss_tokens = parts[i].loss_rows};
+        gm_model_begin_step(f.model);
+        gm_step_reset(&f.step, true);
+        gm_model_loss(f.model, &f.step, &parts[i], &share);
+        gm_step_backward(&f.step);
+        apart[i] = gm_model_end_step(f.model);
+        for (int64_t j = 0; j < buffers->count; j++) sum[j] += buffers->gradient[j] / 2;
+    }
+    memcpy(counts, past, (size_t)cells * sizeof *counts);
+    for (int64_t i = 0; i < cells; i++) past[i] = 3.0 + (double)i;
+    gm_model_begin_step(f.model);
+    for (int i = 0; i < 2; i++) {
+        gm_step_share share = {.step_tokens = TOKENS, .step_loss_tokens = LOSS_ROWS, .tokens_before = i ? 10 : 0, .means = 2};
+        gm_step_reset(&f.step, true);
+        gm_model_loss(f.model, &f.step, &parts[i], &share);
+        gm_step_backward(&f.step);
+    }
+    together = gm_model_end_step(f.model);
+    assert_true(fabs(together.ce - (apart[0].ce + apart[1].ce) / 2) < 1e-6);
+    assert_true(fabs(together.poisson - (apart[0].poisson + apart[1].poisson) / 2) < 1e-6);
+    assert_true(fabs(together.normal - (apart[0].normal + apart[1].normal) / 2) < 1e-6);
+    assert_true(fabs(together.balance - (apart[0].balance + apart[1].balance) / 2) < 1e-6);
+    for (int64_t i = 0; i < cells; i++) assert_true(fabs(past[i] - counts[i]) < 1e-4);
+    for (int64_t i = 0; i < buffers->count; i++) assert_true(fabsf(buffers->gradient[i] - sum[i]) < 1e-5f);
+    free(sum), free(counts);
+    close_fixture(&f);
+}
+
+static void test_means_of_micro_batches(void **state) {
+    (void)state;
+    check_means(GM_COUNT_CUMULATIVE);
+    check_means(GM_COUNT_EMA);
+    check_means(GM_COUNT_BATCH);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gmoe),
@@ -345,6 +406,7 @@ int main(void) {
         cmocka_unit_test(test_packing_equals_one_by_one),
         cmocka_unit_test(test_two_micro_batches_equal_one),
         cmocka_unit_test(test_checkpointed_activations),
+        cmocka_unit_test(test_means_of_micro_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

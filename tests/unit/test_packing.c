@@ -61,8 +61,8 @@ static void test_shuffled_order(void **state) {
     (void)state;
     enum { COUNT = 50, BATCH = 8, BATCHES = 7 };
     gm_order order, again;
-    assert_int_equal(gm_order_init(&order, COUNT, BATCH, 42, true), GM_OK);
-    assert_int_equal(gm_order_init(&again, COUNT, BATCH, 42, true), GM_OK);
+    assert_int_equal(gm_order_init(&order, COUNT, BATCH, 42, GM_SHUFFLE_EACH), GM_OK);
+    assert_int_equal(gm_order_init(&again, COUNT, BATCH, 42, GM_SHUFFLE_EACH), GM_OK);
     assert_int_equal(gm_order_batches(&order), BATCHES);
     uint32_t epochs[3][COUNT], count;
     for (int64_t step = 0; step < 3 * BATCHES; step++) {
@@ -81,17 +81,31 @@ static void test_shuffled_order(void **state) {
     assert_memory_equal(gm_order_batch(&again, 2 * BATCHES + 3, &count), epochs[2] + 3 * BATCH, BATCH * sizeof(uint32_t));
     assert_memory_equal(gm_order_batch(&again, 0, &count), epochs[0], BATCH * sizeof(uint32_t)); /* and back */
     gm_order_free(&again);
-    assert_int_equal(gm_order_init(&again, COUNT, BATCH, 43, true), GM_OK);
+    assert_int_equal(gm_order_init(&again, COUNT, BATCH, 43, GM_SHUFFLE_EACH), GM_OK);
     assert_memory_not_equal(gm_order_batch(&again, 0, &count), epochs[0], BATCH * sizeof(uint32_t));
     gm_order_free(&order);
     gm_order_free(&again);
+}
+
+static void test_one_order_for_all_epochs(void **state) {
+    (void)state;
+    gm_order each, once;
+    uint32_t count;
+    assert_int_equal(gm_order_init(&each, 20, 6, 42, GM_SHUFFLE_EACH), GM_OK);
+    assert_int_equal(gm_order_init(&once, 20, 6, 42, GM_SHUFFLE_ONCE), GM_OK);
+    for (int64_t step = 9; step >= 0; step--) { /* four batches an epoch; in any order, as a resumed run comes to them */
+        const uint32_t *want = gm_order_batch(&each, step % 4, &count), *have = gm_order_batch(&once, step, &count);
+        assert_memory_equal(have, want, count * sizeof *have);
+    }
+    gm_order_free(&each);
+    gm_order_free(&once);
 }
 
 static void test_file_order(void **state) {
     (void)state;
     gm_order order;
     uint32_t count;
-    assert_int_equal(gm_order_init(&order, 5, 2, 1, false), GM_OK);
+    assert_int_equal(gm_order_init(&order, 5, 2, 1, GM_SHUFFLE_NEVER), GM_OK);
     static const uint32_t first[] = {0, 2, 4, 0, 2, 4, 0};
     for (int64_t step = 0; step < 7; step++) {
         const uint32_t *indices = gm_order_batch(&order, step, &count);
@@ -99,7 +113,7 @@ static void test_file_order(void **state) {
         for (uint32_t i = 0; i < count; i++) assert_int_equal(indices[i], first[step] + i);
     }
     gm_order_free(&order);
-    assert_int_equal(gm_order_init(&order, 3, 16, 1, true), GM_OK); /* a batch larger than the set */
+    assert_int_equal(gm_order_init(&order, 3, 16, 1, GM_SHUFFLE_EACH), GM_OK); /* a batch larger than the set */
     assert_int_equal(gm_order_batches(&order), 1);
     gm_order_batch(&order, 9, &count);
     assert_int_equal(count, 3);
@@ -108,9 +122,8 @@ static void test_file_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pack),
-        cmocka_unit_test(test_fits_and_reserve),
-        cmocka_unit_test(test_shuffled_order),
+        cmocka_unit_test(test_pack),           cmocka_unit_test(test_fits_and_reserve),
+        cmocka_unit_test(test_shuffled_order), cmocka_unit_test(test_one_order_for_all_epochs),
         cmocka_unit_test(test_file_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

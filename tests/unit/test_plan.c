@@ -89,6 +89,8 @@ static void random_data_sets(void **state) {
     for (int i = 0; i < 60; i++) {
         config.train.batch_size = pick(&w, 1, 9);
         config.train.micro_batch_tokens = pick(&w, 1, 300);
+        config.train.micro_batch_samples = pick(&w, 0, 1) * pick(&w, 1, 12);
+        config.train.loss_mean = config.train.micro_batch_samples && pick(&w, 0, 1) ? GM_LOSS_MEAN_MICRO_BATCH : GM_LOSS_MEAN_STEP;
         make_data(&w, pick(&w, 1, 20), pick(&w, 2, 150), 50);
         run_steps(&w, 8);
     }

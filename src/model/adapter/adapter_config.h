@@ -22,6 +22,8 @@ typedef enum gm_router_type { GM_ROUTER_NONE, GM_ROUTER_GRAPH, GM_ROUTER_LINEAR 
 typedef enum gm_edges { GM_EDGES_RANDOM, GM_EDGES_SIMILARITY, GM_EDGES_FULL, GM_EDGES_NONE } gm_edges;
 typedef enum gm_features { GM_FEATURES_FROZEN, GM_FEATURES_EMBEDDING } gm_features;
 typedef enum gm_count { GM_COUNT_CUMULATIVE, GM_COUNT_EMA, GM_COUNT_BATCH } gm_count;
+/* When counts join the past: after the step, whose micro-batches make one count; or after each of them. */
+typedef enum gm_count_at { GM_COUNT_AT_STEP, GM_COUNT_AT_MICRO_BATCH } gm_count_at;
 typedef enum gm_normal_target { GM_NORMAL_LAYER, GM_NORMAL_JOINT } gm_normal_target;
 
 typedef struct gm_adapter_config {
@@ -45,6 +47,7 @@ typedef struct gm_adapter_config {
         double poisson, normal, balance; /* coefficients; 0: the loss is neither computed nor logged */
         gm_count count;
         double ema_decay; /* ρ of count "ema" */
+        gm_count_at count_at;
         gm_normal_target normal_target;
     } losses;
 } gm_adapter_config;

@@ -159,7 +159,7 @@ void GM_KERNEL(gm_cpu_normal)(gm_backend *backend, const gm_normal_args *args) {
         loss += sums.loss;
         mean += sums.mean;
     }
-    *args->loss = loss / (double)args->layers;
+    *args->loss += loss / (double)args->layers * args->loss_scale;
     if (!args->dcount) return;
     for (int64_t l = 0; l < args->layers; l++) {
         normal_target target = layer_target(args, l);
