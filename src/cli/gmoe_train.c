@@ -19,7 +19,10 @@ typedef struct arguments {
 } arguments;
 
 static void list_keys(gm_buffer *out) {
-    gm_buffer_text(out, "  JSON, nested as the names say; \"method\" is a preset of adapter.…, explicit keys win\n");
+    gm_buffer_text(
+        out, "  JSON, nested as the names say; \"method\" is a preset of adapter.…, explicit keys win\n"
+             "  a file of MoE-PEFT, mLoRA or the reference program, {\"cutoff_len\": …, \"lora\": [{…}]}, is translated; what has no\n"
+             "  counterpart is said, what cannot be done is refused\n");
     gm_config_write_help(out);
 }
 

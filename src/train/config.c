@@ -1,7 +1,9 @@
 /* Reading a configuration: every value, wherever it comes from, goes through gm_config_store with its key's table entry.
  * The method is looked for first, because its preset is what the other keys then change. */
 #include "train/config_keys.h"
+#include "train/translate.h"
 
+#include "base/log.h"
 #include "base/number.h"
 
 #include <math.h>
@@ -331,6 +333,25 @@ gm_status gm_config_parse(gm_config *config, const char *source, const char *tex
     return status;
 }
 
+/* A file of another program becomes one of ours; what became of its keys goes to the log. */
+static gm_status translate(cJSON **tree, const gm_sources *sources) {
+    gm_translation translation;
+    gm_status status = gm_translate(&translation, sources->name, *tree);
+    if (status == GM_OK) {
+        gm_log(GM_LOG_INFO, "%s: a configuration of MoE-PEFT or of the reference program, translated:\n%s    %s", sources->name,
+               gm_buffer_string(&translation.taken),
+               sources->parity ? "other keys as --parity has them" : "other keys as ours; --parity takes the reference program's readings");
+        for (const char *line = gm_buffer_string(&translation.notes); *line; line += strcspn(line, "\n") + 1)
+            gm_log(GM_LOG_WARN, "%s: %.*s", sources->name, (int)strcspn(line, "\n"), line);
+        cJSON_Delete(*tree);
+        *tree = translation.ours;
+    } else {
+        cJSON_Delete(translation.ours);
+    }
+    gm_translation_free(&translation);
+    return status;
+}
+
 static gm_status load(gm_config *config, const char *path, const gm_sources *sources) {
     cJSON *tree = NULL;
     gm_buffer text = {0};
@@ -342,6 +363,7 @@ static gm_status load(gm_config *config, const char *path, const gm_sources *sou
         GM_TRY_GOTO(gm_json_parse(path, gm_buffer_string(&text), text.length, &tree));
         if (!cJSON_IsObject(tree)) status = gm_error(GM_USAGE, "%s: is no JSON object", path);
     }
+    if (status == GM_OK && gm_translate_knows(tree)) status = translate(&tree, sources);
     if (status == GM_OK) status = build(config, sources, tree);
 done:
     cJSON_Delete(tree);

@@ -307,17 +307,30 @@ static gm_status print_sample_table(const gm_run_state *run) {
     return status;
 }
 
+static gm_status print_config(const gm_config *config) {
+    gm_buffer text = {0};
+    gm_config_write(&text, config);
+    gm_status status = gm_buffer_status(&text);
+    if (status == GM_OK) printf("configuration\n%s", gm_buffer_string(&text));
+    gm_buffer_free(&text);
+    return status;
+}
+
 gm_status gm_run_print_plan(const gm_run_state *run) {
     const gm_trainer *t = &run->trainer;
     const gm_dataset *data = &run->data;
     const gm_config *c = &run->config;
+    GM_TRY(print_config(c));
     print_memory(run);
     printf("training\n  method %s, %" PRId64 " trainable parameters\n", gm_config_method_name(c), gm_adapter_trainable(run->adapter));
     printf("  %zu samples, %" PRId64 " tokens, %" PRId64 " with loss; %" PRId64 " samples cut to train.max_length %" PRId64 "; %s EOS\n",
            data->items.count, data->tokens, data->loss_tokens, data->cut, c->train.max_length, data->append_eos ? "with" : "without");
-    printf("  %" PRId64 " steps, %" PRId64 " an epoch, about %.0f tokens a step, micro-batches of at most %" PRId64 " tokens\n",
-           t->total_steps, t->steps_an_epoch, (double)data->tokens / (double)t->steps_an_epoch,
-           c->train.micro_batch_tokens > data->longest ? c->train.micro_batch_tokens : data->longest);
+    printf("  %" PRId64 " steps, %" PRId64 " an epoch, about %.0f tokens a step, micro-batches of at most %" PRId64 " %s\n", t->total_steps,
+           t->steps_an_epoch, (double)data->tokens / (double)t->steps_an_epoch,
+           c->train.micro_batch_samples                  ? c->train.micro_batch_samples
+           : c->train.micro_batch_tokens > data->longest ? c->train.micro_batch_tokens
+                                                         : data->longest,
+           c->train.micro_batch_samples ? "samples" : "tokens");
     const struct {
         const char *split;
         bool there;

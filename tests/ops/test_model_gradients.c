@@ -268,6 +268,16 @@ static void test_packing_equals_one_by_one(void **state) {
     close_fixture(&f);
 }
 
+/* The fixture's tokens as two micro-batches. */
+static void split_batch(fixture *f, gm_batch parts[2], int32_t second_rows[LOSS_ROWS], const int32_t first_starts[3],
+                        const int32_t second_starts[2]) {
+    int first = 0;
+    while (f->loss_row[first] < 10) first++;
+    for (int i = first; i < LOSS_ROWS; i++) second_rows[i - first] = f->loss_row[i] - 10;
+    parts[0] = (gm_batch){10, 2, f->ids, f->positions, first_starts, first, f->loss_row, f->loss_target};
+    parts[1] = (gm_batch){13, 1, f->ids + 10, f->positions + 10, second_starts, LOSS_ROWS - first, second_rows, f->loss_target + first};
+}
+
 static void test_two_micro_batches_equal_one(void **state) {
     (void)state;
     gm_model_config model = tiny_model();
@@ -281,11 +291,8 @@ static void test_two_micro_batches_equal_one(void **state) {
     memcpy(kept, gradient, (size_t)count * sizeof *kept);
     const int32_t first_starts[] = {0, 9, 10}, second_starts[] = {0, 13};
     int32_t second_rows[LOSS_ROWS];
-    int first = 0;
-    while (f.loss_row[first] < 10) first++;
-    for (int i = first; i < LOSS_ROWS; i++) second_rows[i - first] = f.loss_row[i] - 10;
-    gm_batch parts[2] = {{10, 2, f.ids, f.positions, first_starts, first, f.loss_row, f.loss_target},
-                         {13, 1, f.ids + 10, f.positions + 10, second_starts, LOSS_ROWS - first, second_rows, f.loss_target + first}};
+    gm_batch parts[2];
+    split_batch(&f, parts, second_rows, first_starts, second_starts);
     gm_model_begin_step(f.model);
     for (int i = 0; i < 2; i++) {
         gm_step_reset(&f.step, true);
@@ -338,8 +345,24 @@ static void test_checkpointed_activations(void **state) {
     check_checkpointed(&config);
 }
 
-/* Two steps of one micro-batch each, and their mean as one step with means and counts of each micro-batch: the same losses,
- * gradients and counts, whatever the counts remember. */
+/* One step of the given micro-batches, each a count of its own; means: over their means. */
+static gm_losses run_parts(fixture *f, const gm_batch *parts, int count, bool means) {
+    int64_t before = 0;
+    gm_model_begin_step(f->model);
+    for (int i = 0; i < count; i++) {
+        gm_step_share share = {.step_tokens = parts[i].tokens, .step_loss_tokens = parts[i].loss_rows}; /* not looked at with means */
+        if (means) share = (gm_step_share){.tokens_before = before, .means = count};
+        gm_step_reset(&f->step, true);
+        gm_model_loss(f->model, &f->step, &parts[i], &share);
+        gm_step_backward(&f->step);
+        before += parts[i].tokens;
+    }
+    return gm_model_end_step(f->model);
+}
+
+static bool is_mean(double have, double a, double b) { return fabs(have - (a + b) / 2) < 1e-6; }
+
+/* Two steps of one micro-batch each, and one step that is their mean: the same losses, gradients and counts. */
 static void check_means(gm_count mode) {
     gm_model_config model = tiny_model();
     gm_adapter_config config = small_gmoe();
@@ -350,42 +373,25 @@ static void check_means(gm_count mode) {
     const gm_adapter_buffers *buffers = gm_adapter_buffers_of(f.adapter);
     const int32_t first_starts[] = {0, 9, 10}, second_starts[] = {0, 13};
     int32_t second_rows[LOSS_ROWS];
-    int first = 0;
-    while (f.loss_row[first] < 10) first++;
-    for (int i = first; i < LOSS_ROWS; i++) second_rows[i - first] = f.loss_row[i] - 10;
-    gm_batch parts[2] = {{10, 2, f.ids, f.positions, first_starts, first, f.loss_row, f.loss_target},
-                         {13, 1, f.ids + 10, f.positions + 10, second_starts, LOSS_ROWS - first, second_rows, f.loss_target + first}};
+    gm_batch parts[2];
+    split_batch(&f, parts, second_rows, first_starts, second_starts);
     int64_t cells;
-    double *past = gm_adapter_counts(f.adapter, &cells), *counts = calloc((size_t)cells, sizeof *counts);
-    float *sum = calloc((size_t)buffers->count, sizeof *sum);
-    gm_losses apart[2], together;
+    double *past = gm_adapter_counts(f.adapter, &cells), *counts = malloc((size_t)cells * sizeof *counts);
+    float *mean = calloc((size_t)buffers->count, sizeof *mean);
+    gm_losses apart[2];
     for (int64_t i = 0; i < cells; i++) past[i] = 3.0 + (double)i;
     for (int i = 0; i < 2; i++) {
-        gm_step_share share = {.step_tokens = parts[i].tokens, .step_loss_tokens = parts[i].loss_rows};
-        gm_model_begin_step(f.model);
-        gm_step_reset(&f.step, true);
-        gm_model_loss(f.model, &f.step, &parts[i], &share);
-        gm_step_backward(&f.step);
-        apart[i] = gm_model_end_step(f.model);
-        for (int64_t j = 0; j < buffers->count; j++) sum[j] += buffers->gradient[j] / 2;
+        apart[i] = run_parts(&f, &parts[i], 1, false);
+        for (int64_t j = 0; j < buffers->count; j++) mean[j] += buffers->gradient[j] / 2;
     }
     memcpy(counts, past, (size_t)cells * sizeof *counts);
     for (int64_t i = 0; i < cells; i++) past[i] = 3.0 + (double)i;
-    gm_model_begin_step(f.model);
-    for (int i = 0; i < 2; i++) {
-        gm_step_share share = {.step_tokens = TOKENS, .step_loss_tokens = LOSS_ROWS, .tokens_before = i ? 10 : 0, .means = 2};
-        gm_step_reset(&f.step, true);
-        gm_model_loss(f.model, &f.step, &parts[i], &share);
-        gm_step_backward(&f.step);
-    }
-    together = gm_model_end_step(f.model);
-    assert_true(fabs(together.ce - (apart[0].ce + apart[1].ce) / 2) < 1e-6);
-    assert_true(fabs(together.poisson - (apart[0].poisson + apart[1].poisson) / 2) < 1e-6);
-    assert_true(fabs(together.normal - (apart[0].normal + apart[1].normal) / 2) < 1e-6);
-    assert_true(fabs(together.balance - (apart[0].balance + apart[1].balance) / 2) < 1e-6);
+    gm_losses both = run_parts(&f, parts, 2, true);
+    assert_true(is_mean(both.ce, apart[0].ce, apart[1].ce) && is_mean(both.poisson, apart[0].poisson, apart[1].poisson));
+    assert_true(is_mean(both.normal, apart[0].normal, apart[1].normal) && is_mean(both.balance, apart[0].balance, apart[1].balance));
     for (int64_t i = 0; i < cells; i++) assert_true(fabs(past[i] - counts[i]) < 1e-4);
-    for (int64_t i = 0; i < buffers->count; i++) assert_true(fabsf(buffers->gradient[i] - sum[i]) < 1e-5f);
-    free(sum), free(counts);
+    for (int64_t i = 0; i < buffers->count; i++) assert_true(fabsf(buffers->gradient[i] - mean[i]) < 1e-5f);
+    free(mean), free(counts);
     close_fixture(&f);
 }
 

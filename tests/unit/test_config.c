@@ -83,6 +83,27 @@ static void settings_win(void **state) {
     assert_string_equal(gm_error_text(), "--set: adapter.rnak: no such key; did you mean adapter.rank?");
 }
 
+/* --parity is stronger than the method's preset, and weaker than the file and the command line. */
+static void parity(void **state) {
+    (void)state;
+    const gm_setting settings[] = {{"--set", "adapter.router.edge_density", "0.5"}};
+    char directory[4096], path[4200];
+    gm_test_directory(directory);
+    snprintf(path, sizeof path, "%s/run.json", directory);
+    const char *text = "{\"method\": \"gmoe\", \"train\": {\"loss_on\": \"answer\"}}";
+    assert_int_equal(gm_file_write(path, text, strlen(text)), GM_OK);
+    assert_int_equal(gm_config_load_parity(&config, path, settings, 1), GM_OK);
+    unlink(path);
+    rmdir(directory);
+    const gm_adapter_config *a = &config.adapter;
+    assert_true(a->router.hidden_size == 128 && a->router.token_gain == 100 && a->router.edges == GM_EDGES_SIMILARITY);
+    assert_true(a->losses.divergence == GM_DIVERGENCE_ABS && a->losses.normal_target == GM_NORMAL_JOINT);
+    assert_true(a->losses.count_at == GM_COUNT_AT_MICRO_BATCH && config.train.loss_mean == GM_LOSS_MEAN_MICRO_BATCH);
+    assert_true(config.train.micro_batch_samples == 8 && config.train.append_eos == 0 && config.train.shuffle && !config.train.reshuffle);
+    assert_true(a->router.edge_density == 0.5 && config.train.loss_on == GM_LOSS_ON_ANSWER);
+    assert_true(a->losses.poisson == 0.005 && a->losses.normal == 8); /* what it does not set is the method's */
+}
+
 static void unknown_keys(void **state) {
     (void)state;
     check_refused("{\"adapter\": {\"router\": {\"hiden_size\": 3}}}",
@@ -126,6 +147,10 @@ static void what_is_planned_is_refused_by_name(void **state) {
 
 static void contradictions(void **state) {
     (void)state;
+    check_refused("{\"train\": {\"loss_mean\": \"micro_batch\"}}",
+                  "train.loss_mean: \"micro_batch\" needs micro-batches of so many samples; "
+                  "set train.micro_batch_samples (--parity takes 8)");
+    check_refused("{\"parity\": true}", "parity: no such key; the option --parity sets the keys that --help lists under it");
     assert_int_equal(load("{\"adapter\": {\"num_experts\": 2, \"top_k\": 3}}", NULL, 0), GM_USAGE);
     assert_non_null(strstr(gm_error_text(), "run.json: adapter.top_k"));
     assert_int_equal(load("{\"seed\": 1", NULL, 0), GM_USAGE); /* cut short */
@@ -182,10 +207,15 @@ static void schema_and_help(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults_and_presets), cmocka_unit_test(values_of_every_type),
-                                       cmocka_unit_test(settings_win),         cmocka_unit_test(unknown_keys),
-                                       cmocka_unit_test(wrong_values),         cmocka_unit_test(what_is_planned_is_refused_by_name),
-                                       cmocka_unit_test(contradictions),       cmocka_unit_test(dump_reads_back),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults_and_presets),
+                                       cmocka_unit_test(values_of_every_type),
+                                       cmocka_unit_test(settings_win),
+                                       cmocka_unit_test(parity),
+                                       cmocka_unit_test(unknown_keys),
+                                       cmocka_unit_test(wrong_values),
+                                       cmocka_unit_test(what_is_planned_is_refused_by_name),
+                                       cmocka_unit_test(contradictions),
+                                       cmocka_unit_test(dump_reads_back),
                                        cmocka_unit_test(schema_and_help)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

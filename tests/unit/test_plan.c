@@ -116,8 +116,26 @@ static void chunks_of_the_head(void **state) {
     close_world(&w);
 }
 
+/* Micro-batches of samples that have more tokens than there are places are refused before anything is allocated. */
+static void too_many_tokens(void **state) {
+    (void)state;
+    world w = {.random = gm_random_begin(13, GM_RANDOM_TEST, 0)};
+    open_world(&w, 50);
+    make_data(&w, 8, 40, 50);
+    for (int i = 0; i < 8; i++) w.data.samples[i].length = 1 << 28;
+    config.train.batch_size = 16;
+    config.train.micro_batch_samples = 6;
+    gm_trainer trainer = {.config = &config, .data = &w.data, .backend = w.backend, .model = w.model, .adapter = w.adapter};
+    assert_int_equal(gm_trainer_open(&trainer, NULL), GM_USAGE);
+    assert_string_equal(gm_error_text(), "train.micro_batch_samples: the 6 longest samples have 1610612736 tokens; take fewer");
+    gm_trainer_close(&trainer);
+    gm_region_free(&w.data.region);
+    close_world(&w);
+}
+
 int main(void) {
     gm_log_set_level(GM_LOG_ERROR);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_data_sets), cmocka_unit_test(chunks_of_the_head)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_data_sets), cmocka_unit_test(chunks_of_the_head),
+                                       cmocka_unit_test(too_many_tokens)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
