@@ -206,6 +206,7 @@ static void normal_case(int64_t layers, int64_t n, gm_divergence kind, bool join
     for (int64_t l = 0; l < layers; l++) width[l] = op_typed(GM_F32, &p.width[l], 1), dwidth[l] = op_floats(1), *dwidth[l] = 0x1p-6f;
     hold(&p);
     double *loss = op_doubles(1), *want = op_doubles(all), value = normal_value(&p), half = 0.5 * value;
+    *loss = 0;
     gm_normal_args args = {.layers = layers,
                            .experts = n,
                            .count = count,
@@ -249,14 +250,16 @@ static void test_normal_extreme_widths(void **state) {
         for (int joint = 0; joint < 2; joint++) {
             const float *width[] = {&widths[w], &widths[2]};
             float *count = op_floats(16), *dwidth[] = {op_floats(1), op_floats(1)};
+            double *loss = op_doubles(1);
             for (int i = 0; i < 16; i++) count[i] = (float)i;
-            *dwidth[0] = *dwidth[1] = 0;
+            *loss = *dwidth[0] = *dwidth[1] = 0;
             gm_normal_args args = {.layers = 2,
                                    .experts = 8,
                                    .count = count,
                                    .width = width,
                                    .joint = joint,
-                                   .loss = op_doubles(1),
+                                   .loss = loss,
+                                   .loss_scale = 1,
                                    .gradient_scale = 1,
                                    .width_scale = 1,
                                    .dcount = op_floats(16),
