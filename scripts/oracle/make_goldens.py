@@ -72,6 +72,8 @@ CASES = {
         "train": {"loss_on": "all", "batch_size": 2}}),
     "qwen3-gmoe": case("qwen3", tokenizer="plain", head_dim=16, idle=True, change={"adapter": {
         "num_experts": 3, "top_k": 1, "router": {"edge_density": 0.67, "layers": 1}}}),
+    "phi3-gmoe": case("phi3", shape=WIDER, sliding_window=24, pad_token_id=0, change=THREE),
+    "phi3-lora": case("phi3", file="f16", tokenizer="fallback", shape=WIDER, method=LORA, pad_token_id=0),
     "llama31-gmoe": case(file="f16", rope_scaling=LLAMA3, head_dim=16, num_attention_heads=2, num_key_value_heads=1,
                          tie_word_embeddings=True, change=THREE),
     "llama-joint": case(attention_bias=True, mlp_bias=True, change={"adapter": {

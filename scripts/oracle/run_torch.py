@@ -57,9 +57,41 @@ def read_jsonl(path):
 
 # ---------------------------------------------------------------- training and scoring
 
+class Joined(nn.Module):
+    """Named linear layers of a module in place of the one matrix that holds their rows (phi3)."""
+
+    def __init__(self, module, names):
+        super().__init__()
+        self.find = lambda: [getattr(module, name) for name in names]     # whatever stands there later
+
+    def forward(self, x):
+        return torch.cat([linear(x) for linear in self.find()], -1)
+
+
+def separate(module, fused, sizes):
+    """module.NAME for each {NAME: rows} of the linear layer module.FUSED, which is computed from these."""
+    parts = getattr(module, fused).weight.split(list(sizes.values()))
+    for name, weight in zip(sizes, parts, strict=True):
+        linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+        linear.weight = nn.Parameter(weight.clone(), requires_grad=False)
+        setattr(module, name, linear)
+    setattr(module, fused, Joined(module, list(sizes)))
+
+
+def separate_all(model):
+    c = model.config
+    head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+    q, kv, f = head * c.num_attention_heads, head * c.num_key_value_heads, c.intermediate_size
+    for layer in model.model.layers:
+        separate(layer.self_attn, "qkv_proj", {"q_proj": q, "k_proj": kv, "v_proj": kv})
+        separate(layer.mlp, "gate_up_proj", {"gate_proj": f, "up_proj": f})
+
+
 def load_base(base_dir, dtype):
     model = AutoModelForCausalLM.from_pretrained(base_dir, dtype=torch.float32, attn_implementation="eager")
     model.requires_grad_(False).eval()
+    if model.config.model_type == "phi3":
+        separate_all(model)
     if dtype == "bf16":
         for module in list(model.modules()):
             for name, child in list(module.named_children()):

@@ -324,7 +324,7 @@ static gm_status inspect_file(report *r, const char *path, const char *adapter_d
         if (adapter_directory) status = check_adapter_config(r, adapter_directory, &facts);
         if (r->status == GM_OK) puts("training: gmoe can start from it (--init-adapter), on the base model that it was made for");
     } else if (status == GM_OK) {
-        bool model = gm_weights_find(file, 0, "self_attn.q_proj.weight") != NULL;
+        bool model = gm_weights_find(file, 0, "self_attn.o_proj.weight") != NULL;
         printf("kind: %s\n", model ? "weights of a decoder" : "tensors");
         printf("training: %s\n", model ? "gmoe trains on a directory that holds them with config.json and tokenizer.json"
                                        : "gmoe cannot train on it: no decoder's weights");

@@ -32,16 +32,20 @@ typedef struct family {
     bool attention_bias, mlp_bias; /* these keys are read         */
     bool qk_norm;
     int64_t bos_token, eos_token;
+    double norm_eps;
+    int64_t sliding_window; /* where the key is absent; 0: none */
+    bool fused;             /* q, k, v are one matrix, gate and up another */
 } family;
 
 static const family families[] = {
-    {"llama", 32000, 4096, 11008, 32, 32, 0, 2048, 0, WINDOW_NEVER, false, true, true, false, 1, 2},
-    {"mistral", 32000, 4096, 14336, 32, 32, 8, 131072, 0, WINDOW_ALWAYS, false, false, false, false, 1, 2},
-    {"qwen2", 151936, 4096, 22016, 32, 32, 32, 32768, 0, WINDOW_SWITCHED, true, false, false, false, -1, -1},
-    {"qwen3", 151936, 4096, 22016, 32, 32, 32, 32768, 128, WINDOW_SWITCHED, false, true, false, true, -1, -1},
+    {"llama", 32000, 4096, 11008, 32, 32, 0, 2048, 0, WINDOW_NEVER, false, true, true, false, 1, 2, 1e-6, 0, false},
+    {"mistral", 32000, 4096, 14336, 32, 32, 8, 131072, 0, WINDOW_ALWAYS, false, false, false, false, 1, 2, 1e-6, 4096, false},
+    {"qwen2", 151936, 4096, 22016, 32, 32, 32, 32768, 0, WINDOW_SWITCHED, true, false, false, false, -1, -1, 1e-6, 4096, false},
+    {"qwen3", 151936, 4096, 22016, 32, 32, 32, 32768, 128, WINDOW_SWITCHED, false, true, false, true, -1, -1, 1e-6, 4096, false},
+    {"phi3", 32064, 3072, 8192, 32, 32, 0, 4096, 0, WINDOW_ALWAYS, false, false, false, false, 1, 32000, 1e-5, 0, true},
 };
-static const double default_eps = 1e-6, default_theta = 10000;
-static const int64_t default_window = 4096, default_full_layers = 28;
+static const double default_theta = 10000;
+static const int64_t default_full_layers = 28;
 
 typedef struct reading {
     const char *path;
@@ -135,7 +139,7 @@ static gm_status read_sizes(const reading *r) {
     if (c->heads * c->head_dim > WIDTH_LIMIT)
         return refuse(r, "num_attention_heads", "%lld heads of %lld make more than %d", (long long)c->heads, (long long)c->head_dim,
                       WIDTH_LIMIT);
-    c->norm_eps = default_eps;
+    c->norm_eps = f->norm_eps;
     return find(r->root, "rms_norm_eps") ? read_real(r, r->root, "rms_norm_eps", 0, 1, &c->norm_eps) : GM_OK;
 }
 
@@ -155,6 +159,7 @@ static gm_status read_switches(const reading *r) {
     c->attention_bias = c->output_bias || f->qkv_bias;
     GM_TRY(read_switch(r, "tie_word_embeddings", &c->tied_embeddings));
     c->qk_norm = f->qk_norm;
+    c->fused = f->fused;
     const cJSON *act = find(r->root, "hidden_act");
     char text[80];
     if (act && !(cJSON_IsString(act) && (strcmp(act->valuestring, "silu") == 0 || strcmp(act->valuestring, "swish") == 0)))
@@ -193,7 +198,7 @@ static gm_status read_window(const reading *r) {
     bool in_use;
     GM_TRY(read_switch(r, "use_sliding_window", &in_use));
     if (r->family->window != WINDOW_SWITCHED) in_use = r->family->window == WINDOW_ALWAYS;
-    GM_TRY(read_integer(r, "sliding_window", default_window, 0, in_use ? 1 : 0, GM_EXACT_INTEGER, &window));
+    GM_TRY(read_integer(r, "sliding_window", r->family->sliding_window, 0, in_use ? 1 : 0, GM_EXACT_INTEGER, &window));
     bool decisive = in_use && r->family->window == WINDOW_SWITCHED && !gm_json_member(r->root, "layer_types");
     GM_TRY(read_integer(r, "max_window_layers", default_full_layers, decisive ? -1 : 0, 0, GM_EXACT_INTEGER, &full_layers));
     if (r->family->window == WINDOW_ALWAYS) full_layers = 0;
@@ -309,10 +314,10 @@ static gm_status find_family(reading *r) {
     char text[80];
     if (!cJSON_IsObject(r->root)) return gm_error(GM_BAD_FILE, "%s: is not a JSON object", r->path);
     const cJSON *type = find(r->root, "model_type");
-    if (!cJSON_IsString(type)) return refuse(r, "model_type", "is missing; llama, mistral, qwen2 and qwen3 are supported");
+    if (!cJSON_IsString(type)) return refuse(r, "model_type", "is missing; llama, mistral, qwen2, qwen3 and phi3 are supported");
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strcmp(families[i].name, type->valuestring) == 0) r->family = &families[i];
-    if (!r->family) return refuse(r, "model_type", "%s is not supported; llama, mistral, qwen2 and qwen3 are", show(type, text));
+    if (!r->family) return refuse(r, "model_type", "%s is not supported; llama, mistral, qwen2, qwen3 and phi3 are", show(type, text));
     snprintf(r->config->model_type, sizeof r->config->model_type, "%s", r->family->name);
     return GM_OK;
 }

@@ -105,6 +105,7 @@ static const struct key {
     {"decoder_start_token_id", GM_KEY_HARMLESS, NULL},
     {"tokenizer_class", GM_KEY_HARMLESS, NULL},
     {"max_sequence_length", GM_KEY_HARMLESS, NULL},
+    {"original_max_position_embeddings", GM_KEY_HARMLESS, NULL}, /* of phi3's rope_scaling, where there is one */
     {"model_max_length", GM_KEY_HARMLESS, NULL},
     {"is_decoder", GM_KEY_HARMLESS, NULL},
     {"is_llama_config", GM_KEY_HARMLESS, NULL},

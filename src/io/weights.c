@@ -6,8 +6,18 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum axis { NONE, HIDDEN, FFN, QUERY /* heads × head_dim */, KEY /* kv_heads × head_dim */, HEAD, VOCABULARY } axis;
-typedef enum need { ALWAYS, ATTENTION_BIAS, OUTPUT_BIAS, MLP_BIAS, QK_NORM, UNTIED } need;
+typedef enum axis {
+    NONE,
+    HIDDEN,
+    FFN,
+    QUERY /* heads × head_dim */,
+    KEY /* kv_heads × head_dim */,
+    QUERY_KEY_VALUE,
+    GATE_UP,
+    HEAD,
+    VOCABULARY
+} axis;
+typedef enum need { ALWAYS, SEPARATE, FUSED, ATTENTION_BIAS, OUTPUT_BIAS, MLP_BIAS, QK_NORM, UNTIED } need;
 
 typedef struct part {
     const char *name;
@@ -17,9 +27,10 @@ typedef struct part {
 
 static const part layer_parts[] = {
     {"input_layernorm.weight", HIDDEN, NONE, ALWAYS},
-    {"self_attn.q_proj.weight", QUERY, HIDDEN, ALWAYS},
-    {"self_attn.k_proj.weight", KEY, HIDDEN, ALWAYS},
-    {"self_attn.v_proj.weight", KEY, HIDDEN, ALWAYS},
+    {"self_attn.q_proj.weight", QUERY, HIDDEN, SEPARATE},
+    {"self_attn.k_proj.weight", KEY, HIDDEN, SEPARATE},
+    {"self_attn.v_proj.weight", KEY, HIDDEN, SEPARATE},
+    {"self_attn.qkv_proj.weight", QUERY_KEY_VALUE, HIDDEN, FUSED},
     {"self_attn.o_proj.weight", HIDDEN, QUERY, ALWAYS},
     {"self_attn.q_proj.bias", QUERY, NONE, ATTENTION_BIAS},
     {"self_attn.k_proj.bias", KEY, NONE, ATTENTION_BIAS},
@@ -28,8 +39,9 @@ static const part layer_parts[] = {
     {"self_attn.q_norm.weight", HEAD, NONE, QK_NORM},
     {"self_attn.k_norm.weight", HEAD, NONE, QK_NORM},
     {"post_attention_layernorm.weight", HIDDEN, NONE, ALWAYS},
-    {"mlp.gate_proj.weight", FFN, HIDDEN, ALWAYS},
-    {"mlp.up_proj.weight", FFN, HIDDEN, ALWAYS},
+    {"mlp.gate_proj.weight", FFN, HIDDEN, SEPARATE},
+    {"mlp.up_proj.weight", FFN, HIDDEN, SEPARATE},
+    {"mlp.gate_up_proj.weight", GATE_UP, HIDDEN, FUSED},
     {"mlp.down_proj.weight", HIDDEN, FFN, ALWAYS},
     {"mlp.gate_proj.bias", FFN, NONE, MLP_BIAS},
     {"mlp.up_proj.bias", FFN, NONE, MLP_BIAS},
@@ -48,6 +60,8 @@ static int64_t axis_size(const gm_model_config *c, axis a) {
     case FFN: return c->ffn_size;
     case QUERY: return c->heads * c->head_dim;
     case KEY: return c->kv_heads * c->head_dim;
+    case QUERY_KEY_VALUE: return (c->heads + 2 * c->kv_heads) * c->head_dim;
+    case GATE_UP: return 2 * c->ffn_size;
     case HEAD: return c->head_dim;
     case VOCABULARY: return c->vocabulary;
     case NONE: break;
@@ -57,6 +71,8 @@ static int64_t axis_size(const gm_model_config *c, axis a) {
 
 static bool is_needed(const gm_model_config *c, need n) {
     switch (n) {
+    case SEPARATE: return !c->fused;
+    case FUSED: return c->fused;
     case ATTENTION_BIAS: return c->attention_bias;
     case OUTPUT_BIAS: return c->output_bias;
     case MLP_BIAS: return c->mlp_bias;
@@ -83,6 +99,38 @@ const gm_file_tensor *gm_weights_find(const gm_safetensors *file, int layer, con
     if (!make_name(name, layer, part_name)) return NULL;
     const gm_file_tensor *tensor = gm_safetensors_find(file, name);
     return tensor ? tensor : gm_safetensors_find(file, without_prefix(name));
+}
+
+/* Rows of a fused matrix, in the order in which they lie there. */
+static const struct slice {
+    const char *whole;
+    const char *part;
+    axis rows;
+} slices[] = {
+    {"self_attn.qkv_proj.weight", "self_attn.q_proj.weight", QUERY}, {"self_attn.qkv_proj.weight", "self_attn.k_proj.weight", KEY},
+    {"self_attn.qkv_proj.weight", "self_attn.v_proj.weight", KEY},   {"mlp.gate_up_proj.weight", "mlp.gate_proj.weight", FFN},
+    {"mlp.gate_up_proj.weight", "mlp.up_proj.weight", FFN},
+};
+
+bool gm_weights_part(gm_file_tensor *tensor, const gm_safetensors *file, const gm_model_config *config, int layer, const char *part_name) {
+    const gm_file_tensor *found = NULL;
+    int64_t before = 0;
+    for (size_t i = 0; config->fused && i < sizeof slices / sizeof *slices; i++) {
+        if (i > 0 && strcmp(slices[i].whole, slices[i - 1].whole) != 0) before = 0;
+        if (strcmp(slices[i].part, part_name) == 0) {
+            if (!(found = gm_weights_find(file, layer, slices[i].whole))) return false;
+            size_t row = found->byte_count / (size_t)found->dim[0];
+            *tensor = *found;
+            tensor->dim[0] = axis_size(config, slices[i].rows);
+            tensor->bytes += (size_t)before * row;
+            tensor->byte_count = (size_t)tensor->dim[0] * row;
+            return true;
+        }
+        before += axis_size(config, slices[i].rows);
+    }
+    if (!(found = gm_weights_find(file, layer, part_name))) return false;
+    *tensor = *found;
+    return true;
 }
 
 static const char *show_shape(const int64_t *dim, int rank, char text[GM_FILE_TENSOR_RANK * 22]) {

@@ -5,6 +5,9 @@
 #include "io/model_config.h"
 #include "io/safetensors.h"
 
+/* The tensor of a part, or the rows that are this part in a file where several parts are one matrix (config->fused). False: none. */
+bool gm_weights_part(gm_file_tensor *tensor, const gm_safetensors *file, const gm_model_config *config, int layer, const char *part);
+
 /* layer -1: outside the layers ("embed_tokens.weight", "norm.weight", "lm_head.weight"); otherwise a part of that layer
  * ("self_attn.q_proj.weight", "input_layernorm.weight" …). NULL: none. Files saved without the prefix "model." are read too. */
 const gm_file_tensor *gm_weights_find(const gm_safetensors *file, int layer, const char *part);

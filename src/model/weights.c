@@ -69,15 +69,16 @@ static void load(gm_weight_loader *loader, gm_tensor *tensor, int layer, const c
         fill_random(loader, tensor);
         return;
     }
-    const gm_file_tensor *from = gm_weights_find(model->file, layer, part);
-    GM_CHECK(from && (int64_t)from->byte_count == rows * columns * (int64_t)gm_type_size(from->type), "%s was checked before", part);
-    bool aligned = (uintptr_t)from->bytes % gm_type_size(from->type) == 0;
-    if (model->backend->host_memory && from->type == model->type && aligned) {
-        tensor->data = (void *)from->bytes; /* read-only mapping: frozen */
+    gm_file_tensor from;
+    bool found = gm_weights_part(&from, model->file, &model->config, layer, part);
+    GM_CHECK(found && (int64_t)from.byte_count == rows * columns * (int64_t)gm_type_size(from.type), "%s was checked before", part);
+    bool aligned = (uintptr_t)from.bytes % gm_type_size(from.type) == 0;
+    if (model->backend->host_memory && from.type == model->type && aligned) {
+        tensor->data = (void *)from.bytes; /* read-only mapping: frozen */
         return;
     }
     tensor->data = take_copy(loader, gm_tensor_bytes(tensor));
-    if (!loader->counting) copy_weight(loader, tensor->data, model->type, from, rows * columns);
+    if (!loader->counting) copy_weight(loader, tensor->data, model->type, &from, rows * columns);
 }
 
 static void load_linear(gm_weight_loader *loader, gm_linear *linear, int layer, const char *name, int64_t outputs, int64_t inputs,

@@ -17,9 +17,9 @@ static void describe(char line[512], const gm_model_config *c) {
     if (c->rope != GM_ROPE_PLAIN) n += snprintf(line + n, 100, " %g", c->rope_factor);
     if (c->rope == GM_ROPE_LLAMA3)
         n += snprintf(line + n, 100, ",%g,%g,%g", c->rope_low_factor, c->rope_high_factor, c->rope_original_positions);
-    snprintf(line + n, 100, "%s%s%s%s%s eos%lld bos%lld", c->attention_bias ? " qkv-bias" : "", c->output_bias ? " o-bias" : "",
-             c->mlp_bias ? " mlp-bias" : "", c->tied_embeddings ? " tied" : "", c->qk_norm ? " qk-norm" : "", (long long)c->eos_token,
-             (long long)c->bos_token);
+    snprintf(line + n, 100, "%s%s%s%s%s%s eos%lld bos%lld", c->attention_bias ? " qkv-bias" : "", c->output_bias ? " o-bias" : "",
+             c->mlp_bias ? " mlp-bias" : "", c->tied_embeddings ? " tied" : "", c->qk_norm ? " qk-norm" : "", c->fused ? " fused" : "",
+             (long long)c->eos_token, (long long)c->bos_token);
 }
 
 static gm_status read_text(gm_model_config *config, const char *directory, const char *json, size_t length) {
@@ -42,6 +42,9 @@ static const struct { const char *json, *line; } accepted[] = {
     /* null is not absent */
     {"{\"model_type\":\"llama\"," SMALL ",\"num_key_value_heads\":null,\"head_dim\":null,\"rope_scaling\":null,\"eos_token_id\":null,\"tie_word_embeddings\":null,\"attention_bias\":null}",
      "llama v100 h64 f96 l4 a8/8x8 p2048 w0@0 eps1e-06 theta10000 plain eos-1 bos1"},
+    {"{\"model_type\":\"phi3\"}", "phi3 v32064 h3072 f8192 l32 a32/32x96 p4096 w0@0 eps1e-05 theta10000 plain fused eos32000 bos1"},
+    {"{\"model_type\":\"phi3\"," SMALL ",\"sliding_window\":2047,\"original_max_position_embeddings\":4096,\"rope_scaling\":null,\"partial_rotary_factor\":1.0}",
+     "phi3 v100 h64 f96 l4 a8/8x8 p4096 w2047@0 eps1e-05 theta10000 plain fused eos-1 bos1"},
     {"{\"model_type\":\"mistral\"," SMALL ",\"sliding_window\":null,\"num_key_value_heads\":null}", "mistral v100 h64 f96 l4 a8/8x8 p131072 w0@0 eps1e-06 theta10000 plain eos2 bos1"},
     {"{\"model_type\":\"mistral\"," SMALL ",\"sliding_window\":12,\"head_dim\":16}", "mistral v100 h64 f96 l4 a8/8x16 p131072 w12@0 eps1e-06 theta10000 plain eos2 bos1"},
     {"{\"model_type\":\"mistral\"," SMALL ",\"sliding_window\":12,\"layer_types\":null,\"max_window_layers\":null}", "mistral v100 h64 f96 l4 a8/8x8 p131072 w12@0 eps1e-06 theta10000 plain eos2 bos1"},
@@ -110,6 +113,9 @@ static const struct { const char *json, *says; } refused[] = {
     {"{\"model_type\":\"llama\",\"eos_token_id\":\"x\"}", "eos_token_id"},
     {"{\"model_type\":\"llama\",\"bos_token_id\":[1.5]}", "bos_token_id"},
     /* windows */
+    {"{\"model_type\":\"phi3\",\"partial_rotary_factor\":0.75}", "partial_rotary_factor: 0.75 is not supported"},
+    {"{\"model_type\":\"phi3\",\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1],\"long_factor\":[1]}}", "rope_type: \"longrope\" is not supported"},
+    {"{\"model_type\":\"gemma2\"}", "model_type: \"gemma2\" is not supported"},
     {"{\"model_type\":\"mistral\",\"sliding_window\":0}", "sliding_window: 0 is not"},
     {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"max_window_layers\":-1}", "max_window_layers"},
     {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"max_window_layers\":null}", "max_window_layers"},

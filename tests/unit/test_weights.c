@@ -131,6 +131,32 @@ static void test_variants(void **state) {
     s.tensors[2].name = "model.layers.0.self_attn.rotary_emb.inv_freq"; /* no lm_head; a harmless buffer */
     expect(path, &s, &tied, "tied", NULL);
     fill(&s);
+    gm_model_config fused = tiny;
+    fused.fused = true;
+    expect(path, &s, &fused, "model.layers.0.self_attn.qkv_proj.weight", "is missing");
+    float values[16 * 6];
+    for (int i = 0; i < 16 * 6; i++) values[i] = (float)i;
+    for (int layer = 0; layer < 2; layer++) {
+        char name[80];
+        snprintf(name, sizeof name, "model.layers.%d.self_attn.qkv_proj.weight", layer);
+        add(&s, name, 16, 6);
+        s.tensors[s.count - 1].data = values;
+        snprintf(name, sizeof name, "model.layers.%d.mlp.gate_up_proj.weight", layer);
+        add(&s, name, 20, 6);
+    }
+    expect(path, &s, &fused, "fused", NULL);
+    gm_safetensors *one = write_and_open(path, &s);
+    gm_file_tensor part;
+    assert_true(gm_weights_part(&part, one, &fused, 1, "self_attn.v_proj.weight")); /* after 8 rows of q and 4 of k */
+    float first;
+    memcpy(&first, part.bytes, sizeof first);
+    assert_true(first == 12 * 6 && part.dim[0] == 4 && part.dim[1] == 6 && part.byte_count == 4 * 6 * sizeof(float));
+    assert_true(gm_weights_part(&part, one, &fused, 1, "mlp.up_proj.weight") && part.dim[0] == 10);
+    assert_false(gm_weights_part(&part, one, &fused, 7, "mlp.up_proj.weight"));
+    gm_safetensors_close(one);
+    s.tensors[s.count - 1].dim[0] = 19;
+    expect(path, &s, &fused, "model.layers.1.mlp.gate_up_proj.weight", "shape 19×6 where config.json implies 20×6");
+    fill(&s);
     for (size_t i = 0; i < s.count; i++) /* saved from the model without its head's wrapper */
         if (strncmp(s.names[i], "model.", 6) == 0) s.tensors[i].name = s.names[i] + 6;
     gm_safetensors *file = write_and_open(path, &s);
