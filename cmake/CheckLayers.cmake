@@ -11,7 +11,7 @@ set(allowed_train base backend tensor ops io data model train)
 set(allowed_cli base backend tensor ops io data model train cli)
 
 set(failed 0)
-file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR} ${SOURCE_DIR}/*.c ${SOURCE_DIR}/*.h)
+file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR} ${SOURCE_DIR}/*.c ${SOURCE_DIR}/*.h ${SOURCE_DIR}/*.cu ${SOURCE_DIR}/*.cuh)
 foreach(name IN LISTS files)
   string(REGEX MATCH "^[^/]+" folder ${name})
   file(STRINGS ${SOURCE_DIR}/${name} lines REGEX "^[ \t]*#[ \t]*include[ \t]*\"")

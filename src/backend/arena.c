@@ -25,7 +25,7 @@ void *gm_arena_take(gm_arena *arena, size_t bytes) {
 void gm_arena_release(gm_arena *arena, size_t mark) {
     GM_CHECK(mark <= arena->used, "arena %s: released to %zu of %zu", arena->name, mark, arena->used);
 #ifndef NDEBUG
-    if (!arena->measuring) memset(arena->base + mark, 0xff, arena->used - mark); /* 0xffffffff is a NaN */
+    if (!arena->measuring && !arena->foreign) memset(arena->base + mark, 0xff, arena->used - mark); /* 0xffffffff is a NaN */
 #endif
     arena->used = mark;
 }

@@ -14,6 +14,7 @@ typedef struct gm_arena {
     unsigned char *base; /* not owned */
     size_t capacity, used, peak;
     bool measuring;
+    bool foreign; /* memory that the host cannot touch */
 } gm_arena;
 
 void gm_arena_measure(gm_arena *arena, const char *name);                              /* start counting */

@@ -2,6 +2,14 @@
 
 void gm_backend_measure(gm_backend *backend, bool on) { backend->kernels = on ? backend->measuring : backend->real; }
 
+const char *gm_kernels_missing(const gm_kernels *kernels) {
+#define MISSING(name)                                                                                                                      \
+    if (!kernels->name) return #name;
+    GM_KERNEL_LIST(MISSING)
+#undef MISSING
+    return NULL;
+}
+
 void gm_backend_close(gm_backend *backend) {
     if (backend) backend->close(backend);
 }

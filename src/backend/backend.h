@@ -122,7 +122,7 @@ typedef struct gm_expert_ffn_args {
     float *du;       /* T×2×N×R, written: gradient of u (zero for experts that are not active) */
 } gm_expert_ffn_args;
 
-/* Softmax, top-K and renormalisation of router scores (method.md §2). Ties: as torch.topk on a CPU (cpu/kernels/top_k.h). */
+/* Softmax, top-K and renormalisation of router scores (method.md §2). Ties: as torch.topk on a CPU (backend/top_k.h). */
 typedef struct gm_route_args {
     int64_t tokens, experts, slots;
     const float *score; /* T×N */
@@ -267,8 +267,49 @@ typedef struct gm_kernels {
     void (*cross_entropy)(gm_backend *, const gm_cross_entropy_args *);
     void (*score)(gm_backend *, const gm_score_args *);
     void (*adamw)(gm_backend *, const gm_adamw_args *);
-    void (*sum_squares)(gm_backend *, double *out, const float *in, int64_t count); /* out (host) = Σ in², in a fixed order */
+    void (*sum_squares)(gm_backend *, double *out, const float *in, int64_t count); /* out (host) = Σ in², in a fixed order; waits */
 } gm_kernels;
+
+/* X(name) for every entry, in order. */
+#define GM_KERNEL_LIST(X)                                                                                                                  \
+    X(gemm)                                                                                                                                \
+    X(convert)                                                                                                                             \
+    X(zero)                                                                                                                                \
+    X(copy)                                                                                                                                \
+    X(add)                                                                                                                                 \
+    X(scale)                                                                                                                               \
+    X(add_rows)                                                                                                                            \
+    X(column_sums)                                                                                                                         \
+    X(silu_forward)                                                                                                                        \
+    X(silu_backward)                                                                                                                       \
+    X(embedding)                                                                                                                           \
+    X(gather_rows)                                                                                                                         \
+    X(scatter_rows)                                                                                                                        \
+    X(dropout)                                                                                                                             \
+    X(rmsnorm_forward)                                                                                                                     \
+    X(rmsnorm_backward)                                                                                                                    \
+    X(rope)                                                                                                                                \
+    X(attention_forward)                                                                                                                   \
+    X(attention_backward)                                                                                                                  \
+    X(lora_forward)                                                                                                                        \
+    X(lora_backward)                                                                                                                       \
+    X(expert_ffn_forward)                                                                                                                  \
+    X(expert_ffn_output)                                                                                                                   \
+    X(expert_ffn_backward)                                                                                                                 \
+    X(route_forward)                                                                                                                       \
+    X(route_backward)                                                                                                                      \
+    X(router_graph_forward)                                                                                                                \
+    X(router_graph_backward)                                                                                                               \
+    X(poisson)                                                                                                                             \
+    X(normal)                                                                                                                              \
+    X(balance)                                                                                                                             \
+    X(cross_entropy)                                                                                                                       \
+    X(score)                                                                                                                               \
+    X(adamw)                                                                                                                               \
+    X(sum_squares)
+
+/* The first entry that a table lacks; NULL: none. */
+const char *gm_kernels_missing(const gm_kernels *kernels);
 
 struct gm_backend {
     const char *name;          /* "cpu"                                                    */
@@ -278,16 +319,22 @@ struct gm_backend {
     gm_arena scratch;                     /* lent to kernels and operations: mark, use, release       */
     double (*gemm_seconds)(gm_backend *); /* spent in matrix products since the last call: wall time, shared evenly by the threads */
     void *context;
-    gm_status (*allocate)(gm_backend *, void **memory, size_t bytes, const char *what); /* GM_NO_MEMORY names `what` */
+    gm_status (*allocate)(gm_backend *, void **memory, size_t bytes, const char *what); /* GM_NO_MEMORY names `what`; contents: any */
     void (*release)(gm_backend *, void *memory, size_t bytes);
     void (*write)(gm_backend *, void *out, const void *host, size_t bytes); /* host → backend */
     void (*read)(gm_backend *, void *host, const void *in, size_t bytes);   /* backend → host, waits */
+    gm_status (*check)(gm_backend *); /* waits, and tells what went wrong since the start; NULL: kernels cannot fail */
     void (*close)(gm_backend *);
 };
 
 /* Opens "cpu" (threads 0: all that OpenMP gives). */
 gm_status gm_backend_open_cpu(gm_backend **backend, int threads);
 static inline double gm_backend_gemm_seconds(gm_backend *backend) { return backend->gemm_seconds(backend); }
+/* Loads the CUDA module and opens device number `device`. GM_FAIL says what is missing: the module, its libraries, a driver, the
+ * device, a kernel. */
+gm_status gm_backend_open_cuda(gm_backend **backend, int device);
+/* Results since the last check are good; a kernel returns no status, so whoever acts on results asks here. */
+static inline gm_status gm_backend_check(gm_backend *backend) { return backend->check ? backend->check(backend) : GM_OK; }
 void gm_backend_close(gm_backend *backend);
 /* A measuring backend runs no arithmetic; its arenas only count. */
 void gm_backend_measure(gm_backend *backend, bool on);

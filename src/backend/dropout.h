@@ -3,6 +3,8 @@
 #ifndef GM_BACKEND_DROPOUT_H
 #define GM_BACKEND_DROPOUT_H
 
+#include "backend/everywhere.h"
+
 #include <stdint.h>
 
 typedef struct gm_dropout {
@@ -11,7 +13,7 @@ typedef struct gm_dropout {
 } gm_dropout;
 
 /* What element `index` is multiplied with: 0 with probability `rate`, else 1 / (1 − rate). */
-static inline float gm_dropout_factor(const gm_dropout *dropout, uint32_t index) {
+GM_EVERYWHERE static inline float gm_dropout_factor(const gm_dropout *dropout, uint32_t index) {
     uint32_t hash = index * 0x9e3779b1u + dropout->key[0];
     hash = (hash ^ (hash >> 17)) * 0xed5ad4bbu ^ dropout->key[1];
     hash = (hash ^ (hash >> 11)) * 0xac4c1b51u;

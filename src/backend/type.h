@@ -2,6 +2,8 @@
 #ifndef GM_BACKEND_TYPE_H
 #define GM_BACKEND_TYPE_H
 
+#include "backend/everywhere.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -26,7 +28,7 @@ typedef enum gm_type {
 size_t gm_type_size(gm_type type);      /* bytes of an element                       */
 const char *gm_type_name(gm_type type); /* as safetensors spells it: "F32", "BF16" … */
 
-static inline float gm_bf16_to_f32(uint16_t value) {
+GM_EVERYWHERE static inline float gm_bf16_to_f32(uint16_t value) {
     uint32_t bits = (uint32_t)value << 16;
     float result;
     memcpy(&result, &bits, sizeof result);
@@ -34,7 +36,7 @@ static inline float gm_bf16_to_f32(uint16_t value) {
 }
 
 /* Round to nearest, ties to even; NaN stays NaN. */
-static inline uint16_t gm_f32_to_bf16(float value) {
+GM_EVERYWHERE static inline uint16_t gm_f32_to_bf16(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;

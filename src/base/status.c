@@ -41,7 +41,7 @@ gm_status gm_error_prefix(gm_status code, const char *format, ...) {
     return gm_error(code, "%s: %s", prefix, error_text);
 }
 
-noreturn void gm_abort(const char *file, int line, const char *format, ...) {
+void gm_abort(const char *file, int line, const char *format, ...) {
     char text[sizeof error_text];
     va_list arguments;
     va_start(arguments, format);

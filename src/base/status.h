@@ -4,12 +4,13 @@
 #define GM_BASE_STATUS_H
 
 #include "gmoe/gmoe.h"
-#include <stdnoreturn.h>
 
 #if defined(__GNUC__)
 #define GM_PRINTF(format_index, first_index) __attribute__((format(printf, format_index, first_index)))
+#define GM_NORETURN __attribute__((noreturn))
 #else
 #define GM_PRINTF(format_index, first_index)
+#define GM_NORETURN
 #endif
 
 enum { GM_ERROR_TEXT = 1024 }; /* bytes of the thread's message, for keeping a copy */
@@ -21,7 +22,7 @@ gm_status gm_error(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 gm_status gm_error_prefix(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 
 /* GM_CHECK's end. Where what it says is gm_error_text() of a GM_NO_MEMORY, the program ends with that status instead. */
-noreturn void gm_abort(const char *file, int line, const char *format, ...) GM_PRINTF(3, 4);
+void gm_abort(const char *file, int line, const char *format, ...) GM_PRINTF(3, 4) GM_NORETURN;
 
 /* Propagate a failure. */
 #define GM_TRY(expression)                                                                                                                 \

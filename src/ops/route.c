@@ -1,4 +1,4 @@
-/* π = softmax(score), top-K by π (ties: as torch.topk, cpu/kernels/top_k.h), g = π / Σ_topK π; method.md §2. Always f32.
+/* π = softmax(score), top-K by π (ties: as torch.topk, backend/top_k.h), g = π / Σ_topK π; method.md §2. Always f32.
  * Backward: dπ_e += (dg_e − Σ_j g_j dg_j) / Σ_topK π for the chosen, dπ_e += K dcount_e for the chosen,
  * dscore = π ∘ (dπ − ⟨π, dπ⟩). */
 #include "ops/route.h"

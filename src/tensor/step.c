@@ -31,8 +31,10 @@ gm_status gm_step_place(gm_step *step, const gm_step_plan *plan) {
     gm_backend_measure(backend, false);
     GM_TRY(backend->allocate(backend, &step->activation_memory, plan->activations, "activations"));
     gm_arena_place(&step->activations, "activations", step->activation_memory, plan->activations);
+    step->activations.foreign = !backend->host_memory;
     GM_TRY(backend->allocate(backend, &step->scratch_memory, plan->scratch, "scratch"));
     gm_arena_place(&backend->scratch, "scratch", step->scratch_memory, plan->scratch);
+    backend->scratch.foreign = !backend->host_memory;
     step->host_memory = aligned_alloc(GM_ARENA_ALIGN, (plan->host + GM_ARENA_ALIGN) / GM_ARENA_ALIGN * GM_ARENA_ALIGN);
     if (!step->host_memory) return gm_error(GM_NO_MEMORY, "out of memory: the tape needs %zu bytes", plan->host);
     gm_arena_place(&step->host, "host", step->host_memory, plan->host);

@@ -1,8 +1,11 @@
 /* What the tests of single kernels share.
  *
- * Buffers come from op_alloc: filled with NaN, with sentinels on both sides, and known to op_run, which runs a kernel
+ * Buffers come from op_alloc: filled with NaN, with sentinels on both sides, and known to OP_RUN, which runs a kernel
  * call with 1, 2 and 3 threads from the same starting contents and wants the same bytes in every buffer each time.
- * op_main runs the whole group once per instruction level that this processor has.
+ * op_main runs the whole group once per instruction level that this processor has. Built with GM_TEST_EMULATED it runs it on
+ * the CUDA backend's kernels in emulation (tests/emulation), with GMOE_TEST_DEVICE=cuda in the environment on a GPU: buffers
+ * are the backend's memory then, which a test may look at, but the backend's own code not; what a kernel's arguments want
+ * on the host goes through op_host. A kernel that is not written yet skips the test that calls it.
  * Values are random from a printed seed (GMOE_TEST_SEED sets another). References are naive loops in double. */
 #ifndef GM_OP_TEST_H
 #define GM_OP_TEST_H
@@ -10,6 +13,10 @@
 #include "test_support.h"
 
 #include "backend/backend.h"
+#ifdef GM_TEST_EMULATED
+#include "backend/cuda/module.h"
+#include "emulation/emulation.h"
+#endif
 #include "base/random.h"
 
 #include <math.h>
@@ -27,14 +34,45 @@ static gm_backend *backend;
 static gm_random op_random;
 static op_buffer op_buffers[OP_MOST];
 static int op_count, op_run_index;
-static unsigned char *op_scratch; /* the backend's scratch memory (OP_SCRATCH), then a sentinel */
+static unsigned char *op_scratch; /* the backend's scratch memory, then a sentinel */
 static size_t op_scratch_bytes;
+static bool op_scratch_given; /* by OP_SCRATCH: OP_RUN does not measure */
+
+/* Around the backend's work: it may not touch its memory from the host, and all of it is done afterwards. */
+static inline void op_begin(void) {
+#ifdef GM_TEST_EMULATED
+    gm_emulation_host_access(false);
+#endif
+}
+
+static inline void op_finish(void) {
+    if (gm_backend_check(backend) != GM_OK) fail_msg("%s", gm_error_text());
+#ifdef GM_TEST_EMULATED
+    gm_emulation_host_access(true);
+#endif
+}
+
+#define OP_CALL(call) (op_begin(), (call), op_finish())
+
+static inline void *op_malloc(size_t bytes) { /* the sanitizer sees a read past the end: to the byte */
+    void *memory = NULL;
+    if (backend->host_memory) return posix_memalign(&memory, 64, bytes) == 0 ? memory : NULL;
+    if (backend->allocate(backend, &memory, bytes, "a test") != GM_OK) fail_msg("%s", gm_error_text());
+    return memory;
+}
+
+static inline void op_free(void *memory, size_t bytes) {
+    if (backend->host_memory)
+        free(memory);
+    else if (memory)
+        backend->release(backend, memory, bytes);
+}
 
 static inline void *op_alloc(size_t bytes) {
     assert_true(op_count < OP_MOST);
     op_buffer *b = &op_buffers[op_count++];
     size_t rounded = (bytes + 2 * OP_SENTINEL + 63) / 64 * 64;
-    *b = (op_buffer){.block = aligned_alloc(64, rounded), .start = malloc(bytes + 1), .first = malloc(bytes + 1), .bytes = bytes};
+    *b = (op_buffer){.block = op_malloc(rounded), .start = malloc(bytes + 1), .first = malloc(bytes + 1), .bytes = bytes};
     assert_true(b->block && b->start && b->first);
     memset(b->block, OP_SENTINEL_BYTE, rounded);
     memset(b->block + OP_SENTINEL, 0xff, bytes);
@@ -45,9 +83,18 @@ static inline float *op_floats(int64_t count) { return op_alloc((size_t)count * 
 static inline double *op_doubles(int64_t count) { return op_alloc((size_t)count * sizeof(double)); }
 static inline int32_t *op_integers(int64_t count) { return op_alloc((size_t)count * sizeof(int32_t)); }
 
+/* The same bytes in the host's memory, as long as the case. */
+static inline void *op_host(const void *buffer, size_t bytes) {
+    if (backend->host_memory) return (void *)buffer;
+    assert_true(op_count < OP_MOST);
+    op_buffer *b = &op_buffers[op_count++];
+    *b = (op_buffer){.start = malloc(bytes + 1)};
+    return memcpy(b->start, buffer, bytes);
+}
+
 static inline void op_check_sentinels(void) {
     for (int i = 0; i < op_count; i++)
-        for (size_t j = 0; j < OP_SENTINEL; j++) {
+        for (size_t j = 0; op_buffers[i].block && j < OP_SENTINEL; j++) {
             if (op_buffers[i].block[j] != OP_SENTINEL_BYTE) fail_msg("buffer %d: written %zu bytes before its start", i, OP_SENTINEL - j);
             if (op_buffers[i].block[OP_SENTINEL + op_buffers[i].bytes + j] != OP_SENTINEL_BYTE)
                 fail_msg("buffer %d: written %zu bytes past its end", i, j);
@@ -64,23 +111,41 @@ static inline void op_scratch_place(void) {
     gm_backend_measure(backend, false);
     op_scratch_bytes = backend->scratch.peak;
     assert_true(op_scratch_bytes % 64 == 0 && backend->scratch.used == 0);
-    op_scratch = aligned_alloc(64, op_scratch_bytes + OP_SENTINEL);
+    op_scratch = op_malloc(op_scratch_bytes + OP_SENTINEL);
     memset(op_scratch, 0xff, op_scratch_bytes);
     memset(op_scratch + op_scratch_bytes, OP_SENTINEL_BYTE, OP_SENTINEL);
     gm_arena_place(&backend->scratch, "scratch", op_scratch, op_scratch_bytes);
+    backend->scratch.foreign = !backend->host_memory;
+}
+
+static inline void op_scratch_fill(void) {
+    if (op_scratch) memset(op_scratch, 0xff, op_scratch_bytes);
+}
+
+static inline void op_scratch_free(void) {
+    for (int i = 0; op_scratch && i < OP_SENTINEL; i++) assert_int_equal(op_scratch[op_scratch_bytes + (size_t)i], OP_SENTINEL_BYTE);
+    op_free(op_scratch, op_scratch_bytes + OP_SENTINEL);
+    op_scratch = NULL;
+    op_scratch_given = false;
 }
 
 /* Scratch memory of exactly what `calls` ask for on a measuring backend. */
-#define OP_SCRATCH(calls) (op_scratch_measure(), (calls), op_scratch_place())
+#define OP_SCRATCH(calls) (op_scratch_free(), op_scratch_measure(), (calls), op_scratch_place(), (void)(op_scratch_given = true))
+
+static inline void op_forget(void) {
+    for (int i = 0; i < op_count; i++) {
+        op_buffer *b = &op_buffers[i];
+        if (b->block) op_free(b->block, (b->bytes + 2 * OP_SENTINEL + 63) / 64 * 64);
+        free(b->start), free(b->first);
+    }
+    op_count = 0;
+}
 
 /* Ends a case: checks and frees every buffer. */
 static inline void op_end(void) {
     op_check_sentinels();
-    for (int i = 0; op_scratch && i < OP_SENTINEL; i++) assert_int_equal(op_scratch[op_scratch_bytes + (size_t)i], OP_SENTINEL_BYTE);
-    free(op_scratch);
-    op_scratch = NULL;
-    for (int i = 0; i < op_count; i++) free(op_buffers[i].block), free(op_buffers[i].start), free(op_buffers[i].first);
-    op_count = 0;
+    op_scratch_free();
+    op_forget();
 }
 
 static inline bool op_next_run(void) {
@@ -88,20 +153,23 @@ static inline bool op_next_run(void) {
     if (done > 0) op_check_sentinels();
     for (int i = 0; i < op_count; i++) {
         op_buffer *b = &op_buffers[i];
+        if (!b->block) continue;
         unsigned char *data = b->block + OP_SENTINEL;
         if (done == 0) memcpy(b->start, data, b->bytes);
         if (done == 1) memcpy(b->first, data, b->bytes);
         if (done > 1 && memcmp(b->first, data, b->bytes) != 0) fail_msg("buffer %d: %d threads give other bytes than one", i, done);
         if (done > 0 && done < OP_RUNS) memcpy(data, b->start, b->bytes);
     }
+    op_scratch_fill();
     omp_set_num_threads(done < OP_RUNS ? done + 1 : 2);
     return done < OP_RUNS;
 }
 
 #define OP_RUN(call)                                                                                                                       \
-    for (op_run_index = 0; op_next_run();) {                                                                                               \
-        call;                                                                                                                              \
-    }
+    do {                                                                                                                                   \
+        if (!op_scratch_given) OP_SCRATCH(call), op_scratch_given = false;                                                                 \
+        for (op_run_index = 0; op_next_run();) OP_CALL(call);                                                                              \
+    } while (0)
 
 static inline double op_normal(void) { return (double)gm_random_normal(&op_random); }
 
@@ -156,24 +224,99 @@ static inline double op_slope(double (*f)(const void *), const void *context, do
     return (8 * (value[2] - value[1]) - (value[3] - value[0])) / (12 * h);
 }
 
-/* Runs the group for every instruction level; op_main(name, tests) with an array of tests. */
-static inline int op_main_(const char *name, const struct CMUnitTest *tests, size_t count) {
+/* ---- kernels that a backend does not have yet */
+
+static int op_skipped;
+
+static inline void op_skip(const char *kernel) {
+    printf("skipped: %s has no kernel %s\n", backend->name, kernel);
+    op_skipped++;
+    op_finish();
+    gm_backend_measure(backend, false);
+    skip();
+}
+
+#define OP_MISSING(name)                                                                                                                   \
+    static inline void op_missing_##name(void) { op_skip(#name); }
+GM_KERNEL_LIST(OP_MISSING)
+#undef OP_MISSING
+
+static inline void op_fill_missing(gm_kernels *kernels) {
+    void (*stub)(void);
+#define OP_FILL(name)                                                                                                                      \
+    stub = op_missing_##name;                                                                                                              \
+    if (!kernels->name) memcpy(&kernels->name, &stub, sizeof stub);
+    GM_KERNEL_LIST(OP_FILL)
+#undef OP_FILL
+}
+
+/* What a test that was skipped or failed left behind. */
+static inline int op_clean(void **state) {
+    (void)state;
+    op_scratch_given = false;
+    op_free(op_scratch, op_scratch_bytes + OP_SENTINEL);
+    op_scratch = NULL;
+    op_forget();
+    return 0;
+}
+
+/* ---- running the group */
+
+enum { OP_TESTS = 64 };
+
+static inline int op_run_group(const char *name, const struct CMUnitTest *tests, size_t count) {
+    struct CMUnitTest clean[OP_TESTS];
+    assert_true(count <= OP_TESTS);
+    memcpy(clean, tests, count * sizeof *tests);
+    for (size_t i = 0; i < count; i++) clean[i].setup_func = op_clean;
+    return _cmocka_run_group_tests(name, clean, count, NULL, NULL);
+}
+
+/* On a backend that is not the CPU. */
+static inline int op_run_device(const char *name, const struct CMUnitTest *tests, size_t count, gm_status opened) {
+    static gm_kernels real, measuring;
+    if (opened != GM_OK) return printf("%s\n", gm_error_text()), 1;
+    real = *backend->real, measuring = *backend->measuring;
+    op_fill_missing(&real), op_fill_missing(&measuring);
+    backend->real = backend->kernels = &real, backend->measuring = &measuring;
+    op_finish();
+    int failed = op_run_group(name, tests, count);
+    op_clean(NULL);
+    op_begin();
+    gm_backend_close(backend);
+    return !failed && op_skipped == (int)count ? 77 : failed;
+}
+
+static inline int op_run_levels(const char *name, const struct CMUnitTest *tests, size_t count, unsigned long long seed) {
     static const char *const levels[] = {"base", "v3", "v4"};
     const gm_kernels *seen[3] = {NULL};
-    const char *text = getenv("GMOE_TEST_SEED");
-    unsigned long long seed = text ? strtoull(text, NULL, 10) : 1;
     int failed = 0;
-    printf("%s: seed %llu\n", name, seed);
     for (int i = 0; i < 3; i++) {
         setenv("GMOE_CPU_LEVEL", levels[i], 1);
         op_random = gm_random_begin(seed, GM_RANDOM_TEST, 0);
         if (gm_backend_open_cpu(&backend, OP_RUNS) != GM_OK) return printf("%s\n", gm_error_text()), 1;
         seen[i] = backend->real;
         printf("%s: level %s%s\n", name, levels[i], i && seen[i] == seen[i - 1] ? ": not here, skipped" : "");
-        if (i == 0 || seen[i] != seen[i - 1]) failed += _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+        if (i == 0 || seen[i] != seen[i - 1]) failed += op_run_group(name, tests, count);
         gm_backend_close(backend);
     }
     return failed;
+}
+
+static inline int op_main_(const char *name, const struct CMUnitTest *tests, size_t count) {
+    const char *text = getenv("GMOE_TEST_SEED");
+    unsigned long long seed = text ? strtoull(text, NULL, 10) : 1;
+    op_random = gm_random_begin(seed, GM_RANDOM_TEST, 0);
+#ifdef GM_TEST_EMULATED
+    printf("%s: seed %llu, emulation's seed %llu\n", name, seed, (unsigned long long)gm_emulation_seed());
+    return op_run_device(name, tests, count, gm_cuda_open(&backend, 0));
+#else
+    const char *device = getenv("GMOE_TEST_DEVICE");
+    printf("%s: seed %llu\n", name, seed);
+    if (!device || strcmp(device, "cuda") != 0) return op_run_levels(name, tests, count, seed);
+    setenv("GMOE_CUDA_MANAGED", "1", 1);
+    return op_run_device(name, tests, count, gm_backend_open_cuda(&backend, 0));
+#endif
 }
 #define op_main(name, tests) op_main_(name, tests, sizeof(tests) / sizeof *(tests))
 

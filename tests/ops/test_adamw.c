@@ -59,7 +59,7 @@ static void test_sum_squares(void **state) {
     for (int c = 0; c < 7; c++) {
         int64_t n = counts[c];
         float *x = op_floats(n + 1); /* one more, NaN, that must not be read */
-        double *out = op_doubles(1), want = 0;
+        double *out = op_host(op_doubles(1), sizeof *out), want = 0;
         for (int64_t i = 0; i < n; i++) x[i] = gm_random_normal(&op_random), want += (double)x[i] * (double)x[i];
         OP_RUN(backend->kernels->sum_squares(backend, out, x, n));
         op_close("sum", out, GM_F64, &want, 1, 1e-12);

@@ -1,8 +1,18 @@
-/* Elementwise kernels against loops in double; convert against the scalar conversion of backend/type.c, bit by bit. */
+/* Elementwise kernels against loops in double; convert against the scalar conversion of backend/type.c. */
 #include "op_test.h"
 
 static const int64_t counts[] = {1, 31, 1000, 16384, 50001};
 enum { COUNTS = 5 };
+
+/* Bit by bit, but a NaN may be any: devices have one of their own. */
+static void same_values(const void *got, const void *want, gm_type type, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        double w = op_get(want, type, i);
+        size_t at = (size_t)i * gm_type_size(type);
+        if (isnan(w) ? !isnan(op_get(got, type, i)) : memcmp((const char *)got + at, (const char *)want + at, gm_type_size(type)) != 0)
+            fail_msg("value %lld is %g, not %g", (long long)i, op_get(got, type, i), w);
+    }
+}
 
 static void test_convert(void **state) {
     (void)state;
@@ -21,7 +31,7 @@ static void test_convert(void **state) {
             for (int c = 0; c < COUNTS; c++) {
                 memset(out, 0x11, (size_t)n * gm_type_size(to[t]));
                 OP_RUN(backend->kernels->convert(backend, out, to[t], in, from[f], counts[c]));
-                assert_memory_equal(out, want, (size_t)counts[c] * gm_type_size(to[t]));
+                same_values(out, want, to[t], counts[c]);
                 assert_int_equal(out[(size_t)counts[c] * gm_type_size(to[t])], 0x11);
             }
             op_end();

@@ -248,7 +248,8 @@ static void test_normal_extreme_widths(void **state) {
     static const float widths[] = {1e-3f, 0, -4, 1e20f};
     for (int w = 0; w < 4; w++)
         for (int joint = 0; joint < 2; joint++) {
-            const float *width[] = {&widths[w], &widths[2]};
+            double given[] = {(double)widths[w], (double)widths[2]};
+            const float *width[] = {op_typed(GM_F32, &given[0], 1), op_typed(GM_F32, &given[1], 1)};
             float *count = op_floats(16), *dwidth[] = {op_floats(1), op_floats(1)};
             double *loss = op_doubles(1);
             for (int i = 0; i < 16; i++) count[i] = (float)i;

@@ -160,7 +160,7 @@ static void backward_case(const route_case *c, int64_t tokens, int given) {
     int64_t n = c->experts, k = c->slots;
     double *score = op_values(tokens * n, 1), *want = op_doubles(tokens * n);
     gm_route_args args = make(c, tokens, score);
-    backend->kernels->route_forward(backend, &args);
+    OP_RUN(backend->kernels->route_forward(backend, &args));
     double *dgate = op_values(tokens * k, 1), *dweight = op_values(tokens * n, 1), *dcount = op_values(n, 1);
     args.dgate = given & 1 ? op_typed(GM_F32, dgate, tokens * k) : NULL;
     args.dweight = given & 2 ? op_typed(GM_F32, dweight, tokens * n) : NULL;

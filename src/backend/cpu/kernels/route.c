@@ -1,4 +1,4 @@
-/* Routing (method.md §2, §4): π = softmax(score), the K largest π of each token (ties: top_k.h), their gates
+/* Routing (method.md §2, §4): π = softmax(score), the K largest π of each token (ties: backend/top_k.h), their gates
  * g_k = π_k / Σ_topK π, and what the losses count:
  *     count_e = K · Σ_t π_te [e ∈ topK(t)]        share_e = Σ_t [e ∈ topK(t)]
  *     score, weight: T×N   expert, gate: T×K   count, share: N
@@ -6,7 +6,8 @@
  *     dπ_e = dweight_e + [e ∈ topK] ((dgate_k − Σ_j dgate_j g_j) / S + K dcount_e)
  *     dscore_e = π_e (dπ_e − Σ_j π_j dπ_j)
  * A row that is not a number keeps valid, distinct experts. */
-#include "backend/cpu/kernels/top_k.h"
+#include "backend/cpu/kernels/kernel.h"
+#include "backend/top_k.h"
 
 enum { SMALL = 1 << 12, /* scores below which one thread does it all */ EXPERTS = 16 /* counted together */, TIED_MOST = 256 };
 

@@ -1,0 +1,41 @@
+/* Loads the CUDA backend, a module of its own: the CUDA libraries take most of a second to load, and programs start without.
+ * It lies beside the programs in a build, and in lib/gmoe once installed. What it needs of us (status, arenas) it finds in the
+ * program, which exports it. */
+#include "backend/backend.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH = 4096 };
+
+/* The module's path, or false where there is none. */
+static bool find_module(char *path) {
+    static const char *const places[] = {"libgmoe_cuda.so", "../lib/gmoe/libgmoe_cuda.so"};
+    char program[PATH];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0) return false;
+    program[length] = '\0';
+    *strrchr(program, '/') = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (snprintf(path, PATH, "%s/%s", program, places[i]) < PATH && access(path, R_OK) == 0) return true;
+    return false;
+}
+
+gm_status gm_backend_open_cuda(gm_backend **backend, int device) {
+    char path[PATH];
+    if (!find_module(path))
+        return gm_error(GM_FAIL, "this build has no CUDA backend; build it with cmake -DGMOE_CUDA=ON, or use --device cpu");
+    void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL); /* stays until the program ends */
+    if (!module) return gm_error(GM_FAIL, "the CUDA backend does not load: %s; use --device cpu", dlerror());
+    gm_status (*open_module)(gm_backend **, int);
+    void *symbol = dlsym(module, "gm_cuda_open");
+    memcpy(&open_module, &symbol, sizeof symbol);
+    if (!symbol) return gm_error(GM_FAIL, "%s: no module of this program; build it again", path);
+    GM_TRY(open_module(backend, device));
+    const char *missing = gm_kernels_missing((*backend)->real);
+    if (!missing) return GM_OK;
+    gm_backend_close(*backend);
+    return gm_error(GM_FAIL, "the CUDA backend has no kernel %s; use --device cpu", missing);
+}
