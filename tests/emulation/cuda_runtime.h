@@ -133,10 +133,13 @@ uint64_t gm_emulated_exchange(gm_emulated_collective kind, unsigned mask, uint64
                               int line);
 
 #define __syncthreads() gm_emulated_barrier(__FILE__, __LINE__)
-static inline void gm_emulated_sync_warp(const char *file, int line, unsigned mask = 0xffffffffu) {
-    gm_emulated_exchange(GM_SYNC_WARP, mask, 0, 0, 32, file, line);
-}
-#define __syncwarp(...) gm_emulated_sync_warp(__FILE__, __LINE__, ##__VA_ARGS__)
+struct gm_emulated_warp_barrier {
+    const char *file;
+    int line;
+    void operator()(unsigned mask = 0xffffffffu) const { gm_emulated_exchange(GM_SYNC_WARP, mask, 0, 0, 32, file, line); }
+};
+#define __syncwarp                                                                                                                         \
+    gm_emulated_warp_barrier { __FILE__, __LINE__ }
 
 template <class T>
 static inline T gm_emulated_shuffle(gm_emulated_collective kind, const char *file, int line, unsigned mask, T value, int operand,

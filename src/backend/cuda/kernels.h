@@ -21,6 +21,26 @@ void gm_cuda_silu_backward(gm_backend *, float *din, const float *dout, const fl
 void gm_cuda_rmsnorm_forward(gm_backend *, const gm_rmsnorm_args *);
 void gm_cuda_rmsnorm_backward(gm_backend *, const gm_rmsnorm_args *);
 
+/* kernels/rows.cu */
+void gm_cuda_embedding(gm_backend *, const gm_rows_args *, gm_type table_type);
+void gm_cuda_gather_rows(gm_backend *, const gm_rows_args *);
+void gm_cuda_scatter_rows(gm_backend *, const gm_rows_args *);
+/* the rest by name */
+void gm_cuda_column_sums(gm_backend *, float *out, const float *in, int64_t rows, int64_t columns);
+void gm_cuda_dropout(gm_backend *, const gm_dropout_args *);
+void gm_cuda_rope(gm_backend *, const gm_rope_args *);
+void gm_cuda_lora_forward(gm_backend *, const gm_lora_args *);
+void gm_cuda_lora_backward(gm_backend *, const gm_lora_args *);
+void gm_cuda_route_forward(gm_backend *, const gm_route_args *);
+void gm_cuda_route_backward(gm_backend *, const gm_route_args *);
+void gm_cuda_poisson(gm_backend *, const gm_poisson_args *);
+void gm_cuda_normal(gm_backend *, const gm_normal_args *);
+void gm_cuda_balance(gm_backend *, const gm_balance_args *);
+void gm_cuda_cross_entropy(gm_backend *, const gm_cross_entropy_args *);
+void gm_cuda_score(gm_backend *, const gm_score_args *);
+void gm_cuda_adamw(gm_backend *, const gm_adamw_args *);
+void gm_cuda_sum_squares(gm_backend *, double *out, const float *in, int64_t count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -49,7 +49,7 @@ enum { GM_SHARED_PLAIN = 48 << 10 }; /* bytes of dynamic shared memory that need
 
 static inline dim3 gm_dim(int64_t n) { return dim3((unsigned)n); }
 static inline dim3 gm_dim(dim3 n) { return n; }
-static inline int64_t gm_parts(int64_t count, int64_t size) { return (count + size - 1) / size; }
+__host__ __device__ static inline int64_t gm_parts(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 enum { GM_WARP = 32, GM_WARPS_MOST = 32 };
 
@@ -110,28 +110,28 @@ __device__ __forceinline__ unsigned gm_narrow_pair(float low, float high) {
 
 template <int N> __device__ __forceinline__ void gm_load_vector(float (&v)[N], const gm_bf16 *p) {
     static_assert(N == 4 || N % 8 == 0, "whole vectors");
-    if (N == 4) {
+    if constexpr (N == 4) {
         uint2 x = *reinterpret_cast<const uint2 *>(p);
         gm_widen_pair(v, x.x), gm_widen_pair(v + 2, x.y);
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int i = 0; i + 8 <= N; i += 8) {
-        uint4 x = *reinterpret_cast<const uint4 *>(p + i);
-        gm_widen_pair(v + i, x.x), gm_widen_pair(v + i + 2, x.y), gm_widen_pair(v + i + 4, x.z), gm_widen_pair(v + i + 6, x.w);
+        for (int i = 0; i < N; i += 8) {
+            uint4 x = *reinterpret_cast<const uint4 *>(p + i);
+            gm_widen_pair(v + i, x.x), gm_widen_pair(v + i + 2, x.y), gm_widen_pair(v + i + 4, x.z), gm_widen_pair(v + i + 6, x.w);
+        }
     }
 }
 
 template <int N> __device__ __forceinline__ void gm_store_vector(gm_bf16 *p, const float (&v)[N]) {
     static_assert(N == 4 || N % 8 == 0, "whole vectors");
-    if (N == 4) {
+    if constexpr (N == 4) {
         *reinterpret_cast<uint2 *>(p) = make_uint2(gm_narrow_pair(v[0], v[1]), gm_narrow_pair(v[2], v[3]));
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int i = 0; i + 8 <= N; i += 8)
-        *reinterpret_cast<uint4 *>(p + i) = make_uint4(gm_narrow_pair(v[i], v[i + 1]), gm_narrow_pair(v[i + 2], v[i + 3]),
-                                                       gm_narrow_pair(v[i + 4], v[i + 5]), gm_narrow_pair(v[i + 6], v[i + 7]));
+        for (int i = 0; i < N; i += 8)
+            *reinterpret_cast<uint4 *>(p + i) = make_uint4(gm_narrow_pair(v[i], v[i + 1]), gm_narrow_pair(v[i + 2], v[i + 3]),
+                                                           gm_narrow_pair(v[i + 4], v[i + 5]), gm_narrow_pair(v[i + 6], v[i + 7]));
+    }
 }
 
 /* Elements i … i+N of a row of n: whole where all of them are there and `aligned`, else one by one; absent ones are `fill`. */

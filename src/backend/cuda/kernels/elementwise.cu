@@ -3,27 +3,9 @@
  *     silu(x) = x σ(x),   silu'(x) = σ(x) (1 + x (1 − σ(x)))
  * A thread has VECTOR neighbours; memory is all that these wait for. */
 #include "backend/cuda/kernels/common.cuh"
+#include "backend/cuda/kernels/half.cuh"
 
 enum { THREADS = 256, VECTOR = 8 };
-
-struct half_bits { /* f16, as files have it */
-    uint16_t bits;
-};
-
-__device__ static float gm_load(const half_bits *p) {
-    uint32_t sign = (uint32_t)(p->bits & 0x8000u) << 16, magnitude = p->bits & 0x7fffu;
-    uint32_t bias = magnitude >= 0x7c00u ? 224u << 23 : 112u << 23; /* infinity and NaN keep the largest exponent */
-    if (magnitude < 0x400u) return __uint_as_float(sign | __float_as_uint((float)(int)magnitude * 0x1p-24f));
-    return __uint_as_float(sign | ((magnitude << 13) + bias));
-}
-
-template <int N> __device__ static void gm_load_vector(float (&v)[N], const half_bits *p) {
-    uint4 x = *reinterpret_cast<const uint4 *>(p);
-    half_bits half[N];
-    memcpy(half, &x, sizeof half);
-#pragma unroll
-    for (int i = 0; i < N; i++) v[i] = gm_load(half + i);
-}
 
 __device__ static int64_t first_of_thread() { return ((int64_t)blockIdx.x * THREADS + threadIdx.x) * VECTOR; }
 static int64_t blocks_for(int64_t count) { return gm_parts(count, THREADS * VECTOR); }
@@ -39,7 +21,7 @@ template <class Out, class In> __global__ void __launch_bounds__(THREADS) conver
 template <class Out> static void convert_from(gm_backend *backend, Out *out, const void *in, gm_type in_type, int64_t count) {
     bool aligned = whole(out) && whole(in);
     if (in_type == GM_F16)
-        GM_LAUNCH(backend, (convert<Out, half_bits>), blocks_for(count), THREADS, 0, out, (const half_bits *)in, count, aligned);
+        GM_LAUNCH(backend, (convert<Out, gm_half>), blocks_for(count), THREADS, 0, out, (const gm_half *)in, count, aligned);
     else
         GM_WITH_TYPE(in_type, In,
                      GM_LAUNCH(backend, (convert<Out, In>), blocks_for(count), THREADS, 0, out, (const In *)in, count, aligned));

@@ -1,0 +1,56 @@
+/* Rotary position embedding (Su et al. 2021), in place, with Hugging Face's pairing of i and i + C/2:
+ *     θ = position · frequency_i  (rounded to f32, as there)
+ *     x_i, x_{i+C/2}  ←  m (x_i cos θ − x_{i+C/2} sin θ),  m (x_{i+C/2} cos θ + x_i sin θ)          m: amplitude
+ *     x: T×heads×C
+ * `inverse` is the transpose, the backward pass: θ ← −θ. A block has a token: cosines and sines are computed once for all heads
+ * and lie in shared memory, PAIRS of them at a time. */
+#include "backend/cuda/kernels/common.cuh"
+
+enum { THREADS = 128, PAIRS = 256, VECTOR = 4 };
+
+struct rotation {
+    int64_t heads, pairs;
+    float amplitude, sign;
+    bool aligned;
+};
+
+/* VECTOR neighbouring pairs of one head; `x` is the head's row, c and s the angles' from pair `first` on. */
+template <class T> __device__ static void rotate(T *x, const float *c, const float *s, int64_t i, int64_t first, const rotation &n) {
+    float a[VECTOR], b[VECTOR], turned[VECTOR];
+    gm_load_some(a, x, i, n.pairs, n.aligned);
+    gm_load_some(b, x + n.pairs, i, n.pairs, n.aligned);
+#pragma unroll
+    for (int j = 0; j < VECTOR; j++) {
+        float cosine = c[i - first + j], sine = s[i - first + j];
+        turned[j] = a[j] * cosine - b[j] * sine;
+        b[j] = b[j] * cosine + a[j] * sine;
+    }
+    gm_store_some(x, turned, i, n.pairs, n.aligned);
+    gm_store_some(x + n.pairs, b, i, n.pairs, n.aligned);
+}
+
+template <class T> __global__ void __launch_bounds__(THREADS) rope(T *x, const int32_t *positions, const float *frequencies, rotation n) {
+    GM_SHARED(float, c, [PAIRS]);
+    GM_SHARED(float, s, [PAIRS]);
+    const float position = (float)positions[blockIdx.x];
+    x += blockIdx.x * n.heads * n.pairs * 2;
+    for (int64_t first = 0; first < n.pairs; first += PAIRS) {
+        for (int i = threadIdx.x; i < PAIRS; i += THREADS) {
+            float sine = 0, cosine = 0;
+            if (first + i < n.pairs) sincosf(position * frequencies[first + i], &sine, &cosine);
+            c[i] = cosine * n.amplitude, s[i] = sine * n.amplitude * n.sign;
+        }
+        __syncthreads();
+        const int64_t count = gm_least(n.pairs - first, (int64_t)PAIRS), vectors = gm_parts(count, VECTOR);
+        for (int64_t i = threadIdx.x; i < n.heads * vectors; i += THREADS)
+            rotate(x + i / vectors * n.pairs * 2, c, s, first + i % vectors * VECTOR, first, n);
+        __syncthreads();
+    }
+}
+
+extern "C" void gm_cuda_rope(gm_backend *backend, const gm_rope_args *a) {
+    GM_CHECK(a->head_size % 2 == 0, "rotation of heads of odd size %lld", (long long)a->head_size);
+    const rotation n = {a->heads, a->head_size / 2, a->amplitude, a->inverse ? -1.0f : 1.0f,
+                        gm_aligned(a->x, a->type, a->head_size / 2, VECTOR)};
+    GM_WITH_TYPE(a->type, T, GM_LAUNCH(backend, rope<T>, a->tokens, THREADS, 0, (T *)a->x, a->positions, a->frequencies, n));
+}
