@@ -27,6 +27,8 @@ struct fiber {
     gm_emulated_collective kind;
     unsigned mask;
     uint64_t value;
+    const void *shown;
+    gm_emulated_copies copies;
 };
 
 struct machine {
@@ -34,7 +36,8 @@ struct machine {
     unsigned char *stacks[MOST_THREADS]; /* free ones */
     int free_stacks, threads, alive, waiting, running;
     int ready[MOST_THREADS], ready_count;
-    void *scheduler; /* stack pointer */
+    int at_warp[MOST_THREADS / WARP]; /* lanes that wait */
+    void *scheduler;                  /* stack pointer */
     const gm_emulated_launch *launch;
     uint64_t block; /* number of blocks begun */
     size_t static_shared;
@@ -192,10 +195,10 @@ uint64_t reduced(const fiber *lanes, const fiber *f) {
 void try_warp(int warp, const fiber *f) {
     fiber *lanes = &m->fibers[warp * WARP];
     unsigned mask = f->mask;
+    if (m->at_warp[warp] < __builtin_popcount(mask)) return;
     uint64_t result[WARP];
     for (int i = 0; i < WARP; i++) {
         if (!(mask >> i & 1)) continue;
-        if (lanes[i].at == DONE) gm_emulated_fail("%s:%d: waits for lane %d, which has returned", f->file, f->line, i);
         if (lanes[i].at != AT_WARP) return;
         if (lanes[i].kind != f->kind || lanes[i].mask != mask || lanes[i].line != f->line || lanes[i].file != f->file)
             gm_emulated_fail("lanes of warp %d wait at %s:%d (mask %08x) and %s:%d (mask %08x)", warp, f->file, f->line, mask,
@@ -207,7 +210,7 @@ void try_warp(int warp, const fiber *f) {
         result[i] = shuffle ? shuffled(lanes, i, &lanes[i]) : reduced(lanes, &lanes[i]);
     }
     for (int i = 0; i < WARP; i++)
-        if (mask >> i & 1) lanes[i].value = result[i], make_ready(warp * WARP + i);
+        if (mask >> i & 1) lanes[i].value = result[i], m->at_warp[warp]--, make_ready(warp * WARP + i);
 }
 
 /* ---- one block, all blocks */
@@ -247,6 +250,8 @@ void run_block(uint3 block) {
     for (int i = 0; i < m->threads; i++) {
         unsigned x = static_cast<unsigned>(i);
         m->fibers[i].at = NEW;
+        m->fibers[i].copies.count = m->fibers[i].copies.group = 0;
+        m->at_warp[i / WARP] = 0;
         m->fibers[i].index = {x % blockDim.x, x / blockDim.x % blockDim.y, x / blockDim.x / blockDim.y};
         m->ready[m->ready_count++] = i;
     }
@@ -331,10 +336,20 @@ uint64_t gm_emulated_exchange(gm_emulated_collective kind, unsigned mask, uint64
     if (!(mask >> lane & 1)) gm_emulated_fail("%s:%d: lane %d is not in its own mask %08x", file, line, lane, mask);
     f->at = AT_WARP, f->kind = kind, f->mask = mask, f->value = value, f->operand = operand, f->width = width, f->file = file,
     f->line = line;
+    m->at_warp[thread / WARP]++;
     try_warp(thread / WARP, f);
     to_scheduler();
     return f->value;
 }
+
+void gm_emulated_show(const void *mine, const char *file, int line) {
+    if (mine) m->fibers[m->running].shown = mine;
+    gm_emulated_exchange(GM_SYNC_WARP, 0xffffffffu, 0, 0, WARP, file, line);
+}
+
+const void *gm_emulated_lane(int lane) { return m->fibers[m->running / WARP * WARP + lane].shown; }
+int gm_emulated_my_lane() { return m->running % WARP; }
+gm_emulated_copies *gm_emulated_my_copies() { return &m->fibers[m->running].copies; }
 
 void gm_emulated_shared(void *memory, size_t bytes, uint64_t *block) {
     if (*block == m->block) return;

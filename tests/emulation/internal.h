@@ -9,6 +9,19 @@
 
 /* fibers.cpp */
 void gm_emulated_run(const gm_emulated_launch *launch); /* all blocks of it */
+/* Every lane of the warp shows what it brings; NULL: it has seen the others'. */
+const void *gm_emulated_lane(int lane);
+void gm_emulated_show(const void *mine, const char *file, int line);
+int gm_emulated_my_lane();
+struct gm_emulated_copies { /* of one thread, on their way to shared memory */
+    struct {
+        void *out;
+        const void *in; /* NULL: zeros */
+        int group;
+    } pending[256];
+    int count, group;
+};
+gm_emulated_copies *gm_emulated_my_copies();
 const char *gm_emulated_where(char *text, size_t size); /* kernel, block, thread; "" outside of kernels */
 
 /* memory.cpp */

@@ -14,7 +14,13 @@
 
 namespace {
 
-enum { SENTINEL = 256, SENTINEL_BYTE = 0x5a, ALIGN = 256, MOST_BLOCKS = 1 << 16 };
+enum {
+    SENTINEL = 256,
+    SENTINEL_BYTE = 0x5a,
+    ALIGN = 256,
+    MOST_BLOCKS = 1 << 16,
+    FILLED = 4 << 20 /* of a larger block the beginning: pages cost time */
+};
 const size_t REGION = size_t(16) << 30;
 
 struct block {
@@ -200,7 +206,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
     if (pages(at + needed) > whole) whole = pages(at + needed);
     gm_emulated_enter_device(false);
     memset(region + at - SENTINEL, SENTINEL_BYTE, SENTINEL);
-    memset(region + at, 0xff, bytes);
+    memset(region + at, 0xff, bytes < size_t(FILLED) ? bytes : size_t(FILLED));
     memset(region + at + bytes, SENTINEL_BYTE, SENTINEL);
     gm_emulated_leave_device();
     *memory = region + at;
