@@ -323,7 +323,7 @@ struct gm_backend {
     void (*release)(gm_backend *, void *memory, size_t bytes);
     void (*write)(gm_backend *, void *out, const void *host, size_t bytes); /* host → backend */
     void (*read)(gm_backend *, void *host, const void *in, size_t bytes);   /* backend → host, waits */
-    gm_status (*check)(gm_backend *); /* waits, and tells what went wrong since the start; NULL: kernels cannot fail */
+    gm_status (*check)(gm_backend *); /* waits, and tells what went wrong since the start; NULL: nothing can */
     void (*close)(gm_backend *);
 };
 

@@ -142,7 +142,7 @@ static gm_status load_structure(gm_weight_loader *loader) {
     if (ready) load_all(loader);
     free(loader->drawn);
     free(loader->piece);
-    return ready ? GM_OK : GM_NO_MEMORY;
+    return ready ? gm_backend_check(model->backend) : GM_NO_MEMORY;
 }
 
 gm_status gm_model_load_weights(gm_model *model) {

@@ -47,12 +47,14 @@ static gm_status run_batch(gm_eval_set *set, gm_model *model, gm_step *step, siz
     if (set->count == 0) {
         result->loss += gm_model_evaluate_loss(model, step, &packed);
         result->loss_tokens += packed.loss_rows;
-        return GM_OK;
+        return gm_backend_check(step->backend);
     }
     packed.loss_rows = 0;
     gm_score_request request = request_of(set, batch);
     gm_model_score(model, step, &packed, &request);
-    if (!gm_backend_measures(step->backend)) add_scores(set, batch);
+    if (gm_backend_measures(step->backend)) return GM_OK;
+    GM_TRY(gm_backend_check(step->backend));
+    add_scores(set, batch);
     return GM_OK;
 }
 

@@ -30,7 +30,8 @@ static gm_status write_optimizer(const gm_snapshot *s, const char *directory) {
         {.name = "moment2", .type = GM_F32, .rank = 1, .dim = {buffers->count}, .data = host + buffers->count},
         {.name = "counts", .type = GM_F64, .rank = 1, .dim = {counts}, .data = count},
         {.name = "expert_load", .type = GM_F64, .rank = 1, .dim = {load ? layers * experts : 0}, .data = load}};
-    gm_status status = gm_path_join(path, directory, "optimizer.safetensors");
+    gm_status status = gm_backend_check(s->backend);
+    if (status == GM_OK) status = gm_path_join(path, directory, "optimizer.safetensors");
     if (status == GM_OK) status = gm_safetensors_write(path, tensors, OPTIMIZER_TENSORS, NULL, 0);
     free(host);
     return status;

@@ -46,6 +46,12 @@ static gm_step_share share_of(const gm_trainer *t, const uint32_t *indices, uint
     return share;
 }
 
+/* A device's fault comes before the numbers that it left. */
+static gm_status check_device(gm_trainer *t, int64_t step) {
+    gm_status status = gm_backend_check(t->backend);
+    return status == GM_OK ? GM_OK : gm_error_prefix(status, "step %" PRId64, step);
+}
+
 static gm_status check_finite(int64_t step, const gm_losses *losses, double grad_norm) {
     const struct {
         const char *name;
@@ -63,6 +69,7 @@ gm_status gm_trainer_check_values(const gm_trainer *t) {
     const gm_adapter_buffers *buffers = gm_adapter_buffers_of(t->adapter);
     double squares = 0; /* of f32, in double: finite where all of them are */
     t->backend->kernels->sum_squares(t->backend, &squares, buffers->value, buffers->count);
+    GM_TRY(gm_backend_check(t->backend));
     if (isfinite(squares)) return GM_OK;
     return gm_error(GM_DIVERGED,
                     "step %" PRId64 ": its update leaves values of the adapter that are not finite; try a lower train.learning_rate",
@@ -80,6 +87,7 @@ gm_status gm_trainer_step(gm_trainer *t) {
     gm_losses losses = gm_model_end_step(t->model);
     double grad_norm = gm_optimizer_grad_norm(t->adapter, t->backend);
     int64_t step = t->state.step + 1;
+    GM_TRY(check_device(t, step));
     GM_TRY(check_finite(step, &losses, grad_norm)); /* before the update: what is in memory stays good */
     double rate = gm_schedule_rate(&t->schedule, step);
     gm_optimizer_step(&t->optimizer, t->adapter, t->backend, step, rate, grad_norm);

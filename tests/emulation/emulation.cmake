@@ -35,15 +35,17 @@ foreach(source IN LISTS TEST_SOURCES)
   endif()
 endforeach()
 
-# The emulation itself, what it must see and move: test_NAME.cpp is emulation/NAME.
-file(GLOB EMULATION_TESTS CONFIGURE_DEPENDS ${emulation}/test_*.cpp)
+# The emulation itself, what it must see and move, and the backend's own parts: test_NAME is emulation/NAME.
+file(GLOB EMULATION_TESTS CONFIGURE_DEPENDS ${emulation}/test_*.c ${emulation}/test_*.cpp)
 foreach(source IN LISTS EMULATION_TESTS)
   get_filename_component(name ${source} NAME_WE)
   string(REPLACE "test_" "" short ${name})
   add_executable(emulation_${name} ${source})
-  set_target_properties(emulation_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON)
+  set_target_properties(emulation_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON
+                        LINKER_LANGUAGE CXX)
   target_compile_definitions(emulation_${name} PRIVATE GM_EMULATION)
   target_compile_options(emulation_${name} PRIVATE -Wno-unknown-pragmas)
-  target_link_libraries(emulation_${name} PRIVATE gmoe_emulated)
+  target_include_directories(emulation_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  target_link_libraries(emulation_${name} PRIVATE gmoe_emulated PkgConfig::CMOCKA)
   add_test(NAME emulation/${short} COMMAND emulation_${name})
 endforeach()

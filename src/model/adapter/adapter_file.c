@@ -62,7 +62,8 @@ gm_status gm_adapter_save(const gm_adapter *adapter, const char *directory, int6
     gm_status status = GM_NO_MEMORY;
     if (values && staging && tensors) {
         adapter->backend->read(adapter->backend, values, parameters->value, bytes);
-        status = write_file(adapter, path, values, staging, tensors, step);
+        status = gm_backend_check(adapter->backend);
+        if (status == GM_OK) status = write_file(adapter, path, values, staging, tensors, step);
     }
     free(values);
     free(staging);

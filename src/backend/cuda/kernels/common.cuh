@@ -47,7 +47,10 @@ enum { GM_SHARED_PLAIN = 48 << 10 }; /* bytes of dynamic shared memory that need
         gm_cuda_check(backend, cudaGetLastError(), #kernel);                                                                               \
     } while (0)
 
-static inline dim3 gm_dim(int64_t n) { return dim3((unsigned)n); }
+static inline dim3 gm_dim(int64_t n) {
+    GM_CHECK(n >= 0 && n < (int64_t)1 << 31, "a launch of %lld blocks", (long long)n);
+    return dim3((unsigned)n);
+}
 static inline dim3 gm_dim(dim3 n) { return n; }
 __host__ __device__ static inline int64_t gm_parts(int64_t count, int64_t size) { return (count + size - 1) / size; }
 

@@ -1,0 +1,75 @@
+/* The CUDA backend's own parts: memory, staging, and errors that stay until somebody asks. */
+#include "test_support.h"
+
+#include "backend/cuda/launch.h"
+#include "backend/cuda/module.h"
+#include "base/memory.h"
+
+static gm_backend *opened(void) {
+    gm_backend *backend;
+    if (gm_cuda_open(&backend, 0) != GM_OK) fail_msg("%s", gm_error_text());
+    return backend;
+}
+
+static void test_no_such_device(void **state) {
+    (void)state;
+    gm_backend *backend;
+    assert_int_equal(gm_cuda_open(&backend, 9), GM_FAIL);
+    assert_string_equal(gm_error_text(), "there is no device cuda:9; the last one here is cuda:0");
+}
+
+/* Many small writes from memory that changes at once, and one that goes round the staging ring. */
+static void test_write_and_read(void **state) {
+    (void)state;
+    enum { SMALL = 1000, LARGE = 40 << 20 };
+    gm_backend *backend = opened();
+    void *memory;
+    unsigned char *bytes = gm_alloc(LARGE, 1), *got = gm_alloc(LARGE, 1);
+    assert_true(bytes && got);
+    assert_int_equal(backend->allocate(backend, &memory, LARGE, "a test"), GM_OK);
+    for (int32_t i = 0; i < SMALL; i++) backend->write(backend, (int32_t *)memory + i, &i, sizeof i);
+    backend->read(backend, got, memory, SMALL * sizeof(int32_t));
+    for (int32_t i = 0; i < SMALL; i++) assert_int_equal(((int32_t *)(void *)got)[i], i);
+    for (int i = 0; i < LARGE; i++) bytes[i] = (unsigned char)(i * 7 + i / 256);
+    backend->write(backend, memory, bytes, LARGE);
+    backend->read(backend, got, memory, LARGE);
+    assert_memory_equal(bytes, got, LARGE);
+    assert_int_equal(gm_backend_check(backend), GM_OK);
+    backend->release(backend, memory, LARGE);
+    gm_backend_close(backend);
+    free(bytes), free(got);
+}
+
+static void test_out_of_memory(void **state) {
+    (void)state;
+    gm_backend *backend = opened();
+    void *memory;
+    assert_int_equal(backend->allocate(backend, &memory, (size_t)1 << 40, "activations"), GM_NO_MEMORY);
+    assert_non_null(strstr(gm_error_text(), "out of device memory: activations needs 1099511.6 MB, "));
+    assert_int_equal(gm_backend_check(backend), GM_OK);
+    gm_backend_close(backend);
+}
+
+static void test_first_error_stays(void **state) {
+    (void)state;
+    gm_backend *backend = opened();
+    void *memory;
+    float value = 7;
+    assert_int_equal(backend->allocate(backend, &memory, sizeof value, "a test"), GM_OK);
+    gm_cuda_check(backend, cudaErrorInvalidConfiguration, "some kernel");
+    gm_cuda_check(backend, cudaErrorMemoryAllocation, "a later one");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(gm_backend_check(backend), GM_FAIL);
+        assert_string_equal(gm_error_text(), "CUDA: some kernel: invalid configuration argument");
+    }
+    backend->read(backend, &value, memory, sizeof value);
+    assert_true(value == 0); /* not what happened to be there */
+    backend->release(backend, memory, sizeof value);
+    gm_backend_close(backend);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_such_device), cmocka_unit_test(test_write_and_read),
+                                       cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_first_error_stays)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
