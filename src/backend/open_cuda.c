@@ -1,5 +1,5 @@
 /* Loads the CUDA backend, a module of its own: the CUDA libraries take most of a second to load, and programs start without.
- * It lies beside the programs in a build, and in lib/gmoe once installed. What it needs of us (status, arenas) it finds in the
+ * It lies in lib/gmoe beside the programs' folder, in a build as once installed. What it needs of us (status, arenas) it finds in the
  * program, which exports it. */
 #include "backend/backend.h"
 
@@ -10,17 +10,14 @@
 
 enum { PATH = 4096 };
 
-/* The module's path, or false where there is none. */
+/* False where there is no module. */
 static bool find_module(char *path) {
-    static const char *const places[] = {"libgmoe_cuda.so", "../lib/gmoe/libgmoe_cuda.so"};
     char program[PATH];
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     if (length <= 0) return false;
     program[length] = '\0';
     *strrchr(program, '/') = '\0';
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if (snprintf(path, PATH, "%s/%s", program, places[i]) < PATH && access(path, R_OK) == 0) return true;
-    return false;
+    return snprintf(path, PATH, "%s/../lib/gmoe/libgmoe_cuda.so", program) < PATH && access(path, R_OK) == 0;
 }
 
 gm_status gm_backend_open_cuda(gm_backend **backend, int device) {
