@@ -80,12 +80,12 @@ __global__ void __launch_bounds__(GM_WARP) normal_terms(layer_sums *all, float *
 }
 
 /* The loss, dσ, and from du to dcount through u = count / Σ count. */
-__global__ void __launch_bounds__(GM_WARP) normal_gradients(double *loss, float *dcount, float *const *dwidth, const layer_sums *all,
-                                                            problem n, double count_scale, double width_scale) {
+__global__ void __launch_bounds__(GM_WARP) normal_gradients(double *loss, double loss_scale, float *dcount, float *const *dwidth,
+                                                            const layer_sums *all, problem n, double count_scale, double width_scale) {
     const layer_sums mine = all[blockIdx.x];
     double loss_sum = 0, mean = 0;
     for (int l = 0; l < n.layers; l++) loss_sum += all[l].loss, mean += all[l].mean;
-    if (blockIdx.x == 0 && threadIdx.x == 0) *loss = loss_sum / n.layers;
+    if (blockIdx.x == 0 && threadIdx.x == 0) *loss += loss_sum / n.layers * loss_scale;
     if (!dcount) return;
     const float *count = n.count + (int64_t)blockIdx.x * n.experts;
     float *d = dcount + (int64_t)blockIdx.x * n.experts;
@@ -108,7 +108,7 @@ extern "C" void gm_cuda_normal(gm_backend *backend, const gm_normal_args *a) {
     const problem n = {a->count, width, (int)a->layers, (int)a->experts, a->divergence, a->joint};
     GM_LAUNCH(backend, normal_densities, a->layers, GM_WARP, 0, sums, n);
     GM_LAUNCH(backend, normal_terms, a->layers, GM_WARP, 0, sums, a->dcount, n);
-    GM_LAUNCH(backend, normal_gradients, a->layers, GM_WARP, 0, a->loss, a->dcount, dwidth, sums, n, (double)a->gradient_scale,
-              (double)a->width_scale);
+    GM_LAUNCH(backend, normal_gradients, a->layers, GM_WARP, 0, a->loss, a->loss_scale, a->dcount, dwidth, sums, n,
+              (double)a->gradient_scale, (double)a->width_scale);
     gm_arena_release(&backend->scratch, mark);
 }
