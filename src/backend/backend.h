@@ -333,6 +333,10 @@ static inline double gm_backend_gemm_seconds(gm_backend *backend) { return backe
 /* Loads the CUDA module and opens device number `device`. GM_FAIL says what is missing: the module, its libraries, a driver, the
  * device, a kernel. */
 gm_status gm_backend_open_cuda(gm_backend **backend, int device);
+/* Whether the program has a CUDA module beside it. */
+bool gm_backend_has_cuda(void);
+/* There is a CUDA module and a driver's library: opening is worth the time that loading takes. */
+bool gm_backend_cuda_is_likely(void);
 /* Results since the last check are good; a kernel returns no status, so whoever acts on results asks here. */
 static inline gm_status gm_backend_check(gm_backend *backend) { return backend->check ? backend->check(backend) : GM_OK; }
 void gm_backend_close(gm_backend *backend);

@@ -20,6 +20,17 @@ static bool find_module(char *path) {
     return snprintf(path, PATH, "%s/../lib/gmoe/libgmoe_cuda.so", program) < PATH && access(path, R_OK) == 0;
 }
 
+bool gm_backend_has_cuda(void) {
+    char path[PATH];
+    return find_module(path);
+}
+
+bool gm_backend_cuda_is_likely(void) {
+    void *driver = gm_backend_has_cuda() ? dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) : NULL;
+    if (driver) dlclose(driver);
+    return driver != NULL;
+}
+
 gm_status gm_backend_open_cuda(gm_backend **backend, int device) {
     char path[PATH];
     if (!find_module(path))

@@ -115,7 +115,6 @@ static gm_status choose_type(const arguments *a, gm_type *type) {
 static gm_status open_model(evaluation *e) {
     const arguments *a = e->arguments;
     GM_TRY(choose_type(a, &e->type));
-    GM_TRY(gm_device_open(&e->backend, a->device));
     GM_TRY(gm_model_open(&e->model, e->backend, a->base_model, e->type));
     if (gm_tokenizer_vocabulary(e->tokenizer) > gm_model_config_of(e->model)->vocabulary)
         return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, a->base_model,
@@ -262,7 +261,8 @@ static gm_status run(const arguments *a) {
     GM_TRY(check_arguments(a));
     GM_TRY(gm_tokenizer_open(&e.tokenizer, a->base_model));
     gm_buffer_text(&e.output, "{\"tasks\": [");
-    gm_status status = score_all(&e);
+    gm_status status = gm_device_open(&e.backend, a->device);
+    if (status == GM_OK) status = score_all(&e);
     if (status == GM_OK) status = write_files(&e);
     gm_adapter_close(e.adapter);
     gm_model_close(e.model);

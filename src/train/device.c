@@ -1,18 +1,38 @@
 #include "train/device.h"
 
+#include "base/log.h"
 #include "base/number.h"
 
 #include <string.h>
 
+typedef enum gm_device_kind { GM_DEVICE_AUTO, GM_DEVICE_CPU, GM_DEVICE_CUDA } gm_device_kind;
+
+static gm_status parse(const char *name, gm_device_kind *kind, int *number) {
+    int64_t n = 0;
+    *number = 0;
+    if (strcmp(name, "auto") == 0) return *kind = GM_DEVICE_AUTO, GM_OK;
+    if (strcmp(name, "cpu") == 0) return *kind = GM_DEVICE_CPU, GM_OK;
+    if (strcmp(name, "cuda") != 0 && (strncmp(name, "cuda:", 5) != 0 || !gm_parse_integer(name + 5, strlen(name + 5), 0, 1 << 20, &n)))
+        return gm_error(GM_USAGE, "--device: \"%.40s\" is none of auto, cpu, cuda, cuda:N", name);
+    *number = (int)n;
+    *kind = GM_DEVICE_CUDA;
+    return GM_OK;
+}
+
 gm_status gm_device_check(const char *name) {
-    int64_t number;
-    if (strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0) return GM_OK;
-    if (strcmp(name, "cuda") == 0 || (strncmp(name, "cuda:", 5) == 0 && gm_parse_integer(name + 5, strlen(name + 5), 0, 1 << 20, &number)))
-        return gm_error(GM_FAIL, "this build has no CUDA backend; use --device cpu");
-    return gm_error(GM_USAGE, "--device: \"%.40s\" is none of auto, cpu, cuda, cuda:N", name);
+    gm_device_kind kind;
+    int number;
+    return parse(name, &kind, &number);
 }
 
 gm_status gm_device_open(gm_backend **backend, const char *name) {
-    GM_TRY(gm_device_check(name));
+    gm_device_kind kind;
+    int number;
+    GM_TRY(parse(name, &kind, &number));
+    if (kind == GM_DEVICE_CUDA) return gm_backend_open_cuda(backend, number);
+    if (kind == GM_DEVICE_AUTO && gm_backend_cuda_is_likely()) {
+        if (gm_backend_open_cuda(backend, 0) == GM_OK) return GM_OK;
+        gm_log(GM_LOG_INFO, "--device auto: %s", gm_error_text());
+    }
     return gm_backend_open_cpu(backend, 0);
 }

@@ -4,9 +4,10 @@
 
 #include "backend/backend.h"
 
-/* "auto", "cpu", "cuda" or "cuda:N". GM_USAGE for another name, GM_FAIL where the device is not there. */
+/* "cpu", "cuda" (the first), "cuda:N", or "auto": the first CUDA device where one can be opened, else the CPU, and why goes to the
+ * log. GM_USAGE for another name, GM_FAIL where the device cannot be opened. */
 gm_status gm_device_open(gm_backend **backend, const char *name);
-/* The same checks without opening. */
+/* Whether the name is one of these; nothing is opened. */
 gm_status gm_device_check(const char *name);
 
 #endif

@@ -16,11 +16,10 @@
 /* ---- beginning -------------------------------------------------------------------------------------------------- */
 
 static const char smaller_adapter[] = "a lower adapter.rank, adapter.num_experts or adapter.router.hidden_size needs less";
-static const char smaller_batches[] = "a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less";
+static const char smaller_batches[] = "a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less, or train.activation_checkpointing";
 
 static gm_status open_model(gm_run_state *run) {
     const gm_config *c = &run->config;
-    GM_TRY(gm_device_open(&run->backend, run->options->device));
     GM_TRY(gm_run_making(gm_model_open(&run->model, run->backend, c->base_model, c->dtype), "the base model",
                          "with the dtype of its files nothing is copied"));
     int64_t vocabulary = gm_model_config_of(run->model)->vocabulary;
@@ -185,7 +184,7 @@ static gm_status leave_nothing(const gm_run_state *run, gm_status status) {
 
 static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     const gm_run_options *options = run->options;
-    GM_TRY(gm_device_check(options->device));
+    GM_TRY(gm_device_open(&run->backend, options->device));
     if (!options->dry_run) GM_TRY(gm_output_open(&run->output, run->config.output_dir, options->existing));
     GM_TRY(gm_run_load_inputs(run));
     if (!options->dry_run && options->existing == GM_EXISTING_RESUME) GM_TRY(find_checkpoint(run)); /* after eval.scoring is resolved */

@@ -48,7 +48,7 @@ refused 2 '^gmoe-train: task: x/nowhere.json: there is no such task file' --set 
 refused 2 '^gmoe-train: --seeds: "1,x"' --seeds 1,x
 refused 2 '^gmoe-train: --resume and --overwrite' --resume --overwrite
 refused 2 '^gmoe-train: --device: "tpu"' --device tpu
-refused 1 '^gmoe-train: this build has no CUDA backend; use --device cpu' --device cuda
+refused 1 '^gmoe-train: (this build has no CUDA backend; build it with|no NVIDIA driver is loaded|the CUDA backend (does not load|has no kernel)|the NVIDIA driver is too old|there is no CUDA device).*use --device cpu' --device cuda:63
 expect 2 '^gmoe-train: --config: is given twice' "$bin/gmoe-train" --config a --config=b
 expect 2 '^gmoe-train: --config: FILE is missing' "$bin/gmoe-train" --config --base-model good/base
 expect 2 '^gmoe-train: --dtype: no such option; use --set dtype=f32' "${train[@]}" --dtype f32
