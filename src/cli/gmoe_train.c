@@ -78,7 +78,7 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"overwrite", NULL, GM_OPTION_FLAG, &a->overwrite, "replace the run that is in output_dir"},
         {"device", "auto|cpu|cuda[:N]", GM_OPTION_TEXT, &a->device, "where to compute (default auto)"},
         {"dry-run", NULL, GM_OPTION_FLAG, &a->dry_run,
-         "print what the run would do: memory, steps, one sample; --log-level debug: all of its tokens"},
+         "print what the run would do: configuration, memory, steps, one sample; --log-level debug: every key, all its tokens"},
         {"skip-bad", NULL, GM_OPTION_FLAG, &a->skip_bad, "leave bad data lines out, counted, instead of stopping"},
         {"quiet", NULL, GM_OPTION_FLAG, &a->quiet, "only warnings and errors"},
         {"log-level", GM_LOG_LEVELS, GM_OPTION_TEXT, &a->log_level, "what is said: least to most (default info)"},

@@ -64,6 +64,8 @@ bool gm_scoring_parse(const char *name, gm_scoring *scoring);
 
 /* Appends the configuration as JSON, every key: gm_config_load reads it back equal. */
 void gm_config_write(gm_buffer *out, const gm_config *config);
+/* Appends "key value, key value", a line, of what differs from the defaults and the method's. */
+void gm_config_write_changes(gm_buffer *out, const gm_config *config);
 /* Appends a JSON Schema of the configuration file (draft 2020-12). */
 void gm_config_write_schema(gm_buffer *out);
 /* Appends every key with type, default and meaning, one a line. */

@@ -211,7 +211,30 @@ void gm_config_write_help(gm_buffer *out) {
     }
 }
 
-/* ---- comparison ------------------------------------------------------------------------------------------------- */
+/* ---- comparisons ------------------------------------------------------------------------------------------------- */
+
+void gm_config_write_changes(gm_buffer *out, const gm_config *config) {
+    gm_config defaults;
+    gm_buffer usual = {0}, now = {0};
+    const char *between = "";
+    gm_config_set_defaults(&defaults);
+    gm_config_set_method(&defaults, config->method);
+    for (size_t i = 0; i < gm_config_key_count; i++) {
+        const gm_config_key *key = &gm_config_keys[i];
+        gm_buffer_clear(&usual);
+        gm_buffer_clear(&now);
+        gm_config_write_value(&usual, &defaults, key);
+        gm_config_write_value(&now, config, key);
+        if (strcmp(gm_buffer_string(&usual), gm_buffer_string(&now)) == 0 && strcmp(key->path, "method") != 0) continue;
+        gm_buffer_format(out, "%s%s %s", between, key->path, gm_buffer_string(&now));
+        between = ", ";
+    }
+    gm_buffer_text(out, "; all others have their defaults\n");
+    gm_buffer_pass_failure(out, &usual);
+    gm_buffer_pass_failure(out, &now);
+    gm_buffer_free(&usual);
+    gm_buffer_free(&now);
+}
 
 bool gm_config_same_run(const gm_config *saved, const gm_config *now, gm_buffer *difference) {
     gm_buffer before = {0}, after = {0};

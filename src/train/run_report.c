@@ -307,11 +307,16 @@ static gm_status print_sample_table(const gm_run_state *run) {
     return status;
 }
 
+/* The resolved configuration: in a line what is no default, for debug the whole. */
 static gm_status print_config(const gm_config *config) {
     gm_buffer text = {0};
-    gm_config_write(&text, config);
+    bool whole = gm_log_enabled(GM_LOG_DEBUG);
+    if (whole)
+        gm_config_write(&text, config);
+    else
+        gm_config_write_changes(&text, config);
     gm_status status = gm_buffer_status(&text);
-    if (status == GM_OK) printf("configuration\n%s", gm_buffer_string(&text));
+    if (status == GM_OK) printf("configuration%s%s", whole ? "\n" : ": ", gm_buffer_string(&text));
     gm_buffer_free(&text);
     return status;
 }

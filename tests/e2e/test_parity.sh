@@ -12,16 +12,18 @@ train=("$bin/gmoe-train" --config run.json --base-model "$golden/base" --data-di
 holds() { grep -qF "\"$2\": $3" "$1" || fail "$1: $2 is not $3: $(grep "\"$2\":" "$1")"; }
 
 # --- every reading that --help lists is in the resolved configuration, and explicit keys win
-good "${train[@]}" --parity --output-dir plain --dry-run
+good "${train[@]}" --parity --output-dir plain --dry-run --log-level debug
 cp "$work/stdout" dry
 "$bin/gmoe-train" --help | sed -n '/^--parity sets:/,/^  not imitated/s/^  \([a-z._]*\.[a-z_]*\) *\([^ ]*\) .*/\1 \2/p' >readings
 [ "$(wc -l <readings)" = 12 ] || fail "--help lists $(wc -l <readings) readings"
 while read -r key value; do holds dry "${key##*.}" "$value"; done <readings
 grep -q 'micro-batches of at most 8 samples' dry || fail "the plan does not tell of micro-batches by samples"
-good "${train[@]}" --output-dir plain --dry-run
+good "${train[@]}" --parity --output-dir plain --dry-run # in a line
+while read -r key value; do grep -q "^configuration: .*, $key $value[,;]" "$work/stdout" || fail "the line of the dry run lacks $key $value"; done <readings
+good "${train[@]}" --output-dir plain --dry-run --log-level debug
 while read -r key value; do grep -qF "\"${key##*.}\": $value" "$work/stdout" && fail "$key is $value without --parity"; done <readings
 echo '{"task": "jsonl", "dtype": "f32", "adapter": {"router": {"edge_density": 0.5}}, "train": {"loss_on": "answer"}}' >own.json
-good once "${train[@]}" --config own.json --parity --output-dir plain --dry-run --set train.micro_batch_samples=2
+good once "${train[@]}" --config own.json --parity --output-dir plain --dry-run --log-level debug --set train.micro_batch_samples=2
 holds "$work/stdout" edge_density 0.5
 holds "$work/stdout" loss_on '"answer"'
 holds "$work/stdout" micro_batch_samples 2
@@ -69,7 +71,7 @@ cat >theirs.json <<'JSON'
            "dim_gcn": 16, "router_route_loss_coef_": 0.005, "router_count_loss_coef_": 8.0, "frobs": true}]}
 JSON
 theirs=("$bin/gmoe-train" --config theirs.json --base-model "$golden/base" --data-dir "$golden" --set task=jsonl --set dtype=f32)
-good "${theirs[@]}" --dry-run
+good "${theirs[@]}" --dry-run --log-level debug
 for value in 'output_dir": "named' 'max_length": 512' 'micro_batch_samples": 2' 'save_every": 2' 'edges": "similarity' 'normal": 8' 'loss_mean": "step' 'method": "gmoe'; do
     grep -qF "$value" "$work/stdout" || fail "the resolved configuration lacks $value"
 done
