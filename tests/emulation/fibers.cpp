@@ -1,6 +1,7 @@
 /* Blocks run one after another in shuffled order, a block's threads as fibers: each runs until it waits or returns, then
- * another, chosen at random, goes on. So between two barriers threads run in any order, and a barrier that is missing shows as
- * a wrong result. A thread that waits where the others do not come ends the program with both places.
+ * another goes on: in every second block or so one chosen at random, in the others that which could go on last, so that a warp
+ * runs as far ahead as barriers let it. So a barrier that is missing shows as a wrong result. A thread that waits where the others do not
+ * come ends the program with both places.
  *
  * Stacks are taken from a pool when a thread starts and given back when it returns: threads that never wait share one. */
 #include "internal.h"
@@ -35,6 +36,7 @@ struct machine {
     fiber fibers[MOST_THREADS];
     unsigned char *stacks[MOST_THREADS]; /* free ones */
     int free_stacks, threads, alive, waiting, running;
+    bool ahead; /* the last that could go on does */
     int ready[MOST_THREADS], ready_count;
     int at_warp[MOST_THREADS / WARP]; /* lanes that wait */
     void *scheduler;                  /* stack pointer */
@@ -152,9 +154,13 @@ void start(int thread) {
 
 /* ---- waiting */
 
+/* The first thread of some warp. */
+int random_warp() { return static_cast<int>(gm_emulated_random(static_cast<uint32_t>(m->threads / WARP))) * WARP; }
+
 void release_barrier() {
     const fiber *first = nullptr;
-    for (int i = 0; i < m->threads; i++) {
+    for (int n = 0, turn = random_warp(); n < m->threads; n++) {
+        const int i = (turn + n) % m->threads;
         fiber *f = &m->fibers[i];
         if (f->at != AT_BARRIER) continue;
         if (first && (first->file != f->file || first->line != f->line))
@@ -246,8 +252,10 @@ void run_block(uint3 block) {
     m->static_shared = 0;
     m->alive = m->threads;
     m->waiting = m->ready_count = 0;
+    m->ahead = gm_emulated_random(2) == 0;
     memset(m->shared, 0xff, m->launch->shared);
-    for (int i = 0; i < m->threads; i++) {
+    for (int n = 0, turn = random_warp(); n < m->threads; n++) {
+        const int i = (turn + n) % m->threads;
         unsigned x = static_cast<unsigned>(i);
         m->fibers[i].at = NEW;
         m->fibers[i].copies.count = m->fibers[i].copies.group = 0;
@@ -256,7 +264,7 @@ void run_block(uint3 block) {
         m->ready[m->ready_count++] = i;
     }
     while (m->ready_count > 0) {
-        int chosen = static_cast<int>(gm_emulated_random(static_cast<uint32_t>(m->ready_count)));
+        int chosen = m->ahead ? m->ready_count - 1 : static_cast<int>(gm_emulated_random(static_cast<uint32_t>(m->ready_count)));
         int thread = m->ready[chosen];
         m->ready[chosen] = m->ready[--m->ready_count];
         run_thread(thread);

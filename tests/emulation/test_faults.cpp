@@ -17,6 +17,19 @@ template <bool BARRIER> __global__ void reverse(float *x) {
     x[threadIdx.x] = kept[THREADS - 1 - threadIdx.x];
 }
 
+/* Sums over the block twice; without a barrier between, a warp that is ahead writes what others still read. */
+template <bool BARRIER> __global__ void sum_twice(float *x) {
+    GM_SHARED(float, part, [THREADS / GM_WARP]);
+    x += blockIdx.x * THREADS;
+    for (int round = 1; round < 3; round++) {
+        float sum = gm_warp_sum((float)round);
+        if (threadIdx.x % GM_WARP == 0) part[threadIdx.x / GM_WARP] = sum;
+        __syncthreads();
+        x[threadIdx.x] = part[0] + part[1] + (round == 1 ? 0 : x[threadIdx.x]);
+        if (BARRIER) __syncthreads();
+    }
+}
+
 __global__ void diverge(float *x, int from) {
     if ((int)threadIdx.x < from)
         __syncthreads();
@@ -55,6 +68,15 @@ template <bool BARRIER> static bool reverses() {
     get(got);
     for (int i = 0; i < COUNT; i++)
         if (got[i] != values[i / THREADS * THREADS + THREADS - 1 - i % THREADS]) return false;
+    return true;
+}
+
+template <bool BARRIER> static bool sums_twice() {
+    float got[COUNT];
+    GM_START(sum_twice<BARRIER>, dim3(BLOCKS), dim3(THREADS), 0, stream, device);
+    get(got);
+    for (int i = 0; i < COUNT; i++)
+        if (got[i] != 3 * THREADS) return false;
     return true;
 }
 
@@ -101,6 +123,8 @@ int main() {
                       cudaMalloc((void **)&device, COUNT * sizeof *device) == cudaSuccess},
         {"a barrier orders threads", reverses<true>()},
         {"a missing barrier gives a wrong result", !reverses<false>()},
+        {"shared memory is used again behind a barrier", sums_twice<true>()},
+        {"without it the result is wrong", !sums_twice<false>()},
         {"one barrier for all passes", !ends(together)},
         {"different barriers are refused", ends(diverging)},
         {"a warp without a lane is refused", ends(leaving)},
