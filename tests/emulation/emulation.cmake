@@ -41,7 +41,8 @@ foreach(source IN LISTS EMULATION_TESTS)
   get_filename_component(name ${source} NAME_WE)
   string(REPLACE "test_" "" short ${name})
   add_executable(emulation_${name} ${source})
-  set_target_properties(emulation_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON
+  set_target_properties(emulation_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests CXX_STANDARD 17
+                        CXX_STANDARD_REQUIRED ON
                         LINKER_LANGUAGE CXX)
   target_compile_definitions(emulation_${name} PRIVATE GM_EMULATION)
   target_compile_options(emulation_${name} PRIVATE -Wno-unknown-pragmas)

@@ -102,8 +102,7 @@ static gm_status choose_device(int device) {
         return gm_error(GM_FAIL, "there is no device cuda:%d; the last one here is cuda:%d", device, count - 1);
     error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
     if (error == cudaSuccess) error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
-    if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, device);
-    if (error == cudaSuccess && major < GM_CUDA_LEAST_MAJOR)
+    if (error == cudaSuccess && major < GM_CUDA_LEAST_MAJOR && (error = cudaGetDeviceProperties(&properties, device)) == cudaSuccess)
         return gm_error(GM_FAIL, "cuda:%d (%s) has compute capability %d.%d; %d.0 is needed; use another device or --device cpu", device,
                         properties.name, major, minor, GM_CUDA_LEAST_MAJOR);
     if (error == cudaSuccess) error = cudaSetDevice(device);
