@@ -2,14 +2,14 @@
  * gradients against central differences of those. Token counts around the kernel's block of 64. */
 #include "op_test.h"
 
-enum { MOST_NODES = 12, MOST_SIZE = 40 };
+enum { MOST_NODES = 16, MOST_SIZE = 140, GRADIENT_SIZE = 9 /* largest G of the backward cases */ };
 
 typedef struct router_case {
     int64_t experts, size, layers;
 } router_case;
 
-static const router_case cases[] = {{3, 7, 1}, {5, 33, 2}, {8, 16, 3}, {1, 4, 2}};
-enum { CASES = 4 };
+static const router_case cases[] = {{3, 7, 1}, {5, 33, 2}, {8, 16, 3}, {1, 4, 2}, {12, 20, 2}, {13, 9, 4}, {2, 140, 2}, {14, 132, 1}};
+enum { CASES = sizeof cases / sizeof *cases };
 static const int64_t token_counts[] = {1, 63, 64, 65, 200};
 enum { TOKEN_COUNTS = 5 };
 
@@ -128,7 +128,7 @@ static void backward_case(const router_case *c, int64_t tokens, bool keep) {
     int64_t g = c->size, last_size = tokens * c->experts * g;
     router_values v;
     gm_router_graph_args args;
-    double before_conv[GM_ROUTER_LAYERS][MOST_SIZE * MOST_SIZE], before_readout[MOST_SIZE];
+    double before_conv[GM_ROUTER_LAYERS][GRADIENT_SIZE * GRADIENT_SIZE], before_readout[GRADIENT_SIZE];
     make(c, tokens, &v, &args);
     for (int64_t l = 0; l < c->layers; l++) args.dconv[l] = some_gradient(before_conv[l], g * g);
     args.dreadout = some_gradient(before_readout, g);
@@ -150,10 +150,12 @@ static void backward_case(const router_case *c, int64_t tokens, bool keep) {
 
 static void test_backward(void **state) {
     (void)state;
-    const router_case small[] = {{3, 7, 1}, {4, 9, 2}, {5, 6, 3}};
-    for (int c = 0; c < 3; c++)
+    const router_case small[] = {{3, 7, 1}, {4, 9, 2}, {5, 6, 3}, {12, 8, 2}, {13, 4, 3}};
+    for (int c = 0; c < 5; c++)
         for (int keep = 0; keep < 2; keep++)
             for (int i = 0; i < 4; i++) backward_case(&small[c], token_counts[i], keep);
+    backward_case(&(router_case){13, 5, 1}, 65, false);
+    backward_case(&(router_case){3, 4, 4}, 200, true);
 }
 
 int main(void) {

@@ -25,6 +25,9 @@ void gm_cuda_rmsnorm_backward(gm_backend *, const gm_rmsnorm_args *);
 void gm_cuda_embedding(gm_backend *, const gm_rows_args *, gm_type table_type);
 void gm_cuda_gather_rows(gm_backend *, const gm_rows_args *);
 void gm_cuda_scatter_rows(gm_backend *, const gm_rows_args *);
+/* kernels/router_graph.cu */
+void gm_cuda_router_graph_forward(gm_backend *, const gm_router_graph_args *);
+void gm_cuda_router_graph_backward(gm_backend *, const gm_router_graph_args *);
 /* the rest by name */
 void gm_cuda_column_sums(gm_backend *, float *out, const float *in, int64_t rows, int64_t columns);
 void gm_cuda_dropout(gm_backend *, const gm_dropout_args *);

@@ -1,0 +1,14 @@
+/* Sums over parts that blocks left in scratch, added in a fixed order. */
+#ifndef GM_BACKEND_CUDA_KERNELS_SUMS_CUH
+#define GM_BACKEND_CUDA_KERNELS_SUMS_CUH
+
+#include "backend/cuda/kernels/common.cuh"
+
+/* out (count) = Σ_p parts[p·stride + i], or out +=. */
+void gm_sum_all_parts(gm_backend *backend, float *out, const float *part, int64_t parts, int64_t stride, int64_t count, bool accumulate);
+
+/* out (experts×count) += Σ_p parts[p·experts·count + i] over the parts that have the expert: touched[p·experts + e]. */
+void gm_sum_touched_parts(gm_backend *backend, float *out, const float *part, const int32_t *touched, int64_t parts, int64_t experts,
+                          int64_t count);
+
+#endif
