@@ -17,7 +17,14 @@ static const ffn_case cases[] = {
     {9, 20, 600, 1, 1, 4, false, 3, 0, GM_F32},    {9, 20, 600, 4, 2, 2, true, 4, 0, GM_F32},
     {9, 20, 600, 4, 2, 2, true, 1, 0, GM_F32},     {17, 20, 600, 5, 2, 2, true, 7, 0.3f, GM_F32},
     {17, 20, 600, 5, 2, 3, true, 7, 0.3f, GM_F32}, {65, 20, 700, 5, 2, 2, true, 7, 0, GM_BF16},
-    {65, 20, 700, 5, 2, 5, true, 7, 0, GM_BF16},
+    {65, 20, 700, 5, 2, 5, true, 7, 0, GM_BF16},   {1, 20, 513, 3, 3, 2, true, 7, 0, GM_F32},
+    {127, 37, 514, 6, 6, 1, true, 7, 0, GM_F32},   {127, 20, 129, 3, 1, 4, true, 7, 0, GM_F32},
+    {90, 20, 600, 4, 1, 1, true, 7, 0.2f, GM_F32}, {90, 20, 600, 4, 3, 4, true, 7, 0.2f, GM_F32},
+    {127, 37, 300, 7, 2, 8, true, 7, 0, GM_F32},   {33, 300, 515, 5, 3, 8, true, 7, 0.3f, GM_BF16},
+    {127, 37, 300, 9, 2, 16, true, 7, 0, GM_F32},  {40, 300, 515, 5, 3, 16, true, 7, 0.3f, GM_BF16},
+    {35, 12, 64, 4, 2, 33, true, 5, 0, GM_F32},    {17, 20, 600, 1, 1, 16, false, 7, 0, GM_BF16},
+    {65, 20, 516, 70, 2, 2, true, 7, 0, GM_F32},   {17, 20, 300, 3, 2, 2, true, 0, 0, GM_F32},
+    {17, 20, 300, 1, 1, 0, false, 0, 0, GM_BF16},  {100, 1100, 2100, 5, 4, 7, true, 7, 0, GM_F32},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -88,7 +95,7 @@ static gm_expert_ffn_args make(const ffn_case *c, ffn_values *v) {
 
 static void reference_slot(const ffn_case *c, const gm_expert_ffn_args *args, ffn_values *v, int64_t slot) {
     int64_t t = slot / c->slots, e = args->expert ? args->expert[slot] : 0, rank = c->rank;
-    double gate = args->gate ? v->gate[slot] : 1, s = (double)args->scale, w[16] = {0}, *u1 = v->u + (2 * t * c->experts + e) * rank,
+    double gate = args->gate ? v->gate[slot] : 1, s = (double)args->scale, w[64] = {0}, *u1 = v->u + (2 * t * c->experts + e) * rank,
            *u3 = u1 + c->experts * rank;
     double *du1 = v->du + (2 * t * c->experts + e) * rank, *du3 = du1 + c->experts * rank;
     for (int64_t j = 0; j < rank && args->w2.a; j++)

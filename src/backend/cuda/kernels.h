@@ -25,6 +25,10 @@ void gm_cuda_rmsnorm_backward(gm_backend *, const gm_rmsnorm_args *);
 void gm_cuda_embedding(gm_backend *, const gm_rows_args *, gm_type table_type);
 void gm_cuda_gather_rows(gm_backend *, const gm_rows_args *);
 void gm_cuda_scatter_rows(gm_backend *, const gm_rows_args *);
+/* kernels/expert_ffn_forward.cu, expert_ffn_backward.cu */
+void gm_cuda_expert_ffn_forward(gm_backend *, const gm_expert_ffn_args *);
+void gm_cuda_expert_ffn_output(gm_backend *, const gm_expert_ffn_args *);
+void gm_cuda_expert_ffn_backward(gm_backend *, const gm_expert_ffn_args *);
 /* kernels/router_graph.cu */
 void gm_cuda_router_graph_forward(gm_backend *, const gm_router_graph_args *);
 void gm_cuda_router_graph_backward(gm_backend *, const gm_router_graph_args *);

@@ -9,8 +9,9 @@
     ENTRY(gemm), ENTRY(convert), ENTRY(zero), ENTRY(copy), ENTRY(add), ENTRY(scale), ENTRY(add_rows), ENTRY(column_sums),                  \
         ENTRY(silu_forward), ENTRY(silu_backward), ENTRY(embedding), ENTRY(gather_rows), ENTRY(scatter_rows), ENTRY(dropout),              \
         ENTRY(rmsnorm_forward), ENTRY(rmsnorm_backward), ENTRY(rope), ENTRY(lora_forward), ENTRY(lora_backward),                           \
-        ENTRY(router_graph_forward), ENTRY(router_graph_backward), ENTRY(route_forward), ENTRY(route_backward), ENTRY(poisson),            \
-        ENTRY(normal), ENTRY(balance), ENTRY(cross_entropy), ENTRY(score), ENTRY(adamw), ENTRY(sum_squares)
+        ENTRY(expert_ffn_forward), ENTRY(expert_ffn_output), ENTRY(expert_ffn_backward), ENTRY(router_graph_forward),                      \
+        ENTRY(router_graph_backward), ENTRY(route_forward), ENTRY(route_backward), ENTRY(poisson), ENTRY(normal), ENTRY(balance),          \
+        ENTRY(cross_entropy), ENTRY(score), ENTRY(adamw), ENTRY(sum_squares)
 
 const gm_kernels gm_cuda_kernels = {ENTRIES};
 const gm_kernels gm_cuda_kernels_measuring = {ENTRIES};
