@@ -1,5 +1,5 @@
 /* The emulation must see what it is there for: each of these kernels has one fault, and the same without it passes. */
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 #include <cstdio>
 #include <cstdlib>

@@ -1,6 +1,6 @@
 /* kernels/mma.cuh: a product 16×8×16 whose operands come through shared memory by copies and matrix loads, against loops; on a
  * GPU the same layouts hold, so that a kernel that passes here moves the right elements there. */
-#include "backend/cuda/kernels/mma.cuh"
+#include "mma.cuh"
 
 #include <cstdio>
 

@@ -1,4 +1,4 @@
-/* The host functions of the kernels, one file each in this folder's kernels/. Usable from C++. */
+/* The host functions of the kernels, one file each in kernels/ at the top. Usable from C++. */
 #ifndef GM_BACKEND_CUDA_KERNELS_H
 #define GM_BACKEND_CUDA_KERNELS_H
 

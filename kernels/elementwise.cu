@@ -2,8 +2,8 @@
  *     add: out += in      scale: out *= factor      add_rows: out[r] += row for every row r
  *     silu(x) = x σ(x),   silu'(x) = σ(x) (1 + x (1 − σ(x)))
  * A thread has VECTOR neighbours; memory is all that these wait for. */
-#include "backend/cuda/kernels/common.cuh"
-#include "backend/cuda/kernels/half.cuh"
+#include "common.cuh"
+#include "half.cuh"
 
 enum { THREADS = 256, VECTOR = 8 };
 

@@ -1,7 +1,7 @@
 /* The expert FFN for ranks above FFN_RANK (formulas: src/ops/expert_ffn.c). What registers have no room for is in shared memory:
  * a tile of tokens, of which each thread has its own columns, and a slot's h1_k, h3_k and more of them. The products with B and
  * A go over the tile with ROWS rows in registers at a time, and so do the gradients. */
-#include "backend/cuda/kernels/expert_ffn.cuh"
+#include "expert_ffn.cuh"
 
 enum { TILE = 16, ROWS = FFN_RANK, N = 2 /* columns of a thread */, TOGETHER = 2, STEP = FFN_THREADS * N, LEAD = 4 };
 

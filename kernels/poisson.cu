@@ -3,7 +3,7 @@
  *     dv_p = −f' q_p / (v_p + 1e-16),   dq_p/dλ = q_p (min(p,32) − Σ_j q_j min(j,32)) / λ,   dℓ/dλ = Σ_p (f + f') dq_p/dλ
  *     λ is clamped to [1, 2]; outside no gradient reaches it. π: T×N.
  * A thread has an element at a time; a block's part of the tokens depends on T and N alone. */
-#include "backend/cuda/kernels/divergence.cuh"
+#include "divergence.cuh"
 
 enum { THREADS = 256, BLOCKS_MOST = GM_CUDA_SUMS / 2, TOKENS_LEAST = 64, FACTORIALS = GM_WARP };
 

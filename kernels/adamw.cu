@@ -5,7 +5,7 @@
  *     p ← p − lr / (1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + ε)
  * Factors in double, rounded to f32 once; elements in f32.
  * sum_squares: Σ x² in double, over parts that depend on n alone; the host has the result, so it waits. */
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 enum { THREADS = 256, VECTOR = 4, PART = 1 << 14 };
 

@@ -9,7 +9,7 @@
 #ifndef GM_BACKEND_CUDA_KERNELS_MMA_CUH
 #define GM_BACKEND_CUDA_KERNELS_MMA_CUH
 
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 #ifdef GM_EMULATION
 #include <emulated_mma.h>

@@ -2,7 +2,7 @@
  * a token's slots multiply with, side by side in that order.
  * A token's place is the number of tokens before it, which a warp counts: T² comparisons of integers are 7 µs of an H100 at
  * T = 8192, no more than the launches of a sort by counting, and there are no atomics. */
-#include "backend/cuda/kernels/expert_ffn.cuh"
+#include "expert_ffn.cuh"
 
 enum { THREADS = 128 };
 

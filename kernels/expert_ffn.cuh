@@ -10,7 +10,7 @@
 #ifndef GM_BACKEND_CUDA_KERNELS_EXPERT_FFN_CUH
 #define GM_BACKEND_CUDA_KERNELS_EXPERT_FFN_CUH
 
-#include "backend/cuda/kernels/sums.cuh"
+#include "sums.cuh"
 
 enum {
     FFN_THREADS = 128,

@@ -1,7 +1,7 @@
 /* The expert FFN forward (formulas: src/ops/expert_ffn.c), ranks up to FFN_RANK:
  *     z = Σ_k g_k a_k,  a_k = silu(h1 + s B1 u1) ∘ (h3 + s B3 u3),  u2_k = A2 a_k;      y += Σ_k g_k s B2 u2_k
  * h1 and h3 are read once and z is written once; rows of B1, B3 and A2 are in registers as long as the position's expert stays. */
-#include "backend/cuda/kernels/expert_ffn.cuh"
+#include "expert_ffn.cuh"
 
 enum { CHUNK = 128 /* tokens */, TOGETHER = 4 /* tokens whose sums are added up together */, OUTPUT_TOKENS = 8 };
 

@@ -4,7 +4,7 @@
  *     then the parts in order: dgate, du, and the chunks' gradients of the weights
  * A thread adds up the gradients of its columns in registers while a position's expert stays, then adds them to its chunk's
  * part in scratch (with one chunk: to the gradients). The expert's rows are in shared memory, each thread's own columns. */
-#include "backend/cuda/kernels/expert_ffn.cuh"
+#include "expert_ffn.cuh"
 
 enum { DOWN_AT_ONCE = 2, DOWN_TOGETHER = 2, SMALL = 256 };
 

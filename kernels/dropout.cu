@@ -1,5 +1,5 @@
 /* Dropout (Srivastava et al. 2014), inverted: what is kept is scaled up in training. The mask is backend/dropout.h's. */
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 enum { THREADS = 256, VECTOR = 8 };
 

@@ -3,7 +3,7 @@
 #ifndef GM_BACKEND_CUDA_KERNELS_PARTS_CUH
 #define GM_BACKEND_CUDA_KERNELS_PARTS_CUH
 
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 enum { GM_PARTS_MOST = 64, GM_PART_TOKENS = 64, GM_PARTS_THREADS = 256 };
 

@@ -2,7 +2,7 @@
 #ifndef GM_BACKEND_CUDA_KERNELS_SUMS_CUH
 #define GM_BACKEND_CUDA_KERNELS_SUMS_CUH
 
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 /* out (count) = Σ_p parts[p·stride + i], or out +=. */
 void gm_sum_all_parts(gm_backend *backend, float *out, const float *part, int64_t parts, int64_t stride, int64_t count, bool accumulate);

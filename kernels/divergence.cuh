@@ -2,7 +2,7 @@
 #ifndef GM_BACKEND_CUDA_KERNELS_DIVERGENCE_CUH
 #define GM_BACKEND_CUDA_KERNELS_DIVERGENCE_CUH
 
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 /* Place of v[i] in descending order, equal values in order of index. */
 __device__ static inline int gm_place(const float *v, int n, int i) {

@@ -8,7 +8,7 @@
  * by chunk of tokens, in memory bounded by GM_SCRATCH_MOST.
  * A thread has VECTOR columns of a token; it sums over nodes in order, with Â in shared memory, OUT results at a time. Sums
  * over tokens: a thread's PARTS share, then the parts in order. */
-#include "backend/cuda/kernels/sums.cuh"
+#include "sums.cuh"
 
 enum { THREADS = 128, VECTOR = 4, OUT = 12, PART_THREADS = 1 << 15 /* that share the sums over tokens */ };
 

@@ -1,5 +1,5 @@
 /* Mixtral's balance: ℓ = N Σ_e f_e P_e of one layer; dπ_te += gradient_scale · f_e.      f, P: N   dπ: T×N */
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 enum { THREADS = 256 };
 

@@ -4,8 +4,8 @@
  *     outer:   Σ_t w_tj x_t over parts        dB += uᵀ dy, dA += duᵀ x
  *     x, y: T×C   m: R×C   w, out: T×R   (B is kept transposed, R×O)
  * RANK is R rounded up to a power of two, so that the R values of a thread stay in registers. */
-#include "backend/cuda/kernels/common.cuh"
-#include "backend/cuda/kernels/parts.cuh"
+#include "common.cuh"
+#include "parts.cuh"
 
 enum { THREADS = 256, WARPS = THREADS / GM_WARP, TOGETHER = 4 /* tokens of a warp */, EXPANDED = 16 /* tokens of a block */, VECTOR = 4 };
 

@@ -2,7 +2,7 @@
  *     x, y: rows×columns   inv_rms: rows f32   w: columns (frozen)
  * Backward: dx = inv_rms · (w∘dy − x · inv_rms² · mean(x∘w∘dy)), written or added.
  * Wide rows (hidden states) have a block each, narrow ones (heads) a warp. The second pass over a row finds it in the cache. */
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 enum { THREADS = 256, ROWS = THREADS / GM_WARP, NARROW = 1024, VECTOR = 8 };
 

@@ -4,7 +4,7 @@
  *     score: logit_i = x[row_i, token_i],   log_sum_r = log Σ_v exp(x_rv)
  * dx may take the place of x where both are f32. A block has a row and reads it twice: once for maximum and sum together (the sum
  * is scaled when a greater maximum is met), once for the gradient. */
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 enum { THREADS = 512, VECTOR = 4, ADDERS = 256 };
 

@@ -1,6 +1,6 @@
 /* out_c = Σ_r in_rc over a narrow matrix (experts, router outputs): a block per column, its threads over the rows in strides,
  * sums in double, so that the result does not depend on anything but the shape. */
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 enum { THREADS = 256 };
 

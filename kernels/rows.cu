@@ -2,8 +2,8 @@
  *     embedding:    out[i] = table[row[i]] in f32       out: count×columns f32, table: of table_type
  *     gather_rows:  out[i] = in[row[i]]                 out: count×columns, in: any number of rows
  *     scatter_rows: out[row[i]] = in[i], else 0         out: out_rows×columns; row[] has no duplicates */
-#include "backend/cuda/kernels/common.cuh"
-#include "backend/cuda/kernels/half.cuh"
+#include "common.cuh"
+#include "half.cuh"
 
 enum { THREADS = 256, VECTOR = 8 };
 

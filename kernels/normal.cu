@@ -4,7 +4,7 @@
  *     du_p = −f' n_p / (u_p + 1e-8),   dcount_e = (du_e − Σ_j du_j u_j) / Σ count,
  *     da_p = n_p (f_p + f'_p − Σ_j n_j (f_j + f'_j)),   da_p/dσ = d_p² / σ³ − 1/σ
  * A warp has a layer. Three launches, because the joint target and Σ n (f + f') go over all layers. */
-#include "backend/cuda/kernels/divergence.cuh"
+#include "divergence.cuh"
 
 struct layer_sums {     /* of one layer */
     double log_sum;     /* log Σ_p exp(a_p)              */

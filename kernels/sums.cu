@@ -1,6 +1,6 @@
 /* Sums over parts (sums.cuh). Few columns have too few threads to wait for memory with, so GROUPS runs of parts are added side by
  * side, and then the runs in order. */
-#include "backend/cuda/kernels/sums.cuh"
+#include "sums.cuh"
 
 enum { GROUPS = 8, THREADS = 256 };
 

@@ -6,7 +6,7 @@
  *     dπ_e = dweight_e + [e ∈ topK] ((dgate_k − Σ_j dgate_j g_j) / S + K dcount_e)
  *     dscore_e = π_e (dπ_e − Σ_j π_j dπ_j)
  * A warp has a token, its lanes the experts in strides. A row that is not a number keeps valid, distinct experts. */
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 extern "C" {
 #include "backend/top_k.h"

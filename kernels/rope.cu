@@ -4,7 +4,7 @@
  *     x: T×heads×C
  * `inverse` is the transpose, the backward pass: θ ← −θ. A block has a token: cosines and sines are computed once for all heads
  * and lie in shared memory, PAIRS of them at a time. */
-#include "backend/cuda/kernels/common.cuh"
+#include "common.cuh"
 
 enum { THREADS = 128, PAIRS = 256, VECTOR = 4 };
 
