@@ -13,12 +13,27 @@ file(GLOB EMULATED_KERNELS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.cu)
 file(GLOB EMULATED_SOURCES CONFIGURE_DEPENDS ${cuda}/*.c ${emulation}/*.cpp)
 list(FILTER EMULATED_SOURCES EXCLUDE REGEX "/test_[a-z]+\\.cpp$")
 set_source_files_properties(${EMULATED_KERNELS} PROPERTIES LANGUAGE CXX)
-add_library(gmoe_emulated STATIC ${EMULATED_SOURCES} ${EMULATED_KERNELS})
-set_target_properties(gmoe_emulated PROPERTIES CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF)
-target_compile_definitions(gmoe_emulated PRIVATE GM_EMULATION)
-target_compile_options(gmoe_emulated PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas;-fno-exceptions;-fno-threadsafe-statics>")
+add_library(emulated_objects OBJECT ${EMULATED_SOURCES} ${EMULATED_KERNELS})
+set_target_properties(emulated_objects PROPERTIES CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+target_compile_definitions(emulated_objects PRIVATE GM_EMULATION)
+target_compile_options(emulated_objects PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas;-fno-exceptions;-fno-threadsafe-statics>")
+target_include_directories(emulated_objects BEFORE PUBLIC ${emulation} ${CMAKE_SOURCE_DIR}/kernels)
+target_include_directories(emulated_objects PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
+
+add_library(gmoe_emulated STATIC $<TARGET_OBJECTS:emulated_objects>)
 target_include_directories(gmoe_emulated BEFORE PUBLIC ${emulation} ${CMAKE_SOURCE_DIR}/kernels)
 target_link_libraries(gmoe_emulated PUBLIC gmoe)
+set_target_properties(gmoe_emulated PROPERTIES LINKER_LANGUAGE CXX)
+
+# The same as the module that programs load: emulated/bin/gmoe-train --device cuda.
+set(emulated_root ${CMAKE_BINARY_DIR}/emulated)
+add_library(gmoe_emulated_module MODULE $<TARGET_OBJECTS:emulated_objects>)
+set_target_properties(gmoe_emulated_module PROPERTIES LINKER_LANGUAGE CXX OUTPUT_NAME gmoe_cuda LIBRARY_OUTPUT_DIRECTORY ${emulated_root}/lib/gmoe)
+foreach(program gmoe-train gmoe-eval)
+  add_custom_command(TARGET gmoe_emulated_module POST_BUILD COMMAND ${CMAKE_COMMAND} -E make_directory ${emulated_root}/bin
+                     COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:${program}> ${emulated_root}/bin)
+  add_dependencies(gmoe_emulated_module ${program})
+endforeach()
 
 foreach(source IN LISTS TEST_SOURCES)
   file(STRINGS ${source} uses REGEX "#include \"op_test.h\"")
@@ -50,3 +65,8 @@ foreach(source IN LISTS EMULATION_TESTS)
   target_link_libraries(emulation_${name} PRIVATE gmoe_emulated PkgConfig::CMOCKA)
   add_test(NAME emulation/${short} COMMAND emulation_${name})
 endforeach()
+
+# Whole runs: ten steps and scores of goldens through the programs.
+add_test(NAME emulated/golden COMMAND bash tests/golden/test_golden.sh ${emulated_root}/bin llama-gmoe qwen2-lora gmoe-variants llama-bf16
+         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(emulated/golden PROPERTIES TIMEOUT 900 ENVIRONMENT "GMOE_TEST_DEVICE=cuda;GMOE_TEST_TOOLS=${CMAKE_BINARY_DIR}/tests")

@@ -4,7 +4,8 @@
 set -u
 bin=$1
 shift
-compare=$bin/../tests/compare_golden
+compare=${GMOE_TEST_TOOLS:-$bin/../tests}/compare_golden
+device=${GMOE_TEST_DEVICE:-cpu}
 shared=${GMOE_SHARED:-../shared}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -18,11 +19,11 @@ check() {
     local options=()
     grep -q '"parity": true' "$folder/expected.json" && options=(--parity)
     train() {
-        "$bin/gmoe-train" "${options[@]}" --config "$folder/config.json" --base-model "$folder/base" --data-dir "$folder" --init-adapter "$folder/init" --quiet "$@" >"$out/log" 2>&1 ||
+        "$bin/gmoe-train" "${options[@]}" --config "$folder/config.json" --base-model "$folder/base" --data-dir "$folder" --init-adapter "$folder/init" --device "$device" --quiet "$@" >"$out/log" 2>&1 ||
             { cat "$out/log"; return 1; }
     }
     score() {
-        "$bin/gmoe-eval" --base-model "$folder/base" --data-dir "$folder" --task jsonl --scoring "$scoring" --dtype "$dtype" --quiet "$@" >"$out/log" 2>&1 ||
+        "$bin/gmoe-eval" --base-model "$folder/base" --data-dir "$folder" --task jsonl --scoring "$scoring" --dtype "$dtype" --device "$device" --quiet "$@" >"$out/log" 2>&1 ||
             { cat "$out/log"; return 1; }
     }
     local scoring dtype
