@@ -54,10 +54,21 @@ template <bool TRANSPOSED, int N> __device__ __forceinline__ void gm_load_matric
 __device__ __forceinline__ void gm_copy_async(void *shared, const void *in, bool valid) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(gm_shared_address(shared)), "l"(in), "r"(valid ? 16 : 0) : "memory");
 }
+/* The same with 8 bytes, addresses multiples of 8. */
+__device__ __forceinline__ void gm_copy_async_short(void *shared, const void *in, bool valid) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(gm_shared_address(shared)), "l"(in), "r"(valid ? 8 : 0) : "memory");
+}
 /* What this thread asked for since the last call is a group. */
 __device__ __forceinline__ void gm_copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /* All groups of this thread but the last N are there; for other threads after a barrier. */
 template <int N> __device__ __forceinline__ void gm_copy_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+
+/* 2^x within 2 units in the last place; 2^−∞ = 0. */
+__device__ __forceinline__ float gm_exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 
 #endif
 #endif

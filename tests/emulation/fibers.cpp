@@ -28,7 +28,7 @@ struct fiber {
     gm_emulated_collective kind;
     unsigned mask;
     uint64_t value;
-    const void *shown;
+    void (*work)(void *const *lanes); /* what the last of the warp does, or NULL */
     gm_emulated_copies copies;
 };
 
@@ -210,6 +210,11 @@ void try_warp(int warp, const fiber *f) {
             gm_emulated_fail("lanes of warp %d wait at %s:%d (mask %08x) and %s:%d (mask %08x)", warp, f->file, f->line, mask,
                              lanes[i].file, lanes[i].line, lanes[i].mask);
     }
+    if (f->kind == GM_SYNC_WARP && f->work) {
+        void *all[WARP];
+        for (int i = 0; i < WARP; i++) all[i] = reinterpret_cast<void *>(lanes[i].value);
+        f->work(all);
+    }
     for (int i = 0; i < WARP; i++) {
         if (!(mask >> i & 1)) continue;
         bool shuffle = f->kind >= GM_SHUFFLE && f->kind <= GM_SHUFFLE_XOR;
@@ -258,6 +263,7 @@ void run_block(uint3 block) {
         const int i = (turn + n) % m->threads;
         unsigned x = static_cast<unsigned>(i);
         m->fibers[i].at = NEW;
+        m->fibers[i].work = nullptr;
         m->fibers[i].copies.count = m->fibers[i].copies.group = 0;
         m->at_warp[i / WARP] = 0;
         m->fibers[i].index = {x % blockDim.x, x / blockDim.x % blockDim.y, x / blockDim.x / blockDim.y};
@@ -350,13 +356,13 @@ uint64_t gm_emulated_exchange(gm_emulated_collective kind, unsigned mask, uint64
     return f->value;
 }
 
-void gm_emulated_show(const void *mine, const char *file, int line) {
-    if (mine) m->fibers[m->running].shown = mine;
-    gm_emulated_exchange(GM_SYNC_WARP, 0xffffffffu, 0, 0, WARP, file, line);
+void gm_emulated_together(void (*work)(void *const *lanes), void *mine, const char *file, int line) {
+    fiber *f = &m->fibers[m->running];
+    f->work = work;
+    gm_emulated_exchange(GM_SYNC_WARP, 0xffffffffu, reinterpret_cast<uint64_t>(mine), 0, WARP, file, line);
+    f->work = nullptr;
 }
 
-const void *gm_emulated_lane(int lane) { return m->fibers[m->running / WARP * WARP + lane].shown; }
-int gm_emulated_my_lane() { return m->running % WARP; }
 gm_emulated_copies *gm_emulated_my_copies() { return &m->fibers[m->running].copies; }
 
 void gm_emulated_shared(void *memory, size_t bytes, uint64_t *block) {

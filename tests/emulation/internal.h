@@ -9,15 +9,13 @@
 
 /* fibers.cpp */
 void gm_emulated_run(const gm_emulated_launch *launch); /* all blocks of it */
-/* Every lane of the warp shows what it brings; NULL: it has seen the others'. */
-const void *gm_emulated_lane(int lane);
-void gm_emulated_show(const void *mine, const char *file, int line);
-int gm_emulated_my_lane();
+/* Every lane of the warp comes with something of its own; the last one to come does the work of all. */
+void gm_emulated_together(void (*work)(void *const *lanes), void *mine, const char *file, int line);
 struct gm_emulated_copies { /* of one thread, on their way to shared memory */
     struct {
         void *out;
         const void *in; /* NULL: zeros */
-        int group;
+        int bytes, group;
     } pending[256];
     int count, group;
 };

@@ -1,4 +1,5 @@
-/* Tensor cores' instructions, element by element after the PTX manual's layouts (kernels/mma.cuh repeats them). */
+/* Tensor cores' instructions after the PTX manual's layouts (kernels/mma.cuh repeats them). The last lane of the warp to come does
+ * the work of all. */
 #include "emulated_mma.h"
 #include "internal.h"
 
@@ -6,62 +7,78 @@
 
 namespace {
 
-struct operands {
+enum { WARP = 32 };
+
+struct product {
+    float *c;
     const unsigned *a, *b;
 };
 
 float element(unsigned pair, int high) { return __uint_as_float(high ? pair & 0xffff0000u : pair << 16); }
 
-/* Element (row, k) of a, (k, column) of b, from the lane and the register that have it. */
-float a_at(int row, int k) {
-    const operands *o = static_cast<const operands *>(gm_emulated_lane(row % 8 * 4 + k % 8 / 2));
-    return element(o->a[row / 8 + k / 8 * 2], k % 2);
+void multiply(void *const *lanes) {
+    static float a[16][16], b[16][8];
+    for (int lane = 0; lane < WARP; lane++) {
+        const product *p = static_cast<const product *>(lanes[lane]);
+        const int down = lane / 4, right = lane % 4 * 2;
+        for (int i = 0; i < 8; i++) a[down + i / 2 % 2 * 8][right + i % 2 + i / 4 * 8] = element(p->a[i / 2], i % 2);
+        for (int i = 0; i < 4; i++) b[right + i % 2 + i / 2 * 8][down] = element(p->b[i / 2], i % 2);
+    }
+    for (int row = 0; row < 16; row++) {
+        float sum[8] = {0};
+        for (int k = 0; k < 16; k++)
+            for (int column = 0; column < 8; column++) sum[column] += a[row][k] * b[k][column];
+        for (int column = 0; column < 8; column++)
+            static_cast<const product *>(lanes[row % 8 * 4 + column / 2])->c[row / 8 * 2 + column % 2] += sum[column];
+    }
 }
 
-float b_at(int k, int column) {
-    const operands *o = static_cast<const operands *>(gm_emulated_lane(column * 4 + k % 8 / 2));
-    return element(o->b[k / 8], k % 2);
+struct matrices {
+    unsigned *r;
+    const char *row;
+    int count;
+    bool transposed;
+};
+
+void load(void *const *lanes) {
+    for (int lane = 0; lane < WARP; lane++) {
+        const matrices *my = static_cast<const matrices *>(lanes[lane]);
+        for (int i = 0; i < my->count; i++) {
+            uint16_t pair[2];
+            for (int j = 0; j < 2; j++) {
+                const int down = my->transposed ? lane % 4 * 2 + j : lane / 4, right = my->transposed ? lane / 4 : lane % 4 * 2 + j;
+                memcpy(&pair[j], static_cast<const matrices *>(lanes[i * 8 + down])->row + right * 2, 2);
+            }
+            my->r[i] = pair[0] | static_cast<unsigned>(pair[1]) << 16;
+        }
+    }
 }
 
-void check_aligned(const void *p, const char *what, const char *file, int line) {
-    if (reinterpret_cast<size_t>(p) % 16) gm_emulated_fail("%s:%d: %s at %p, which is no multiple of 16", file, line, what, p);
+void check_aligned(const void *p, int bytes, const char *what, const char *file, int line) {
+    if (reinterpret_cast<size_t>(p) % static_cast<size_t>(bytes))
+        gm_emulated_fail("%s:%d: %s at %p, which is no multiple of %d", file, line, what, p, bytes);
 }
 
 } // namespace
 
 void gm_emulated_mma(float *c, const unsigned *a, const unsigned *b, const char *file, int line) {
-    const operands mine = {a, b};
-    const int lane = gm_emulated_my_lane();
-    gm_emulated_show(&mine, file, line);
-    for (int i = 0; i < 4; i++) {
-        const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-        for (int k = 0; k < 16; k++) c[i] += a_at(row, k) * b_at(k, column);
-    }
-    gm_emulated_show(nullptr, file, line); /* nobody goes on while others read */
+    product mine = {c, a, b};
+    gm_emulated_together(multiply, &mine, file, line);
 }
 
 void gm_emulated_load_matrices(unsigned *r, int count, bool transposed, const void *row, const char *file, int line) {
-    const int lane = gm_emulated_my_lane();
-    check_aligned(row, "a matrix's row", file, line);
-    gm_emulated_show(row, file, line);
-    for (int i = 0; i < count; i++) {
-        uint16_t pair[2];
-        for (int j = 0; j < 2; j++) {
-            const int down = transposed ? lane % 4 * 2 + j : lane / 4, right = transposed ? lane / 4 : lane % 4 * 2 + j;
-            memcpy(&pair[j], static_cast<const char *>(gm_emulated_lane(i * 8 + down)) + right * 2, 2);
-        }
-        r[i] = pair[0] | static_cast<unsigned>(pair[1]) << 16;
-    }
-    gm_emulated_show(nullptr, file, line);
+    check_aligned(row, 16, "a matrix's row", file, line);
+    matrices mine = {r, static_cast<const char *>(row), count, transposed};
+    gm_emulated_together(load, &mine, file, line);
 }
 
-void gm_emulated_copy_async(void *shared, const void *in, bool valid, const char *file, int line) {
+void gm_emulated_copy_async(void *shared, const void *in, int bytes, bool valid, const char *file, int line) {
     gm_emulated_copies *copies = gm_emulated_my_copies();
-    check_aligned(shared, "a copy's end", file, line);
-    if (valid) check_aligned(in, "a copy's start", file, line);
+    check_aligned(shared, bytes, "a copy's end", file, line);
+    check_aligned(in, bytes, "a copy's start", file, line);
     if (copies->count == 256) gm_emulated_fail("%s:%d: more than 256 copies on their way for one thread", file, line);
-    memset(shared, 0xff, 16);
-    copies->pending[copies->count++] = {shared, valid ? in : nullptr, copies->group};
+    memset(shared, 0xff, static_cast<size_t>(bytes));
+    copies->pending[copies->count++] = {shared, valid ? in : nullptr, bytes, copies->group};
 }
 
 void gm_emulated_copy_async_commit() { gm_emulated_my_copies()->group++; }
@@ -74,9 +91,9 @@ void gm_emulated_copy_async_wait(int but) {
         if (p.group >= copies->group - but) {
             copies->pending[kept++] = p;
         } else if (p.in) {
-            memcpy(p.out, p.in, 16);
+            memcpy(p.out, p.in, static_cast<size_t>(p.bytes));
         } else {
-            memset(p.out, 0, 16);
+            memset(p.out, 0, static_cast<size_t>(p.bytes));
         }
     }
     copies->count = kept;

@@ -19,7 +19,7 @@ grep -q 'upward.cu includes from model/' "$work/log"
 # every function of a header has a caller: its name stands in more places than its declaration and its definition (tables
 # name the CUDA kernels by a macro)
 grep -rhE '^[a-z]' src --include=*.h | grep -v '^static' | grep -oE '\bgm_[a-z0-9_]+\(' | tr -d '(' | sort -u >"$work/declared"
-find src kernels tests \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' \) -exec cat {} + | sed 's/ENTRY(/gm_cuda_/g' | grep -oE '\bgm_[a-z0-9_]+\b' | sort | uniq -c |
+find src kernels tests \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' \) -exec cat {} + | sed 's/X(/gm_cuda_/g' | grep -oE '\bgm_[a-z0-9_]+\b' | sort | uniq -c |
     awk '$1 < 3 { print $2 }' | sort >"$work/rare"
 comm -12 "$work/declared" "$work/rare" >"$work/unused"
 if [ -s "$work/unused" ]; then echo "without a caller: $(tr '\n' ' ' <"$work/unused")"; exit 1; fi

@@ -21,6 +21,9 @@ void gm_cuda_silu_backward(gm_backend *, float *din, const float *dout, const fl
 void gm_cuda_rmsnorm_forward(gm_backend *, const gm_rmsnorm_args *);
 void gm_cuda_rmsnorm_backward(gm_backend *, const gm_rmsnorm_args *);
 
+/* kernels/attention_forward.cu, kernels/attention_backward.cu */
+void gm_cuda_attention_forward(gm_backend *, const gm_attention_args *);
+void gm_cuda_attention_backward(gm_backend *, const gm_attention_args *);
 /* kernels/rows.cu */
 void gm_cuda_embedding(gm_backend *, const gm_rows_args *, gm_type table_type);
 void gm_cuda_gather_rows(gm_backend *, const gm_rows_args *);
