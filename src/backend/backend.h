@@ -318,6 +318,8 @@ struct gm_backend {
     const gm_kernels *real, *measuring;
     gm_arena scratch;                     /* lent to kernels and operations: mark, use, release       */
     double (*gemm_seconds)(gm_backend *); /* spent in matrix products since the last call: wall time, shared evenly by the threads */
+    bool synchronous;                     /* a device is waited for after products and parts, so that their times can be told */
+    size_t device_bytes, device_peak;     /* of a device's own memory: given by `allocate` now, and at most; 0 on the CPU */
     void *context;
     gm_status (*allocate)(gm_backend *, void **memory, size_t bytes, const char *what); /* GM_NO_MEMORY names `what`; contents: any */
     void (*release)(gm_backend *, void *memory, size_t bytes);

@@ -24,9 +24,10 @@ static void list_methods(gm_buffer *out) {
 
 static void explain_line(gm_buffer *out) {
     gm_buffer_text(out, "  tokens_per_s and ms_per_step (median step), forward_tokens_per_s (all logits),\n"
-                        "  gemm_gflops (a 2048³ product of the same type in the same run), floor_share (4·P·T at that rate over the\n"
-                        "  step; P: frozen parameters in products), gemm_share (of the step inside matrix products),\n"
-                        "  parts_ms (where the median step goes), peak_memory_bytes, trainable_parameters.\n");
+                        "  gemm_gflops (a product of gemm_size³ of the same type in the same run), floor_share (4·P·T at that rate\n"
+                        "  over the step; P: frozen parameters in products), gemm_share (of the step inside matrix products),\n"
+                        "  parts_ms (where the median step goes; on a GPU this and gemm_share are of further steps that wait after each\n"
+                        "  part), peak_memory_bytes (host), device_memory_bytes (GPU), trainable_parameters.\n");
 }
 
 static void complete(gm_buffer *out, const gm_option *option) {

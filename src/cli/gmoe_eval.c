@@ -249,7 +249,8 @@ static gm_status write_files(evaluation *e) {
         gm_buffer_text(&e->output, "null");
     gm_buffer_format(&e->output, ", \"dtype\": \"%s\",\n \"samples_per_s\": ", gm_type_name(e->type));
     gm_json_write_double(&e->output, e->samples / fmax(e->seconds, 1e-9));
-    gm_buffer_format(&e->output, ", \"peak_memory_bytes\": %" PRId64 "}\n", gm_peak_memory());
+    gm_buffer_format(&e->output, ", \"peak_memory_bytes\": %" PRId64 ", \"device_memory_bytes\": %zu}\n", gm_peak_memory(),
+                     e->backend->device_peak);
     GM_TRY(gm_buffer_status(&e->output));
     if (a->output) GM_TRY(gm_file_replace(a->output, e->output.bytes, e->output.length));
     return a->items ? gm_file_replace(a->items, gm_buffer_string(&e->items), e->items.length) : GM_OK;

@@ -38,18 +38,17 @@ static void write_piece(gm_weight_loader *loader, void *out, gm_type type, int64
 
 static size_t piece_at(int64_t done, int64_t count) { return (size_t)(count - done < PIECE ? count - done : PIECE); }
 
+/* Every piece of a tensor is like its first: billions of numbers would take minutes to draw. */
 static void fill_random(gm_weight_loader *loader, gm_tensor *tensor) {
     int64_t count = tensor->rows * tensor->columns;
     tensor->data = take_copy(loader, gm_tensor_bytes(tensor));
     if (loader->counting) return;
     float bound = sqrtf(3.0f / (float)tensor->columns);
-    for (int64_t done = 0; done < count; done += PIECE) {
-        size_t n = piece_at(done, count);
-        for (size_t i = 0; i < n; i++)
-            loader->drawn[i] = tensor->rows == 1 ? 1.0f : bound * (2.0f * gm_random_uniform(loader->random) - 1.0f);
-        gm_convert(loader->piece, tensor->type, loader->drawn, GM_F32, n);
-        write_piece(loader, tensor->data, tensor->type, done, n);
-    }
+    size_t first = piece_at(0, count);
+    for (size_t i = 0; i < first; i++)
+        loader->drawn[i] = tensor->rows == 1 ? 1.0f : bound * (2.0f * gm_random_uniform(loader->random) - 1.0f);
+    gm_convert(loader->piece, tensor->type, loader->drawn, GM_F32, first);
+    for (int64_t done = 0; done < count; done += PIECE) write_piece(loader, tensor->data, tensor->type, done, piece_at(done, count));
 }
 
 static void copy_weight(gm_weight_loader *loader, void *out, gm_type type, const gm_file_tensor *from, int64_t count) {

@@ -83,6 +83,7 @@ void gm_step_end_stretch(gm_step *step, const gm_step_stretch *stretch) {
 gm_part gm_step_enter(gm_step *step, gm_part part) {
     gm_part before = step->part;
     if (before == part) return before;
+    if (step->backend->synchronous) gm_backend_check(step->backend);
     double now = gm_clock_seconds();
     if (step->part_begin > 0) step->part_seconds[before] += now - step->part_begin;
     step->part_begin = now;

@@ -47,8 +47,9 @@ typedef struct gm_bench_run {
     gm_step step;
     gm_region region; /* the batch */
     gm_batch batch;
-    double gemm_gflops, *seconds; /* steps */
-    double gemm_seconds, forward_seconds, part_seconds[GM_PARTS];
+    double gemm_gflops, *seconds;                                                /* steps */
+    double gemm_seconds, forward_seconds, part_seconds[GM_PARTS], timed_seconds; /* timed: the steps that parts are of */
+    int64_t gemm_size;
 } gm_bench_run;
 
 static gm_status make_batch(gm_bench_run *run) {
@@ -109,38 +110,70 @@ static gm_status open_run(gm_bench_run *run) {
     return gm_step_place(&run->step, &plan);
 }
 
-/* GFLOP/s of a 2048³ product of the run's type. */
-static gm_status measure_gemm(gm_bench_run *run) {
-    enum { N = 2048 };
+/* `count` values in −0.5 … 0.5 on the backend, the same 2^20 over and over: products of zeros are faster on some processors. */
+static gm_status random_matrix(gm_bench_run *run, void **matrix, int64_t count) {
+    enum { PIECE = 1 << 20 };
     gm_backend *backend = run->backend;
-    size_t bytes = (size_t)N * N * gm_type_size(run->benchmark->type);
-    void *memory[3] = {NULL};
-    float *values;
-    GM_ALLOC(values, (size_t)N * N);
-    gm_random random = gm_random_begin(0, GM_RANDOM_WEIGHTS, 2); /* products of zeros are faster on some processors */
-    for (int64_t i = 0; i < N * N; i++) values[i] = gm_random_uniform(&random) - 0.5f;
-    if (run->benchmark->type != GM_F32) gm_convert(values, run->benchmark->type, values, GM_F32, (size_t)N * N);
-    gm_status status = GM_OK;
-    for (int i = 0; i < 3 && status == GM_OK; i++) {
-        status = backend->allocate(backend, &memory[i], bytes, "a 2048³ product");
-        if (status == GM_OK) backend->write(backend, memory[i], values, bytes);
+    size_t size = gm_type_size(run->benchmark->type);
+    float *values, *piece;
+    GM_ALLOC(values, PIECE);
+    piece = gm_alloc(PIECE, sizeof *piece);
+    gm_status status = piece ? backend->allocate(backend, matrix, (size_t)count * size, "the measured product") : GM_NO_MEMORY;
+    gm_random random = gm_random_begin(0, GM_RANDOM_WEIGHTS, 2);
+    for (int64_t i = 0; i < PIECE; i++) values[i] = gm_random_uniform(&random) - 0.5f;
+    if (status == GM_OK) gm_convert(piece, run->benchmark->type, values, GM_F32, PIECE);
+    for (int64_t done = 0; done < count && status == GM_OK; done += PIECE) {
+        size_t n = (size_t)(count - done < PIECE ? count - done : PIECE);
+        backend->write(backend, (char *)*matrix + (size_t)done * size, piece, n * size);
     }
     free(values);
+    free(piece);
+    return status;
+}
+
+/* GFLOP/s of a cubic product of the run's type: 2048³, on a device 8192³, which smaller ones do not fill. */
+static gm_status measure_gemm(gm_bench_run *run) {
+    gm_backend *backend = run->backend;
+    int64_t n = run->gemm_size = backend->host_memory ? 2048 : 8192;
+    void *matrix[3] = {NULL};
+    gm_status status = GM_OK;
+    for (int i = 0; i < 3 && status == GM_OK; i++) status = random_matrix(run, &matrix[i], n * n);
+    const gm_gemm product = {.out = matrix[0],
+                             .a = matrix[1],
+                             .b = matrix[2],
+                             .m = n,
+                             .n = n,
+                             .k = n,
+                             .type = run->benchmark->type,
+                             .out_type = run->benchmark->type,
+                             .transpose_b = true};
     for (int repeat = 0; repeat < 4 && status == GM_OK; repeat++) {
+        const int together = backend->host_memory ? 1 : 8;
         double begin = gm_clock_seconds();
-        backend->kernels->gemm(backend, &(gm_gemm){.out = memory[0],
-                                                   .a = memory[1],
-                                                   .b = memory[2],
-                                                   .m = N,
-                                                   .n = N,
-                                                   .k = N,
-                                                   .type = run->benchmark->type,
-                                                   .out_type = run->benchmark->type,
-                                                   .transpose_b = true});
-        double rate = 2.0 * N * N * N / (gm_clock_seconds() - begin) * 1e-9;
+        for (int i = 0; i < together; i++) backend->kernels->gemm(backend, &product);
+        status = gm_backend_check(backend);
+        double rate = 2.0 * (double)(n * n * n) * together / (gm_clock_seconds() - begin) * 1e-9;
         if (repeat > 0 && rate > run->gemm_gflops) run->gemm_gflops = rate;
     }
-    for (int i = 0; i < 3; i++) backend->release(backend, memory[i], bytes);
+    for (int i = 0; i < 3; i++)
+        if (matrix[i]) backend->release(backend, matrix[i], (size_t)(n * n) * gm_type_size(run->benchmark->type));
+    return status;
+}
+
+/* The same steps once more with waits between the parts, where a device works behind the host's back. */
+static gm_status measure_parts(gm_bench_run *run) {
+    const gm_benchmark *b = run->benchmark;
+    if (run->backend->host_memory) return GM_OK;
+    run->backend->synchronous = true;
+    memset(run->step.part_seconds, 0, sizeof run->step.part_seconds);
+    gm_backend_gemm_seconds(run->backend);
+    double begin = gm_clock_seconds();
+    for (int64_t i = 0; i < b->steps; i++) train_step(run, b->warmup + b->steps + i + 1);
+    gm_status status = gm_backend_check(run->backend);
+    run->timed_seconds = gm_clock_seconds() - begin;
+    run->backend->synchronous = false;
+    memcpy(run->part_seconds, run->step.part_seconds, sizeof run->part_seconds);
+    run->gemm_seconds = gm_backend_gemm_seconds(run->backend);
     return status;
 }
 
@@ -153,15 +186,19 @@ static gm_status measure_steps(gm_bench_run *run) {
     const gm_benchmark *b = run->benchmark;
     GM_TRY(measure_gemm(run));
     for (int64_t i = 0; i < b->warmup; i++) train_step(run, i + 1);
+    GM_TRY(gm_backend_check(run->backend));
     memset(run->step.part_seconds, 0, sizeof run->step.part_seconds);
     gm_backend_gemm_seconds(run->backend); /* from here on */
     for (int64_t i = 0; i < b->steps; i++) {
         double begin = gm_clock_seconds();
         train_step(run, b->warmup + i + 1);
+        GM_TRY(gm_backend_check(run->backend));
         run->seconds[i] = gm_clock_seconds() - begin;
+        run->timed_seconds += run->seconds[i];
     }
     memcpy(run->part_seconds, run->step.part_seconds, sizeof run->part_seconds);
-    run->gemm_seconds = gm_backend_gemm_seconds(run->backend) / (double)b->steps;
+    run->gemm_seconds = gm_backend_gemm_seconds(run->backend);
+    GM_TRY(measure_parts(run));
     for (int i = 0; i < 2; i++) { /* the first warms */
         double begin = gm_clock_seconds();
         gm_step_reset(&run->step, false);
@@ -179,10 +216,9 @@ static void member(gm_buffer *out, const char *name, double value) {
 static void report(const gm_bench_run *run, gm_buffer *out) {
     static const char *const part_names[GM_PARTS] = {"other", "projections", "attention", "router", "feed_forward", "head", "optimizer"};
     const gm_benchmark *b = run->benchmark;
-    double sum = 0, flops = 4.0 * (double)gm_model_parameters(run->model);
-    for (int64_t i = 0; i < b->steps; i++) sum += run->seconds[i];
+    double flops = 4.0 * (double)gm_model_parameters(run->model);
     qsort(run->seconds, (size_t)b->steps, sizeof *run->seconds, by_value);
-    double median = run->seconds[b->steps / 2], to_median = median * (double)b->steps / sum,
+    double median = run->seconds[b->steps / 2], to_median = median / run->timed_seconds,
            floor_seconds = flops * (double)b->tokens / (run->gemm_gflops * 1e9);
     gm_buffer_format(
         out, "{\"shape\":\"%s\",\"method\":\"%s\",\"dtype\":\"%s\",\"device\":\"%s\",\"tokens\":%lld,\"sequence\":%lld,\"steps\":%lld",
@@ -194,14 +230,15 @@ static void report(const gm_bench_run *run, gm_buffer *out) {
     member(out, "flops_per_token", flops);
     member(out, "gflops", flops * (double)b->tokens / median * 1e-9);
     member(out, "gemm_gflops", run->gemm_gflops);
+    gm_buffer_format(out, ",\"gemm_size\":%lld", (long long)run->gemm_size);
     member(out, "floor_share", floor_seconds / median);
-    member(out, "gemm_share", run->gemm_seconds * (double)b->steps / sum);
-    gm_buffer_format(out, ",\"peak_memory_bytes\":%lld,\"trainable_parameters\":%lld", (long long)gm_peak_memory(),
-                     (long long)gm_adapter_trainable(run->adapter));
+    member(out, "gemm_share", run->gemm_seconds / run->timed_seconds);
+    gm_buffer_format(out, ",\"peak_memory_bytes\":%lld,\"device_memory_bytes\":%zu,\"trainable_parameters\":%lld",
+                     (long long)gm_peak_memory(), run->backend->device_peak, (long long)gm_adapter_trainable(run->adapter));
     gm_buffer_text(out, ",\"parts_ms\":{");
     for (int i = 0; i < GM_PARTS; i++) {
         gm_buffer_format(out, "%s\"%s\":", i ? "," : "", part_names[i]);
-        gm_json_write_double(out, run->part_seconds[i] / (double)b->steps * to_median * 1e3);
+        gm_json_write_double(out, run->part_seconds[i] * to_median * 1e3);
     }
     gm_buffer_text(out, "}}\n");
 }

@@ -155,7 +155,8 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     write_number(&text, "train_samples_per_s", samples / fmax(result->seconds, 1e-9));
     write_number(&text, "train_tokens_per_s", result->tokens_per_s);
     if (result->score_count) write_number(&text, "samples_per_s", result->scores[0].result.samples_per_s);
-    gm_buffer_format(&text, ", \"peak_memory_bytes\": %" PRId64, gm_peak_memory());
+    gm_buffer_format(&text, ", \"peak_memory_bytes\": %" PRId64 ", \"device_memory_bytes\": %zu", gm_peak_memory(),
+                     run->backend->device_peak);
     write_load(&text, run->adapter);
     write_idle(&text, run->adapter);
     gm_buffer_text(&text, "}\n");

@@ -5,6 +5,7 @@
  * choice is cuBLASLt's heuristic and depends on nothing but the shape, and none is taken that adds up in the output's type or
  * in the order of arrival, so that a second run gives the same bits. */
 #include "backend/cuda/context.h"
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <stdio.h>
@@ -120,11 +121,8 @@ static gm_cuda_product *place_of(gm_cuda_context *context, const gm_cuda_shape *
     return &context->products[(hash ^ (hash >> 32)) % GM_CUDA_PRODUCTS];
 }
 
-void gm_cuda_gemm(gm_backend *backend, const gm_gemm *gemm) {
+static void multiply(gm_backend *backend, const gm_gemm *gemm) {
     gm_cuda_context *context = gm_cuda(backend);
-    GM_CHECK(gemm->type == GM_F32 || gemm->type == GM_BF16, "a product of %s", gm_type_name(gemm->type));
-    GM_CHECK(gemm->k > 0, "a product over nothing");
-    if (gemm->m == 0 || gemm->n == 0 || gm_backend_measures(backend)) return;
     gm_cuda_shape shape = shape_of(gemm);
     gm_cuda_product *product = place_of(context, &shape);
     gm_cuda_plan plan;
@@ -144,4 +142,19 @@ void gm_cuda_gemm(gm_backend *backend, const gm_gemm *gemm) {
     snprintf(operation, sizeof operation, "product %lldx%lldx%lld of %s", (long long)gemm->m, (long long)gemm->n, (long long)gemm->k,
              gm_type_name(gemm->type));
     gm_cuda_fail(backend, operation, cublasLtGetStatusString(status));
+}
+
+void gm_cuda_gemm(gm_backend *backend, const gm_gemm *gemm) {
+    GM_CHECK(gemm->type == GM_F32 || gemm->type == GM_BF16, "a product of %s", gm_type_name(gemm->type));
+    GM_CHECK(gemm->k > 0, "a product over nothing");
+    if (gemm->m == 0 || gemm->n == 0 || gm_backend_measures(backend)) return;
+    if (!backend->synchronous) {
+        multiply(backend, gemm);
+        return;
+    }
+    cudaStreamSynchronize(gm_cuda_stream(backend)); /* `check` tells of errors */
+    double begin = gm_clock_seconds();
+    multiply(backend, gemm);
+    cudaStreamSynchronize(gm_cuda_stream(backend));
+    gm_cuda(backend)->gemm_seconds += gm_clock_seconds() - begin;
 }

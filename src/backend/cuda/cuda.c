@@ -42,7 +42,11 @@ static gm_status allocate(gm_backend *backend, void **memory, size_t bytes, cons
     *memory = NULL;
     if (bytes == 0) return GM_OK;
     cudaError_t error = gm_cuda(backend)->managed ? cudaMallocManaged(memory, bytes, cudaMemAttachGlobal) : cudaMalloc(memory, bytes);
-    if (error == cudaSuccess) return GM_OK;
+    if (error == cudaSuccess) {
+        backend->device_bytes += bytes;
+        if (backend->device_bytes > backend->device_peak) backend->device_peak = backend->device_bytes;
+        return GM_OK;
+    }
     cudaGetLastError();
     if (error != cudaErrorMemoryAllocation) return gm_error(GM_FAIL, "CUDA: memory for %s: %s", what, cudaGetErrorString(error));
     cudaMemGetInfo(&available, &all);
@@ -51,7 +55,7 @@ static gm_status allocate(gm_backend *backend, void **memory, size_t bytes, cons
 }
 
 static void release(gm_backend *backend, void *memory, size_t bytes) {
-    (void)bytes;
+    backend->device_bytes -= bytes;
     gm_cuda_check(backend, cudaFree(memory), "giving back device memory");
 }
 
@@ -62,8 +66,9 @@ static gm_status check(gm_backend *backend) {
 }
 
 static double gemm_seconds(gm_backend *backend) {
-    (void)backend;
-    return 0;
+    double seconds = gm_cuda(backend)->gemm_seconds;
+    gm_cuda(backend)->gemm_seconds = 0;
+    return seconds;
 }
 
 static void close_backend(gm_backend *backend) {
