@@ -52,7 +52,13 @@ static void fill_random(gm_weight_loader *loader, gm_tensor *tensor) {
 }
 
 static void copy_weight(gm_weight_loader *loader, void *out, gm_type type, const gm_file_tensor *from, int64_t count) {
+    gm_backend *backend = loader->model->backend;
     size_t from_size = gm_type_size(from->type);
+    if (from->type == type) {
+        backend->write(backend, out, from->bytes, from->byte_count);
+        gm_safetensors_release_pages(loader->model->file, from);
+        return;
+    }
     for (int64_t done = 0; done < count; done += PIECE) {
         size_t n = piece_at(done, count);
         gm_convert(loader->piece, type, from->bytes + (size_t)done * from_size, from->type, n);

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# Everything that only a GPU can tell, in one command of at most 9 minutes: builds, compares every kernel with double-precision loops,
+# runs the goldens in f32 and bf16, wants the same bits from two runs and from an interrupted one, looks for wrong accesses with
+# compute-sanitizer, then measures. What is not there is said and skipped; what fails is said, and the exit status is 1.
+#   scripts/gpu_check.sh [--deps DIR] [--out DIR] [--quick]
+# --deps: a folder that scripts/gpu_pack.sh filled (default: .gpu where there is one); --out: where summary.md, the JSON lines and the
+# logs go (default: runs/gpu-check); --quick: no measurements.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+deps= out=runs/gpu-check quick=
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --deps) deps=${2:?--deps: DIR is missing}; shift ;;
+    --out) out=${2:?--out: DIR is missing}; shift ;;
+    --quick) quick=1 ;;
+    *) echo "usage: scripts/gpu_check.sh [--deps DIR] [--out DIR] [--quick]" >&2; exit 2 ;;
+    esac
+    shift
+done
+[ -n "$deps" ] || { [ -d .gpu ] && deps=.gpu; }
+begin=$SECONDS failed=0
+mkdir -p "$out"
+out=$(realpath "$out")
+summary=$out/summary.md
+say() { echo "$*" | tee -a "$summary"; }
+left() { echo $((530 - SECONDS + begin)); }
+
+# check NAME SECONDS COMMAND…: runs it within that time, and within what is left of the whole
+check() {
+    local name=$1 most=$2 start=$SECONDS log
+    shift 2
+    log=$out/$(tr ' /' '--' <<<"$name").log
+    [ "$(left)" -gt 5 ] || { say "| $name | not run: out of time | |"; failed=1; return 1; }
+    [ "$most" -lt "$(left)" ] || most=$(left)
+    timeout "$most" "$@" >"$log" 2>&1
+    local status=$?
+    case $status in
+    0) say "| $name | passed | $((SECONDS - start)) s |" ;;
+    77) say "| $name | skipped: $(tail -1 "$log") | |" ;;
+    124) say "| $name | FAILED: no end after $most s | |"; failed=1 ;;
+    *) say "| $name | FAILED ($status): $(grep -vE '^\[' "$log" | tail -1 | cut -c1-200) | $((SECONDS - start)) s |"; failed=1 ;;
+    esac
+    return $status
+}
+
+lacks=()
+export PATH=$PATH:/usr/local/cuda/bin
+for tool in nvidia-smi nvcc cmake make gcc; do command -v "$tool" >/dev/null || lacks+=("$tool"); done
+if [ -z "$deps" ] && ! pkg-config --exists libcjson libpcre2-8 libutf8proc cmocka 2>/dev/null; then
+    lacks+=("the libraries (fill .gpu with scripts/gpu_pack.sh on a machine with a network, or run scripts/deps.sh)")
+fi
+if [ ${#lacks[@]} -gt 0 ]; then
+    printf 'gpu_check.sh: this machine lacks: %s\n' "${lacks[@]}" >&2
+    exit 1
+fi
+
+: >"$summary"
+say "# GPU check"
+say ""
+say "$(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | head -1), $(nvcc --version | grep -o 'release [0-9.]*')"
+say ""
+say "| check | result | time |"
+say "| --- | --- | --- |"
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
+[ "$capability" = 90 ] && capability=90a
+build=build/gpu
+configure=(cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DGMOE_CUDA=ON "-DGMOE_CUDA_ARCHITECTURES=$capability-real")
+[ -n "$deps" ] && configure+=("-DGMOE_DEPS=$(realpath "$deps")")
+check configure 60 "${configure[@]}" || exit 1
+check build 300 cmake --build "$build" -j "$(nproc)" || exit 1
+bin=$PWD/$build/bin
+export OMP_WAIT_POLICY=passive
+
+# --- right?
+for test in "$build"/tests/ops_test_*; do
+    name=$(basename "$test" | sed 's/ops_test_//')
+    grep -q '"op_test.h"' "tests/ops/test_$name.c" || continue
+    check "kernel $name" 60 env GMOE_TEST_DEVICE=cuda "$test"
+done
+check goldens 120 env GMOE_TEST_DEVICE=cuda bash tests/golden/test_golden.sh "$bin"
+
+train() { "$bin/gmoe-train" --config configs/demo-questions.json --device cuda --quiet --set train.eval_every=0 --set train.max_steps=30 --overwrite "$@"; }
+same_bits() {
+    local dtype
+    for dtype in f32 bf16; do
+        train --set dtype=$dtype --output-dir "$out/a" && train --set dtype=$dtype --output-dir "$out/b" || return 1
+        cmp "$out/a/adapter/adapter_model.safetensors" "$out/b/adapter/adapter_model.safetensors" || { echo "$dtype: two runs differ"; return 1; }
+        train --set dtype=$dtype --output-dir "$out/b" --set train.max_steps=11 --set train.save_every=11 || return 1
+        "$bin/gmoe-train" --config configs/demo-questions.json --device cuda --quiet --set train.eval_every=0 --set train.max_steps=30 \
+            --set train.save_every=11 --set dtype=$dtype --output-dir "$out/b" --set train.activation_checkpointing=true --resume || return 1
+        cmp "$out/a/adapter/adapter_model.safetensors" "$out/b/adapter/adapter_model.safetensors" || { echo "$dtype: a resumed run differs"; return 1; }
+    done
+}
+export -f train same_bits
+check "same bits" 90 env bin="$bin" out="$out" bash -c same_bits
+if command -v compute-sanitizer >/dev/null; then
+    for name in rmsnorm route losses lora expert_ffn router_graph attention; do
+        check "memcheck $name" 40 env GMOE_TEST_DEVICE=cuda compute-sanitizer --error-exitcode 9 --tool memcheck "$build/tests/ops_test_$name"
+    done
+else
+    say "| compute-sanitizer | skipped: not installed | |"
+fi
+
+# --- fast?
+if [ -z "$quick" ]; then
+    say ""
+    say "| shape | method | type | tokens/s | ms a step | of the floor | GEMM TFLOP/s | in products | GPU memory, GB | ms: projections, attention, router, feed-forward, head, optimizer, other |"
+    say "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    bench() { # SHAPE METHOD DTYPE
+        [ "$(left)" -gt 20 ] || { say "| $1 | $2 | $3 | not run: out of time | | | | | | |"; return; }
+        local line
+        line=$(timeout "$(left)" "$bin/gmoe-bench" --shape "$1" --method "$2" --dtype "$3" --device cuda --steps 8 2>"$out/bench.log") ||
+            { say "| $1 | $2 | $3 | FAILED: $(tail -1 "$out/bench.log" | cut -c1-200) | | | | | | |"; failed=1; return; }
+        echo "$line" >>"$out/bench.jsonl"
+        python3 - "$line" <<'PYTHON' | tee -a "$summary"
+import json, sys
+r = json.loads(sys.argv[1])
+p = r["parts_ms"]
+parts = ", ".join(f"{p[k]:.1f}" for k in ("projections", "attention", "router", "feed_forward", "head", "optimizer", "other"))
+print(f"| {r['shape']} | {r['method']} | {r['dtype']} | {r['tokens_per_s']:.0f} | {r['ms_per_step']:.1f} | {r['floor_share']:.1%} "
+      f"| {r['gemm_gflops'] / 1000:.0f} | {r['gemm_share']:.1%} | {r['device_memory_bytes'] / 1e9:.1f} | {parts} |")
+PYTHON
+    }
+    : >"$out/bench.jsonl"
+    for shape in qwen2-7b llama3-8b yi-1.5-9b tiny; do
+        for method in gmoe lora; do bench $shape $method bf16; done
+    done
+    if python3 -c 'import torch, transformers; assert torch.cuda.is_available()' 2>/dev/null; then
+        say ""
+        timeout "$(left)" python3 scripts/bench/compare_gpu.py --bench "$bin/gmoe-bench" --seconds "$(($(left) - 20))" --json "$out/compare.json" 2>"$out/compare.log" |
+            tee -a "$summary"
+    else
+        say ""
+        say "PyTorch is not installed here: nothing to compare with."
+    fi
+fi
+say ""
+say "whole check: $((SECONDS - begin)) s; $([ $failed = 0 ] && echo "all passed" || echo "FAILED")"
+exit $failed

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Fills a folder with the headers and shared objects of the libraries that gmoe needs (about 45 MB, most of it oneDNN), so that
+# scripts/gpu_check.sh can build on a machine with a GPU, the CUDA toolkit and a C compiler, but no network.
+#   scripts/gpu_pack.sh [DIR]        default: .gpu
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ $# -le 1 ] || { echo "usage: scripts/gpu_pack.sh [DIR]" >&2; exit 2; }
+out=${1:-.gpu}
+scripts/deps.sh
+rm -rf "$out"
+mkdir -p "$out/include" "$out/lib"
+
+headers() { # of a package, without the folder of the architecture
+    dpkg-query -L "$1" | grep -E '^/usr/include/.*\.(h|hpp)$' | while read -r file; do
+        local name=${file#/usr/include/}
+        name=${name#"$(gcc -print-multiarch)/"}
+        mkdir -p "$out/include/$(dirname "$name")"
+        cp "$file" "$out/include/$name"
+    done
+}
+for package in libdnnl-dev libcjson-dev zlib1g-dev libpcre2-dev libutf8proc-dev libcmocka-dev; do headers "$package"; done
+
+for name in dnnl cjson z pcre2-8 utf8proc cmocka; do
+    file=$(realpath "$(gcc -print-file-name="lib$name.so")")
+    soname=$(objdump -p "$file" | sed -n 's/^ *SONAME *//p')
+    cp "$file" "$out/lib/$soname"
+    ln -s "$soname" "$out/lib/lib$name.so"
+done
+echo "$out: $(du -sm "$out" | cut -f1) MB; on the other machine: scripts/gpu_check.sh --deps $out"
