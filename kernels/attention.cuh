@@ -19,7 +19,7 @@
 
 #define ATTENTION_LOG2E 1.44269504f
 
-enum { ATTENTION_THREADS = 128, ATTENTION_WARPS = ATTENTION_THREADS / GM_WARP, ATTENTION_UNSEEN = 1 << 30 };
+enum { ATTENTION_THREADS = 128, ATTENTION_WARPS = ATTENTION_THREADS / GM_WARP, ATTENTION_UNLIMITED = 1 << 30 };
 
 struct attention_tile { /* tokens begin … begin + tokens are the sequence; `first` row or key of the tile, from its beginning */
     int begin, tokens, first, unused;
@@ -29,7 +29,7 @@ struct attention_shape {
     const attention_tile *tiles;
     int all; /* tokens of the micro-batch; times heads it is an int, too */
     int heads, kv_heads, group, size;
-    int window; /* ATTENTION_UNSEEN: none, or none that matters */
+    int window, window_rows; /* window · group; both ATTENTION_UNLIMITED where there is none, or none that matters */
     unsigned divide_factor;
     int divide_shift; /* n / group = (high half of n·factor + n) >> shift for n < 2³¹ (Granlund & Montgomery 1994) */
     float scale, scale_log2;
@@ -45,7 +45,8 @@ static inline attention_shape attention_begin(const gm_attention_args *args) {
     attention_shape a = {};
     a.all = (int)args->tokens, a.heads = (int)args->heads, a.kv_heads = (int)args->kv_heads, a.size = (int)args->head_size;
     a.group = a.heads / a.kv_heads;
-    a.window = args->window > 0 && args->window < args->tokens ? (int)args->window : (int)ATTENTION_UNSEEN;
+    a.window = args->window > 0 && args->window < args->tokens ? (int)args->window : (int)ATTENTION_UNLIMITED;
+    a.window_rows = a.window == ATTENTION_UNLIMITED ? a.window : a.window * a.group;
     while (1 << a.divide_shift < a.group) a.divide_shift++;
     a.divide_factor = (unsigned)(((1ull << 32) * ((1ull << a.divide_shift) - (unsigned)a.group)) / (unsigned)a.group + 1);
     a.scale = args->scale, a.scale_log2 = args->scale * ATTENTION_LOG2E;

@@ -49,24 +49,23 @@ template <int C> struct keys_plan {
     static constexpr int SHARED = 2 * KEYS * attention_layout<C>::PITCH + BUFFERS * BUFFER;
 };
 
-/* Begins to copy a tile of rows: q, dout, pairs. */
+/* Begins to copy a tile of rows, q, dout and pairs; `base`, `base_pairs`: of the sequence's row 0. */
 template <int C>
-__device__ __forceinline__ void keys_fetch(unsigned char *to, const attention_shape &a, const attention_place &at, const gm_bf16 *q,
-                                           const gm_bf16 *dout, const float2 *pairs, int row) {
+__device__ __forceinline__ void keys_fetch(unsigned char *to, const attention_shape &a, int base, int base_pairs, const gm_bf16 *q,
+                                           const gm_bf16 *dout, const float2 *pairs, int row, int end) {
     constexpr int ROWS = keys_plan<C>::ROWS, BYTES = ROWS * attention_layout<C>::PITCH;
-    const int base = attention_rows_of(a, at);
-    const int end = at.tokens * a.group, mine = row + (int)threadIdx.x;
+    const int mine = row + (int)threadIdx.x;
     attention_copy<C, ROWS, true>(to, q, base, a, row, end);
     attention_copy<C, ROWS, true>(to + BYTES, dout, base, a, row, end);
-    if (threadIdx.x < ROWS)
-        gm_copy_async_short(to + 2 * BYTES + threadIdx.x * 8, pairs + pairs_of(a, at) + (mine < end ? mine : 0), mine < end);
+    if (threadIdx.x < ROWS) gm_copy_async_short(to + 2 * BYTES + threadIdx.x * 8, pairs + base_pairs + (mine < end ? mine : 0), mine < end);
     gm_copy_async_commit();
 }
 
-/* Scores (keys × rows) to p; 0 where a row does not see the key. `key`: of this lane's first. */
+/* Scores (keys × rows) to p; 0 where a row does not see the key. `from`: first row of the tile, counted from the first one
+ * that sees the warp's first key. */
 template <int M, int N>
-__device__ __forceinline__ void keys_probabilities(float (&s)[M][N][4], const float4 *pairs, const attention_shape &a, bool masked, int key,
-                                                   int row) {
+__device__ __forceinline__ void keys_probabilities(float (&s)[M][N][4], const float4 *pairs, const attention_shape &a, bool masked,
+                                                   int from) {
     const int column = threadIdx.x % 4;
 #pragma unroll
     for (int n = 0; n < N; n++) {
@@ -81,15 +80,12 @@ __device__ __forceinline__ void keys_probabilities(float (&s)[M][N][4], const fl
     for (int m = 0; m < M; m++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int j = key + m * 16 + half * 8, low = j * a.group;
-            const int high = a.window == ATTENTION_UNSEEN ? ATTENTION_UNSEEN : (j + a.window) * a.group;
+            const int first = from + column * 2 - (m * 16 + half * 8 + (int)threadIdx.x % GM_WARP / 4) * a.group;
 #pragma unroll
             for (int n = 0; n < N; n++)
 #pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    const int r = row + n * 8 + column * 2 + i;
-                    if (r < low || r >= high) s[m][n][half * 2 + i] = 0;
-                }
+                for (int i = 0; i < 2; i++)
+                    if ((unsigned)(first + n * 8 + i) >= (unsigned)a.window_rows) s[m][n][half * 2 + i] = 0;
         }
 }
 
@@ -135,13 +131,14 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
     const attention_place at = attention_find(a);
     const int warp = threadIdx.x / GM_WARP, part = warp % plan::SPLIT, mine = warp / plan::SPLIT * M * 16, key = at.first + mine;
     unsigned char *const keys = memory, *const values = keys + plan::KEYS * PITCH, *const buffers = values + plan::KEYS * PITCH;
-    const int last = gm_least(at.first + plan::KEYS, at.tokens) - 1, end = gm_least(at.tokens, last + a.window) * a.group;
-    const int base = attention_keys_of(a, at);
+    const int last = gm_least(at.first + plan::KEYS, at.tokens) - 1;
+    const int end = gm_least(at.tokens * a.group, last * a.group + a.window_rows);
+    const int base = attention_keys_of(a, at), rows = attention_rows_of(a, at), base_pairs = pairs_of(a, at);
     float cv[M][PART][4] = {}, ck[M][PART][4] = {};
 
     attention_copy<C, plan::KEYS, false>(keys, k, base, a, at.first, at.tokens);
     attention_copy<C, plan::KEYS, false>(values, v, base, a, at.first, at.tokens);
-    keys_fetch<C>(buffers, a, at, q, dout, pairs, at.first * a.group);
+    keys_fetch<C>(buffers, a, rows, base_pairs, q, dout, pairs, at.first * a.group, end);
     gm_copy_async_wait<0>();
     __syncthreads();
     attention_left<C, M, plan::KEPT> left;
@@ -151,18 +148,19 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
     for (int row = at.first * a.group; row < end; row += plan::ROWS) {
         unsigned char *const queries = buffers + turn * plan::BUFFER, *const gradients = queries + BYTES;
         const float4 *two = reinterpret_cast<const float4 *>(memory + 2 * plan::KEYS * PITCH + turn * plan::BUFFER + 2 * BYTES);
-        const bool low = row < (key + M * 16 - 1) * a.group; /* some row does not see the last key */
-        const bool high = a.window != ATTENTION_UNSEEN && row + plan::ROWS > (key + a.window) * a.group;
-        gm_copy_async_wait<0>(); /* this tile is there, and nobody needs the one before */
+        const int from = row - key * a.group, last_key = (M * 16 - 1) * a.group; /* of the warp */
+        gm_copy_async_wait<0>();                                                 /* this tile is there, and nobody needs the one before */
         __syncthreads();
         if (plan::BUFFERS == 2) {
             turn ^= 1;
-            if (row + plan::ROWS < end) keys_fetch<C>(buffers + turn * plan::BUFFER, a, at, q, dout, pairs, row + plan::ROWS);
+            if (row + plan::ROWS < end)
+                keys_fetch<C>(buffers + turn * plan::BUFFER, a, rows, base_pairs, q, dout, pairs, row + plan::ROWS, end);
         }
-        if (row + plan::ROWS > key * a.group && (!high || row < (key + M * 16 - 1 + a.window) * a.group)) {
+        if (from + plan::ROWS > 0 && from < last_key + a.window_rows) {
+            const bool masked = from < last_key || from + plan::ROWS > a.window_rows;
             float p[M][N][4], dp[M][N][4];
             attention_scores(p, left, queries);
-            keys_probabilities(p, two, a, low || high, key + threadIdx.x % GM_WARP / 4, row);
+            keys_probabilities(p, two, a, masked, from);
             attention_add<C>(cv, p, gradients + part * PART * 16);
             attention_scores(dp, left_values, gradients);
             keys_differences(dp, p, two);
@@ -170,7 +168,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
         }
         if (plan::BUFFERS == 1) {
             __syncthreads();
-            if (row + plan::ROWS < end) keys_fetch<C>(buffers, a, at, q, dout, pairs, row + plan::ROWS);
+            if (row + plan::ROWS < end) keys_fetch<C>(buffers, a, rows, base_pairs, q, dout, pairs, row + plan::ROWS, end);
         }
     }
     keys_store<C>(memory, ck, cv, a, mine, part, dk, dv);
@@ -206,7 +204,7 @@ __device__ __forceinline__ void rows_differences(float (&s)[M][N][4], const floa
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const float2 two = pair[m][half];
-            const int token = masked ? attention_token(a, first + m * 16 + half * 8) : ATTENTION_UNSEEN;
+            const int token = masked ? attention_token(a, first + m * 16 + half * 8) : ATTENTION_UNLIMITED;
             const int low = masked ? token - a.window : -1;
 #pragma unroll
             for (int n = 0; n < N; n++)
