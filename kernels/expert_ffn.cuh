@@ -67,11 +67,11 @@ template <class T> struct gm_ffn_backward {
 struct gm_ffn_order {
     int32_t *order;
     int2 *place;
-    int32_t *touched; /* chunks×N: whether a token of the chunk has the expert; or NULL */
 };
 
-int64_t gm_ffn_chunk(int64_t tokens, int64_t chunks);
-gm_ffn_order gm_ffn_sort(gm_backend *backend, const gm_expert_ffn_args *args, int64_t chunk);
+gm_ffn_order gm_ffn_sort(gm_backend *backend, const gm_expert_ffn_args *args);
+/* chunks×N: whether a token of the chunk has the expert. */
+int32_t *gm_ffn_touch(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t chunk);
 /* The coefficients, and how many there are of a position. w (T×K×R) may be NULL. */
 void gm_ffn_pack(gm_backend *backend, gm_ffn *n, const gm_expert_ffn_args *args, const float *w);
 /* The kernels for ranks above FFN_RANK. */
@@ -237,13 +237,10 @@ template <int RANK, int LEAD> __device__ __forceinline__ int gm_ffn_row(int v, i
         if ((rank) <= 1 && (slots) == 1) {                                                                                                 \
             constexpr int RANK = 1, AT_ONCE = 1;                                                                                           \
             __VA_ARGS__;                                                                                                                   \
-        } else if ((rank) <= 1) {                                                                                                          \
-            constexpr int RANK = 1, AT_ONCE = 2;                                                                                           \
-            __VA_ARGS__;                                                                                                                   \
-        } else if ((rank) == 2 && (slots) == 1) {                                                                                          \
+        } else if ((rank) <= 2 && (slots) == 1) {                                                                                          \
             constexpr int RANK = 2, AT_ONCE = 1;                                                                                           \
             __VA_ARGS__;                                                                                                                   \
-        } else if ((rank) == 2) {                                                                                                          \
+        } else if ((rank) <= 2) {                                                                                                          \
             constexpr int RANK = 2, AT_ONCE = 2;                                                                                           \
             __VA_ARGS__;                                                                                                                   \
         } else if ((rank) <= 4) {                                                                                                          \
@@ -255,9 +252,10 @@ template <int RANK, int LEAD> __device__ __forceinline__ int gm_ffn_row(int v, i
         }                                                                                                                                  \
     } while (0)
 
-/* Rows that kernels reckon with. */
-static inline int64_t gm_ffn_padded(int64_t rank) {
-    return rank <= 1 ? 1 : rank == 2 ? 2 : rank <= 4 ? 4 : (rank + FFN_RANK - 1) / FFN_RANK * FFN_RANK;
+/* Rows that these kernels reckon with. */
+static inline int64_t gm_ffn_padded(int64_t rank, int64_t slots) {
+    if (rank <= 2) return rank <= 1 && slots == 1 ? 1 : 2;
+    return rank <= 4 ? 4 : (rank + FFN_RANK - 1) / FFN_RANK * FFN_RANK;
 }
 static inline int64_t gm_ffn_strip(int64_t rank) { return FFN_THREADS * (rank <= 4 ? 4 : 2); }
 

@@ -34,9 +34,14 @@ template <int RANK> __global__ void __launch_bounds__(FFN_THREADS) expert_ffn_do
     float sum[DOWN_AT_ONCE][RANK][N] = {}, rows[DOWN_AT_ONCE][RANK][N], *w = a.w + blockIdx.x * n.tokens * n.slots * n.rank;
     int cached[DOWN_AT_ONCE] = {-1, -1}, together = 0, buffer = 0;
     if (a.first_rank == 0) gm_ffn_clear(a.db2, a.touched, n, column, N);
-    for (gm_ffn_cursor now = gm_ffn_begin(n, DOWN_AT_ONCE); now.i < now.end;) {
+    gm_ffn_cursor now = gm_ffn_begin(n, DOWN_AT_ONCE), next = now;
+    gm_raw<float, N> next_dy;
+    gm_raw_load(next_dy, a.dy + n.order[now.i] * n.columns, column, n.columns, n.aligned);
+    for (; now.i < now.end; now = next) {
         float dy[N];
-        gm_row_load(dy, a.dy + n.order[now.i] * n.columns, column, n.columns, n.aligned);
+        gm_widen(dy, next_dy);
+        gm_ffn_advance(next, n, DOWN_AT_ONCE);
+        if (next.i < next.end) gm_raw_load(next_dy, a.dy + n.order[next.i] * n.columns, column, n.columns, n.aligned);
 #pragma unroll
         for (int k = 0; k < DOWN_AT_ONCE; k++) {
             if (threadIdx.x == 0) slot_of[buffer][together * DOWN_AT_ONCE + k] = -1;
@@ -54,8 +59,7 @@ template <int RANK> __global__ void __launch_bounds__(FFN_THREADS) expert_ffn_do
                 parts[buffer][(together * DOWN_AT_ONCE + k) * RANK + j][threadIdx.x] = dot;
             }
         }
-        gm_ffn_advance(now, n, DOWN_AT_ONCE);
-        if (++together < DOWN_TOGETHER && now.i < now.end) continue;
+        if (++together < DOWN_TOGETHER && next.i < next.end) continue;
         __syncthreads(); /* two buffers: one is written while the other is added up */
         gm_ffn_add_up(w, parts[buffer], together * SUMS, [&](int r) -> int64_t {
             const int64_t slot = slot_of[buffer][r / RANK], row = a.first_rank + r % RANK;
@@ -249,12 +253,12 @@ __global__ void __launch_bounds__(SMALL) u_gradients(gm_expert_ffn_args a, const
 
 static float *take(gm_backend *backend, int64_t count) { return (float *)gm_cuda_scratch(backend, (size_t)count * sizeof(float)); }
 
-/* How many chunks: enough blocks, with their gradients (`rows` rows of F) within the scratch. */
-static int64_t chunks_for(const gm_expert_ffn_args *args, int64_t rows) {
-    const int64_t strips = gm_parts(args->ffn, gm_ffn_strip(args->rank)), wanted = gm_parts(FFN_BLOCKS, strips);
-    const int64_t bytes = gm_most(rows, (int64_t)1) * args->ffn * (int64_t)sizeof(float);
-    const int64_t chunk = gm_ffn_chunk(args->tokens, gm_least(wanted, gm_most(GM_SCRATCH_MOST / bytes, (int64_t)1)));
-    return gm_parts(args->tokens, chunk);
+/* Tokens of a chunk: enough blocks, their gradients (of `sites` matrices with that many columns) within the scratch. */
+static int64_t chunk_for(const gm_expert_ffn_args *args, int64_t columns, int64_t sites) {
+    const int64_t wanted = gm_parts(FFN_BLOCKS, gm_parts(columns, gm_ffn_strip(args->rank)));
+    const int64_t bytes = gm_most(sites * gm_ffn_experts(args) * args->rank * columns, (int64_t)1) * (int64_t)sizeof(float);
+    const int64_t chunks = gm_least(wanted, gm_most(GM_SCRATCH_MOST / bytes, (int64_t)1));
+    return gm_most(gm_parts(args->tokens, chunks), (int64_t)FFN_LEAST_TOKENS);
 }
 
 static gm_ffn_part take_part(gm_backend *backend, const gm_expert_ffn_args *args, float *gradient, int64_t chunks, int64_t columns) {
@@ -263,14 +267,15 @@ static gm_ffn_part take_part(gm_backend *backend, const gm_expert_ffn_args *args
     return {take(backend, chunks * size), size};
 }
 
-static void add_part(gm_backend *backend, const gm_expert_ffn_args *args, float *gradient, const gm_ffn_part &p, const gm_ffn_order *order,
+static void add_part(gm_backend *backend, const gm_expert_ffn_args *args, float *gradient, const gm_ffn_part &p, const int32_t *touched,
                      int64_t chunks, int64_t columns) {
-    if (p.stride > 0) gm_sum_touched_parts(backend, gradient, p.to, order->touched, chunks, gm_ffn_experts(args), args->rank * columns);
+    if (p.stride > 0) gm_sum_touched_parts(backend, gradient, p.to, touched, chunks, gm_ffn_experts(args), args->rank * columns);
 }
 
 /* w (T×K×R), and dB2. */
-static float *down(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t chunk) {
-    const int64_t slots = args->tokens * args->slots, strips = gm_parts(args->hidden, gm_ffn_strip(args->rank));
+static float *down(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order) {
+    const int64_t slots = args->tokens * args->slots, chunk = chunk_for(args, args->hidden, 1),
+                  strips = gm_parts(args->hidden, gm_ffn_strip(args->rank));
     const int64_t chunks = gm_parts(args->tokens, chunk), sums = slots * args->rank, round = gm_ffn_round(strips, sums);
     float *w = take(backend, sums);
     const size_t mark = gm_arena_mark(&backend->scratch);
@@ -282,7 +287,7 @@ static float *down(gm_backend *backend, const gm_expert_ffn_args *args, const gm
                    args->scale,
                    take(backend, round * sums),
                    take_part(backend, args, args->w2.db, chunks, args->hidden),
-                   order->touched,
+                   gm_ffn_touch(backend, args, order, chunk),
                    0};
     for (int64_t first = 0; first < strips; first += round) {
         const dim3 grid((unsigned)gm_least(round, strips - first), (unsigned)chunks);
@@ -292,7 +297,7 @@ static float *down(gm_backend *backend, const gm_expert_ffn_args *args, const gm
                              (void)AT_ONCE);
         gm_sum_all_parts(backend, w, a.w, grid.x, sums, sums, first > 0);
     }
-    add_part(backend, args, args->w2.db, a.db2, order, chunks, args->hidden);
+    add_part(backend, args, args->w2.db, a.db2, a.touched, chunks, args->hidden);
     gm_arena_release(&backend->scratch, mark);
     return w;
 }
@@ -306,8 +311,8 @@ template <class T, int RANK, int AT_ONCE> static void launch(gm_backend *backend
 }
 
 /* Returns the sums over F: T×K×(1 + 2R). */
-template <class T>
-static float *main_step(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t chunk, float *w) {
+template <class T> static float *main_step(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, float *w) {
+    const int64_t sites = (args->w1.b != NULL) + (args->w3.b != NULL) + (args->w2.a != NULL), chunk = chunk_for(args, args->ffn, sites);
     const int64_t chunks = gm_parts(args->tokens, chunk), strips = gm_parts(args->ffn, gm_ffn_strip(args->rank));
     const int64_t sums = args->tokens * args->slots * (1 + 2 * args->rank), round = gm_ffn_round(strips, sums);
     float *total = take(backend, sums), *part_sums = take(backend, round * sums);
@@ -322,7 +327,7 @@ static float *main_step(gm_backend *backend, const gm_expert_ffn_args *args, con
                             take_part(backend, args, args->w1.db, chunks, args->ffn),
                             take_part(backend, args, args->w3.db, chunks, args->ffn),
                             take_part(backend, args, args->w2.da, chunks, args->ffn),
-                            order->touched,
+                            gm_ffn_touch(backend, args, order, chunk),
                             args->dropout};
     gm_ffn_pack(backend, &a.n, args, w);
     for (int64_t first = 0; first < strips; first += round) {
@@ -334,19 +339,17 @@ static float *main_step(gm_backend *backend, const gm_expert_ffn_args *args, con
             GM_FFN_WITH_RANK(args->rank, args->slots, RANK, AT_ONCE, launch<T, RANK, AT_ONCE>(backend, a, grid));
         gm_sum_all_parts(backend, total, part_sums, grid.x, sums, sums, first > 0);
     }
-    add_part(backend, args, args->w1.db, a.db1, order, chunks, args->ffn);
-    add_part(backend, args, args->w3.db, a.db3, order, chunks, args->ffn);
-    add_part(backend, args, args->w2.da, a.da2, order, chunks, args->ffn);
+    add_part(backend, args, args->w1.db, a.db1, a.touched, chunks, args->ffn);
+    add_part(backend, args, args->w3.db, a.db3, a.touched, chunks, args->ffn);
+    add_part(backend, args, args->w2.da, a.da2, a.touched, chunks, args->ffn);
     return total;
 }
 
 extern "C" void gm_cuda_expert_ffn_backward(gm_backend *backend, const gm_expert_ffn_args *args) {
     const size_t mark = gm_arena_mark(&backend->scratch);
-    const int64_t sites = (args->w1.b != NULL) + (args->w3.b != NULL) + (args->w2.a != NULL);
-    const int64_t chunk = gm_ffn_chunk(args->tokens, chunks_for(args, sites * gm_ffn_experts(args) * args->rank));
-    const gm_ffn_order order = gm_ffn_sort(backend, args, chunk);
-    float *w = args->w2.a ? down(backend, args, &order, chunk) : NULL, *sums = NULL;
-    GM_WITH_TYPE(args->type, T, sums = main_step<T>(backend, args, &order, chunk, w));
+    const gm_ffn_order order = gm_ffn_sort(backend, args);
+    float *w = args->w2.a ? down(backend, args, &order) : NULL, *sums = NULL;
+    GM_WITH_TYPE(args->type, T, sums = main_step<T>(backend, args, &order, w));
     if (args->dgate) GM_LAUNCH(backend, gate_gradients, gm_parts(args->tokens * args->slots, SMALL), SMALL, 0, *args, sums, w);
     if (args->du) GM_LAUNCH(backend, u_gradients, gm_parts(args->tokens * 2 * args->experts * args->rank, SMALL), SMALL, 0, *args, sums);
     gm_arena_release(&backend->scratch, mark);

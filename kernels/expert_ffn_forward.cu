@@ -127,7 +127,7 @@ template <class T> static void forward(gm_backend *backend, const gm_expert_ffn_
     const int64_t strips = gm_parts(args->ffn, gm_ffn_strip(args->rank)), sums = args->tokens * args->slots * args->rank;
     const bool has2 = args->w2.a != NULL;
     const int64_t round = gm_ffn_round(strips, has2 ? sums : 0);
-    const gm_ffn_order order = gm_ffn_sort(backend, args, CHUNK);
+    const gm_ffn_order order = gm_ffn_sort(backend, args);
     gm_ffn_forward<T> a = {gm_ffn_shape(args, &order, args->ffn, CHUNK),
                            (const T *)args->h1,
                            (const T *)args->h3,

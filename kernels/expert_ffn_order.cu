@@ -38,13 +38,16 @@ __global__ void __launch_bounds__(THREADS) token_order(int32_t *order, const int
     if (threadIdx.x % GM_WARP == 0) order[before] = (int32_t)t;
 }
 
-__global__ void __launch_bounds__(THREADS) sort_places(int2 *sorted, int32_t *touched, const int2 *place, const int32_t *order,
-                                                       int64_t tokens, int64_t slots, int64_t experts, int64_t chunk) {
-    const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x, i = at / slots;
-    if (i >= tokens) return;
-    const int2 mine = place[order[i] * slots + at % slots];
-    sorted[at] = mine;
-    if (touched) touched[i / chunk * experts + mine.x] = 1; /* by all that write it */
+__global__ void __launch_bounds__(THREADS)
+    sort_places(int2 *sorted, const int2 *place, const int32_t *order, int64_t tokens, int64_t slots) {
+    const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (at < tokens * slots) sorted[at] = place[order[at / slots] * slots + at % slots];
+}
+
+__global__ void __launch_bounds__(THREADS)
+    touch(int32_t *touched, const int2 *place, int64_t places, int64_t experts, int64_t chunk_places) {
+    const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (at < places) touched[at / chunk_places * experts + place[at].x] = 1; /* by all that write it */
 }
 
 struct coefficients {
@@ -73,25 +76,26 @@ __global__ void __launch_bounds__(THREADS) pack(coefficients c) {
     }
 }
 
-/* Tokens of a chunk, for about that many chunks. */
-int64_t gm_ffn_chunk(int64_t tokens, int64_t chunks) {
-    return gm_most(gm_parts(tokens, gm_most(chunks, (int64_t)1)), (int64_t)FFN_LEAST_TOKENS);
-}
-
-gm_ffn_order gm_ffn_sort(gm_backend *backend, const gm_expert_ffn_args *args, int64_t chunk) {
+gm_ffn_order gm_ffn_sort(gm_backend *backend, const gm_expert_ffn_args *args) {
     const int64_t tokens = args->tokens, places = tokens * args->slots, experts = gm_ffn_experts(args);
-    const size_t touched = (size_t)(gm_parts(tokens, chunk) * experts) * sizeof(int32_t);
     gm_ffn_order o = {(int32_t *)gm_cuda_scratch(backend, (size_t)tokens * sizeof(int32_t)),
-                      (int2 *)gm_cuda_scratch(backend, (size_t)places * sizeof(int2)), (int32_t *)gm_cuda_scratch(backend, touched)};
+                      (int2 *)gm_cuda_scratch(backend, (size_t)places * sizeof(int2))};
     int32_t *key = (int32_t *)gm_cuda_scratch(backend, (size_t)tokens * sizeof *key);
     int2 *place = (int2 *)gm_cuda_scratch(backend, (size_t)places * sizeof *place);
-    gm_cuda_zero(backend, o.touched, touched);
     GM_LAUNCH(backend, token_keys, gm_parts(tokens, THREADS), THREADS, 0, key, place, o.order, args->expert, tokens, (int)args->slots,
               (int)experts);
     if (experts > 1) GM_LAUNCH(backend, token_order, gm_parts(tokens, THREADS / GM_WARP), THREADS, 0, o.order, key, tokens);
-    GM_LAUNCH(backend, sort_places, gm_parts(places, THREADS), THREADS, 0, o.place, o.touched, place, o.order, tokens, args->slots, experts,
-              chunk);
+    GM_LAUNCH(backend, sort_places, gm_parts(places, THREADS), THREADS, 0, o.place, place, o.order, tokens, args->slots);
     return o;
+}
+
+int32_t *gm_ffn_touch(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t chunk) {
+    const int64_t places = args->tokens * args->slots, experts = gm_ffn_experts(args);
+    const size_t bytes = (size_t)(gm_parts(args->tokens, chunk) * experts) * sizeof(int32_t);
+    int32_t *touched = (int32_t *)gm_cuda_scratch(backend, bytes);
+    gm_cuda_zero(backend, touched, bytes);
+    GM_LAUNCH(backend, touch, gm_parts(places, THREADS), THREADS, 0, touched, order->place, places, experts, chunk * args->slots);
+    return touched;
 }
 
 gm_ffn gm_ffn_shape(const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t columns, int64_t chunk) {
@@ -109,7 +113,7 @@ int64_t gm_ffn_round(int64_t strips, int64_t sums) {
 }
 
 void gm_ffn_pack(gm_backend *backend, gm_ffn *n, const gm_expert_ffn_args *args, const float *w) {
-    const int64_t slots = args->tokens * args->slots, padded = gm_ffn_padded(args->rank), lead = args->rank > FFN_RANK ? 4 : 1;
+    const int64_t slots = args->tokens * args->slots, padded = gm_ffn_padded(args->rank, args->slots), lead = args->rank > FFN_RANK ? 4 : 1;
     n->each = (lead + 3 * padded + 3) / 4 * 4;
     float *out = (float *)gm_cuda_scratch(backend, (size_t)(slots * n->each) * sizeof *out);
     const coefficients c = {out,         n->place,           args->gate,        args->u, w,    slots,

@@ -10,7 +10,13 @@
  * over tokens: a thread's PARTS share, then the parts in order. */
 #include "sums.cuh"
 
-enum { THREADS = 128, VECTOR = 4, OUT = 12, PART_THREADS = 1 << 15 /* that share the sums over tokens */ };
+enum {
+    THREADS = 128,
+    VECTOR = 4,
+    OUT = 12,
+    PART_THREADS = 1 << 15 /* that share the sums over tokens of nodes' rows */,
+    READ_OUT_THREADS = 1 << 17 /* of p's one row */
+};
 
 struct graph {
     int64_t experts, size, vectors; /* vectors: of a row of G */
@@ -315,7 +321,7 @@ struct backward {
     float *z[GM_ROUTER_LAYERS], *m[GM_ROUTER_LAYERS]; /* of a chunk: Z and dZ, M and dM */
     float *dmixed;                                    /* T×G: d(C_1 t)                  */
     float *partial, *total;                           /* parts×(nodes+1)×G; (nodes+1)×G: dR, then dp */
-    int64_t parts, nodes;
+    int64_t parts, read_out_parts, nodes;
 };
 
 static backward take_backward(const router *r) {
@@ -328,7 +334,9 @@ static backward take_backward(const router *r) {
         if (l < args->layers - 1 || !args->last) b.z[l] = take(r->backend, full);
     }
     b.dmixed = take(r->backend, args->tokens * args->size);
-    b.partial = take(r->backend, parts * (nodes + 1) * args->size), b.total = take(r->backend, (nodes + 1) * args->size);
+    b.read_out_parts = gm_least(gm_most(READ_OUT_THREADS / r->n.vectors, (int64_t)1), r->chunk * args->experts);
+    b.partial = take(r->backend, gm_most(parts * (nodes + 1), b.read_out_parts) * args->size),
+    b.total = take(r->backend, (nodes + 1) * args->size);
     b.parts = parts, b.nodes = nodes;
     return b;
 }
@@ -345,7 +353,7 @@ static void chunk_forward(const router *r, const backward *b, int64_t first, int
 /* Down to dM² in m[1]; dp into the last row of `total`. */
 static void chunk_backward(const router *r, const backward *b, int64_t first, int64_t tokens) {
     const gm_router_graph_args *args = r->args;
-    const int64_t g = args->size, last = args->layers - 1, rows = tokens * args->experts, parts = gm_least(b->parts, rows);
+    const int64_t g = args->size, last = args->layers - 1, rows = tokens * args->experts, parts = gm_least(b->read_out_parts, rows);
     float *dz = args->last ? args->last + first * args->experts * g : b->z[last];
     GM_LAUNCH(r->backend, read_out_backward, blocks_for(parts * r->n.vectors), THREADS, 0, dz, b->partial,
               args->dscore + first * args->experts, args->readout, r->n, rows, parts);

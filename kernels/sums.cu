@@ -2,7 +2,7 @@
  * side, and then the runs in order. */
 #include "sums.cuh"
 
-enum { GROUPS = 8, THREADS = 256 };
+enum { GROUPS = 32, THREADS = 256 };
 
 __global__ void __launch_bounds__(GM_WARP *GROUPS)
     add_parts(float *out, const float *part, int64_t parts, int64_t stride, int64_t count, bool accumulate) {
