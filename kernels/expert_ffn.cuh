@@ -83,8 +83,10 @@ static inline int64_t gm_ffn_experts(const gm_expert_ffn_args *args) { return ar
 
 /* The kernels' view of a call over `columns` columns: F or D. */
 gm_ffn gm_ffn_shape(const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t columns, int64_t chunk);
+/* Bytes for one purpose: with the rank grows what the adapter has anyway, and so may this, or few blocks would be at work. */
+static inline int64_t gm_ffn_room(const gm_expert_ffn_args *args) { return GM_SCRATCH_MOST * gm_most(args->rank / FFN_RANK, (int64_t)1); }
 /* Strips whose sums, `sums` floats each, are in scratch together. */
-int64_t gm_ffn_round(int64_t strips, int64_t sums);
+int64_t gm_ffn_round(const gm_expert_ffn_args *args, int64_t strips, int64_t sums);
 
 /* ---- vectors of VECTOR elements as they are in memory: loaded one token ahead, so without looking at them */
 
@@ -182,22 +184,22 @@ __device__ static void gm_ffn_flush(float (&rows)[COUNT][N], const gm_ffn_part &
 /* ---- the way through a chunk */
 
 struct gm_ffn_cursor {
-    int64_t i, group; /* sorted token; first of the positions taken together */
-    int64_t tile, tile_end, end;
+    int i, group; /* sorted token; first of the positions taken together */
+    int tile, tile_end, end;
 };
 
 __device__ __forceinline__ gm_ffn_cursor gm_ffn_begin(const gm_ffn &n, int at_once) {
     gm_ffn_cursor c;
-    c.i = c.tile = (int64_t)blockIdx.y * n.chunk, c.group = 0;
-    c.end = gm_least(c.tile + n.chunk, n.tokens);
-    c.tile_end = n.slots > at_once ? gm_least(c.tile + FFN_TILE, c.end) : c.end;
+    c.i = c.tile = (int)(blockIdx.y * n.chunk), c.group = 0;
+    c.end = (int)gm_least(c.tile + n.chunk, n.tokens);
+    c.tile_end = n.slots > at_once ? gm_least(c.tile + (int)FFN_TILE, c.end) : c.end;
     return c;
 }
 
 __device__ __forceinline__ void gm_ffn_advance(gm_ffn_cursor &c, const gm_ffn &n, int at_once) {
     if (++c.i < c.tile_end) return;
     c.group += at_once;
-    if (c.group >= n.slots) c.group = 0, c.tile = c.tile_end, c.tile_end = gm_least(c.tile + FFN_TILE, c.end);
+    if (c.group >= n.slots) c.group = 0, c.tile = c.tile_end, c.tile_end = gm_least(c.tile + (int)FFN_TILE, c.end);
     c.i = c.tile;
 }
 

@@ -257,7 +257,7 @@ static float *take(gm_backend *backend, int64_t count) { return (float *)gm_cuda
 static int64_t chunk_for(const gm_expert_ffn_args *args, int64_t columns, int64_t sites) {
     const int64_t wanted = gm_parts(FFN_BLOCKS, gm_parts(columns, gm_ffn_strip(args->rank)));
     const int64_t bytes = gm_most(sites * gm_ffn_experts(args) * args->rank * columns, (int64_t)1) * (int64_t)sizeof(float);
-    const int64_t chunks = gm_least(wanted, gm_most(GM_SCRATCH_MOST / bytes, (int64_t)1));
+    const int64_t chunks = gm_least(wanted, gm_most(gm_ffn_room(args) / bytes, (int64_t)1));
     return gm_most(gm_parts(args->tokens, chunks), (int64_t)FFN_LEAST_TOKENS);
 }
 
@@ -276,7 +276,7 @@ static void add_part(gm_backend *backend, const gm_expert_ffn_args *args, float 
 static float *down(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order) {
     const int64_t slots = args->tokens * args->slots, chunk = chunk_for(args, args->hidden, 1),
                   strips = gm_parts(args->hidden, gm_ffn_strip(args->rank));
-    const int64_t chunks = gm_parts(args->tokens, chunk), sums = slots * args->rank, round = gm_ffn_round(strips, sums);
+    const int64_t chunks = gm_parts(args->tokens, chunk), sums = slots * args->rank, round = gm_ffn_round(args, strips, sums);
     float *w = take(backend, sums);
     const size_t mark = gm_arena_mark(&backend->scratch);
     down_args a = {gm_ffn_shape(args, order, args->hidden, chunk),
@@ -314,7 +314,7 @@ template <class T, int RANK, int AT_ONCE> static void launch(gm_backend *backend
 template <class T> static float *main_step(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, float *w) {
     const int64_t sites = (args->w1.b != NULL) + (args->w3.b != NULL) + (args->w2.a != NULL), chunk = chunk_for(args, args->ffn, sites);
     const int64_t chunks = gm_parts(args->tokens, chunk), strips = gm_parts(args->ffn, gm_ffn_strip(args->rank));
-    const int64_t sums = args->tokens * args->slots * (1 + 2 * args->rank), round = gm_ffn_round(strips, sums);
+    const int64_t sums = args->tokens * args->slots * (1 + 2 * args->rank), round = gm_ffn_round(args, strips, sums);
     float *total = take(backend, sums), *part_sums = take(backend, round * sums);
     gm_ffn_backward<T> a = {gm_ffn_shape(args, order, args->ffn, chunk),
                             (T *)args->h1,

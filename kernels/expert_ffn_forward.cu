@@ -26,6 +26,24 @@ __device__ __forceinline__ void slot_forward(float (&z)[N], float (&u2)[RANK], c
     }
 }
 
+template <class T, int N> struct loaded {
+    gm_raw<T, N> h1, h3;
+};
+
+template <class T, int N> __device__ __forceinline__ void load(loaded<T, N> &to, const gm_ffn_forward<T> &a, int64_t i, int64_t column) {
+    const int64_t row = (int64_t)a.n.order[i] * a.n.columns;
+    gm_raw_load(to.h1, a.h1 + row, column, a.n.columns, a.n.aligned);
+    gm_raw_load(to.h3, a.h3 + row, column, a.n.columns, a.n.aligned);
+}
+
+/* A position takes another expert. */
+template <class T, int RANK, int N>
+__device__ static void turn(float (&rows)[3][RANK][N], const gm_ffn_forward<T> &a, int expert, int64_t column) {
+    gm_ffn_rows(rows[0], a.b1, a.n, expert, 0, column);
+    gm_ffn_rows(rows[1], a.b3, a.n, expert, 0, column);
+    gm_ffn_rows(rows[2], a.a2, a.n, expert, 0, column);
+}
+
 template <class T, int RANK, int AT_ONCE, bool DROPOUT>
 __global__ void __launch_bounds__(FFN_THREADS, 4) expert_ffn_forward(gm_ffn_forward<T> a) {
     enum { N = gm_ffn_traits<RANK>::VECTOR, SUMS = AT_ONCE * RANK };
@@ -38,34 +56,23 @@ __global__ void __launch_bounds__(FFN_THREADS, 4) expert_ffn_forward(gm_ffn_forw
     int cached[AT_ONCE], together = 0, buffer = 0;
     for (int k = 0; k < AT_ONCE; k++) cached[k] = -1;
     gm_ffn_cursor now = gm_ffn_begin(n, AT_ONCE);
-    gm_raw<T, N> next1, next3;
-    int64_t row = (int64_t)n.order[now.i] * n.columns;
-    gm_raw_load(next1, a.h1 + row, column, n.columns, n.aligned), gm_raw_load(next3, a.h3 + row, column, n.columns, n.aligned);
+    loaded<T, N> next_values;
+    load(next_values, a, now.i, column);
     while (now.i < now.end) {
         float h1[N], h3[N], z[N] = {0};
-        gm_widen(h1, next1), gm_widen(h3, next3);
-        T *z_row = a.z + row;
+        gm_widen(h1, next_values.h1), gm_widen(h3, next_values.h3);
         gm_ffn_cursor next = now;
         gm_ffn_advance(next, n, AT_ONCE);
-        if (next.i < next.end) {
-            row = (int64_t)n.order[next.i] * n.columns;
-            gm_raw_load(next1, a.h1 + row, column, n.columns, n.aligned), gm_raw_load(next3, a.h3 + row, column, n.columns, n.aligned);
-        }
-        const bool first = now.group == 0, last = now.group + AT_ONCE >= n.slots;
+        if (next.i < next.end) load(next_values, a, next.i, column);
         float *kept = tile + ((now.i - now.tile) * FFN_THREADS + threadIdx.x) * N; /* z of the positions before */
-        if (!first) gm_row_load(z, kept, 0, N, true);
+        if (now.group > 0) gm_row_load(z, kept, 0, N, true);
 #pragma unroll
         for (int k = 0; k < AT_ONCE; k++) {
             if (threadIdx.x == 0) slot_of[buffer][together * AT_ONCE + k] = -1;
             if (now.group + k >= n.slots) continue;
             const int64_t position = now.i * n.slots + now.group + k;
             const int2 place = n.place[position];
-            if (place.x != cached[k]) {
-                cached[k] = place.x;
-                gm_ffn_rows(rows[k][0], a.b1, n, place.x, 0, column);
-                gm_ffn_rows(rows[k][1], a.b3, n, place.x, 0, column);
-                gm_ffn_rows(rows[k][2], a.a2, n, place.x, 0, column);
-            }
+            if (place.x != cached[k]) turn(rows[k], a, place.x, column), cached[k] = place.x;
             float sums[RANK];
             slot_forward<RANK, DROPOUT>(z, sums, n.coefficient + position * gm_ffn_traits<RANK>::COEFFICIENTS, rows[k], h1, h3, a.dropout,
                                         (uint32_t)(place.y * n.columns + column));
@@ -73,8 +80,8 @@ __global__ void __launch_bounds__(FFN_THREADS, 4) expert_ffn_forward(gm_ffn_forw
 #pragma unroll
             for (int j = 0; j < RANK; j++) parts[buffer][(together * AT_ONCE + k) * RANK + j][threadIdx.x] = sums[j];
         }
-        if (last)
-            gm_raw_store(z_row, z, column, n.columns, n.aligned);
+        if (now.group + AT_ONCE >= n.slots)
+            gm_raw_store(a.z + (int64_t)n.order[now.i] * n.columns, z, column, n.columns, n.aligned);
         else
             gm_raw_store(kept, z, 0, N, true);
         now = next;
@@ -126,7 +133,7 @@ template <class T, int RANK, int AT_ONCE> static void launch(gm_backend *backend
 template <class T> static void forward(gm_backend *backend, const gm_expert_ffn_args *args) {
     const int64_t strips = gm_parts(args->ffn, gm_ffn_strip(args->rank)), sums = args->tokens * args->slots * args->rank;
     const bool has2 = args->w2.a != NULL;
-    const int64_t round = gm_ffn_round(strips, has2 ? sums : 0);
+    const int64_t round = gm_ffn_round(args, strips, has2 ? sums : 0);
     const gm_ffn_order order = gm_ffn_sort(backend, args);
     gm_ffn_forward<T> a = {gm_ffn_shape(args, &order, args->ffn, CHUNK),
                            (const T *)args->h1,

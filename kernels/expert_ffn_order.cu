@@ -107,8 +107,8 @@ gm_ffn gm_ffn_shape(const gm_expert_ffn_args *args, const gm_ffn_order *order, i
     return n;
 }
 
-int64_t gm_ffn_round(int64_t strips, int64_t sums) {
-    const int64_t room = sums > 0 ? GM_SCRATCH_MOST / (sums * (int64_t)sizeof(float)) : strips;
+int64_t gm_ffn_round(const gm_expert_ffn_args *args, int64_t strips, int64_t sums) {
+    const int64_t room = sums > 0 ? gm_ffn_room(args) / (sums * (int64_t)sizeof(float)) : strips;
     return gm_least(strips, gm_most(room, (int64_t)1));
 }
 
