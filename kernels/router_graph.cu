@@ -299,11 +299,12 @@ static void scores(const router *r, const float *z, int64_t first, int64_t token
 
 extern "C" void gm_cuda_router_graph_forward(gm_backend *backend, const gm_router_graph_args *args) {
     const size_t mark = gm_arena_mark(&backend->scratch);
-    const router r = begin(backend, args, 2);
+    const bool keeps_z = args->layers > 2 || !args->last;
+    const router r = begin(backend, args, 1 + keeps_z);
     const int64_t g = args->size, row = args->experts * g;
     float *m = NULL, *z = NULL;
     if (args->layers > 1) m = take(backend, r.chunk * (args->experts + 1) * g);
-    if (args->layers > 2 || !args->last) z = take(backend, r.chunk * (args->experts + 1) * g);
+    if (keeps_z) z = take(backend, r.chunk * (args->experts + 1) * g);
     for (int64_t first = 0; first < args->tokens; first += r.chunk) {
         const int64_t tokens = gm_least(r.chunk, args->tokens - first);
         float *out = z;
@@ -405,7 +406,8 @@ static void finish(const router *r, const backward *b) {
 
 extern "C" void gm_cuda_router_graph_backward(gm_backend *backend, const gm_router_graph_args *args) {
     const size_t mark = gm_arena_mark(&backend->scratch);
-    const router r = begin(backend, args, 2 * args->layers - 1);
+    const int64_t buffers = 2 * args->layers - 3 + !args->last; /* M of layers 2 … L, Z of 2 … L − 1, and L's if it is not kept */
+    const router r = begin(backend, args, buffers);
     const backward b = take_backward(&r);
     for (int64_t first = 0; first < args->tokens; first += r.chunk) {
         const int64_t tokens = gm_least(r.chunk, args->tokens - first);
