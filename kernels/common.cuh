@@ -37,7 +37,9 @@ enum { GM_SCRATCH_MOST = 96 << 20 };
 #define GM_START(kernel, grid, block, shared, stream, ...) kernel<<<grid, block, shared, stream>>>(__VA_ARGS__)
 #endif
 
-enum { GM_SHARED_PLAIN = 48 << 10 }; /* bytes of dynamic shared memory that need no leave; 99 KB is what every device has */
+/* Bytes of dynamic shared memory that need no leave beside up to 46 KB of static one: above 48 KB together a launch fails without.
+ * 99 KB together is what every device has. */
+enum { GM_SHARED_PLAIN = 2 << 10 };
 
 #define GM_LAUNCH(backend, kernel, grid, block, shared, ...)                                                                               \
     do {                                                                                                                                   \

@@ -40,6 +40,7 @@ struct gm_emulated_launch {
     const void *kernel;
     dim3 grid, block;
     size_t shared;
+    bool leave;                          /* for more than 48 KB of shared memory */
     void (*call)(const void *arguments); /* one thread */
     alignas(64) unsigned char arguments[GM_EMULATED_ARGUMENTS];
 };

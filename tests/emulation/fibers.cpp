@@ -369,7 +369,9 @@ void gm_emulated_shared(void *memory, size_t bytes, uint64_t *block) {
     if (*block == m->block) return;
     *block = m->block;
     m->static_shared += bytes;
-    if (m->static_shared > (48u << 10)) gm_emulated_fail("more than 48 KB of shared memory");
+    const size_t most = m->launch->leave ? SHARED_MOST : 48 << 10;
+    if (m->static_shared > (48 << 10) || m->static_shared + m->launch->shared > most)
+        gm_emulated_fail("more than 48 KB of static shared memory, or of both kinds without leave");
     memset(memory, 0xff, bytes);
 }
 

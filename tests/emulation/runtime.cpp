@@ -64,10 +64,11 @@ work *next_work() {
     return &queue[queued++];
 }
 
-size_t shared_limit(const void *kernel) {
+/* Bytes of dynamic shared memory, and whether somebody asked for them. */
+size_t shared_limit(const void *kernel, bool *leave) {
     for (int i = 0; i < allowed_count; i++)
-        if (allowed[i].kernel == kernel) return static_cast<size_t>(allowed[i].bytes);
-    return 48 << 10;
+        if (allowed[i].kernel == kernel) return *leave = true, static_cast<size_t>(allowed[i].bytes);
+    return *leave = false, 48 << 10;
 }
 
 } // namespace
@@ -116,7 +117,7 @@ void gm_emulated_end_launch(gm_emulated_launch *launch) {
         g.x > 0 && g.x < 1u << 31 && g.y > 0 && g.y < 65536 && g.z > 0 && g.z < 65536 && threads > 0 && threads <= 1024 && b.z <= 64;
     if (threads % 32)
         gm_emulated_fail("%s: a block of %llu threads: not whole warps", launch->name, static_cast<unsigned long long>(threads));
-    if (valid && launch->shared <= shared_limit(launch->kernel)) return;
+    if (valid && launch->shared <= shared_limit(launch->kernel, &launch->leave)) return;
     queued--;
     fail(cudaErrorInvalidConfiguration);
 }
