@@ -40,20 +40,26 @@ static void complete_set(gm_buffer *out, const gm_option *option) {
     if (strcmp(option->name, "set") != 0) return;
     for (size_t i = 0; i < gm_config_key_count; i++) {
         const gm_config_key *key = &gm_config_keys[i];
-        bool is_method = strcmp(key->path, "method") == 0;
         if (key->type == GM_CONFIG_BOOL || key->type == GM_CONFIG_MAYBE) {
             gm_buffer_format(out, "%s=true\n%s=false\n", key->path, key->path);
         } else if (key->type == GM_CONFIG_CHOICE) {
-            for (int c = 0; key->choices[c] && !(key->built && c >= key->built); c++)
-                if (!is_method || gm_method_find(key->choices[c])) gm_buffer_format(out, "%s=%s\n", key->path, key->choices[c]);
+            for (int c = 0; key->choices[c]; c++)
+                if (gm_config_choice_works(key, c)) gm_buffer_format(out, "%s=%s\n", key->path, key->choices[c]);
         } else {
             gm_buffer_format(out, "%s=\n", key->path);
         }
     }
 }
 
-/* --dtype f32, --learning-rate 1e-3: keys that were taken for options. */
+/* --dtype f32, --learning-rate 1e-3, --lr 1e-3: keys that were taken for options. */
 static void key_instead(gm_buffer *out, const char *name, size_t length, const char *value) {
+    char other[64] = "";
+    for (size_t c = 0; c < length && length < sizeof other; c++) other[c] = name[c] == '-' ? '_' : name[c];
+    const char *meant = gm_config_meant_by(other);
+    if (meant && strchr(meant, '.')) { /* the others have options of their own, which are near */
+        gm_buffer_format(out, "--set %s=%.60s", meant, value ? value : "VALUE");
+        return;
+    }
     for (size_t i = 0; i < gm_config_key_count; i++) {
         const char *leaf = gm_config_leaf(&gm_config_keys[i]);
         bool same = strlen(leaf) == length;
@@ -147,7 +153,7 @@ static gm_status parse_seeds(const char *text, gm_region *region, int64_t **seed
     for (const char *p = text;; p++) {
         size_t length = strcspn(p, ",");
         if (!gm_parse_integer(p, length, 0, GM_EXACT_INTEGER, &(*seeds)[*count]))
-            return gm_error(GM_USAGE, "--seeds: \"%.60s\" is no list of whole numbers", text);
+            return gm_error(GM_USAGE, "--seeds: \"%.60s\" is no list of whole numbers; write them as 1,2,3", text);
         for (size_t i = 0; i < *count; i++)
             if ((*seeds)[i] == (*seeds)[*count]) return gm_error(GM_USAGE, "--seeds: %.*s stands twice", (int)length, p);
         ++*count;
