@@ -232,7 +232,7 @@ static void test_numbers(void **state) {
                                  "<b>2 048</b><span>tokens/s</span>",
                                  "<b>200 000</b><span>tokens trained on</span>",
                                  "<b>3 GiB</b><span>peak memory</span>",
-                                 "<td class=\"number\">325</td><td class=\"number\">81.25 % ± 1.95</td>",
+                                 "<td class=\"number\">81.25 % ± 1.95</td><td class=\"number\">325</td>",
                                  "<td>best</td><td>test</td>",
                                  "Poisson distinction (× 0.005)",
                                  "mean of 4 steps a point",
