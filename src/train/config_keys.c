@@ -116,6 +116,8 @@ const gm_config_key gm_config_keys[] = {
     {CHOICE("eval.scoring", eval.scoring, scorings), .fallback = "\"auto\"",
      .meaning = "by the choices' first differing token, or their likelihood; auto: as the prompt says"},
     {TEXT("eval.prompt", eval.prompt), .fallback = "\"paper\"", .meaning = "the task's prompt of this name, in training too"},
+    {INTEGER("eval.limit", eval.limit, 0, MANY), .fallback = "0",
+     .meaning = "items that are scored, the first of the validation split in training and of the test split at the end; 0: all"},
     {INTEGER("eval.shots", only.shots, 0, 1000), .fallback = "0", .only_default = true, .meaning = "examples before the question"},
     {CHOICE("eval.metric", only.metric, metrics), .fallback = "\"accuracy\"",
      .meaning = "what best/ is chosen by; data without choices has its loss"},
