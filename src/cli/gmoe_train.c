@@ -20,14 +20,16 @@ typedef struct arguments {
 
 static void list_keys(gm_buffer *out) {
     gm_buffer_text(
-        out, "  JSON, nested as the names say; \"method\" is a preset of adapter.…, explicit keys win\n"
+        out, "  JSON, nested as the names say; \"method\" is a preset of adapter.…, explicit keys win, but for those that contradict it\n"
              "  a file of MoE-PEFT, mLoRA or the reference program, {\"cutoff_len\": …, \"lora\": [{…}]}, is translated; what has no\n"
              "  counterpart is said, what cannot be done is refused\n");
     gm_config_write_help(out);
 }
 
 static void list_parity(gm_buffer *out) {
-    gm_buffer_text(out, "  defaults stronger than the method's and weaker than --config and --set; each is a key of its own\n");
+    gm_buffer_text(
+        out,
+        "  defaults stronger than the method's and weaker than --config and --set; each is a key of its own; a line says which are kept\n");
     for (size_t i = 0; i < gm_config_parity_count; i++)
         gm_buffer_format(out, "  %-32s %-14s %s\n", gm_config_parity[i].path, gm_config_parity[i].value, gm_config_parity[i].meaning);
     gm_buffer_text(
@@ -78,13 +80,15 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"data-dir", "DIR", GM_OPTION_TEXT, &a->data_dir, "data_dir"},
         {"set", "KEY=VALUE", GM_OPTION_LIST, &a->sets, "one key, stronger than the file; may be repeated"},
         {"parity", NULL, GM_OPTION_FLAG, &a->parity, "take the reference program's readings where they differ from ours (listed below)"},
-        {"seeds", "1,2,3", GM_OPTION_TEXT, &a->seeds, "a run for each seed, in output_dir/seed-N, then mean and Std"},
+        {"seeds", "1,2,3", GM_OPTION_TEXT, &a->seeds, "a run for each seed, in output_dir/seed-N, then mean, Std and standard error"},
         {"init-adapter", "DIR|FILE", GM_OPTION_TEXT, &a->init_adapter, "initial values of every adapter tensor"},
-        {"resume", NULL, GM_OPTION_FLAG, &a->resume, "go on from the newest good checkpoint in output_dir"},
+        {"resume", NULL, GM_OPTION_FLAG, &a->resume,
+         "go on from the newest good checkpoint in output_dir; a finished run is not scored again"},
         {"overwrite", NULL, GM_OPTION_FLAG, &a->overwrite, "replace the run that is in output_dir"},
         {"device", "auto|cpu|cuda[:N]", GM_OPTION_TEXT, &a->device, "where to compute (default auto)"},
         {"dry-run", NULL, GM_OPTION_FLAG, &a->dry_run,
-         "print what the run would do: configuration, memory, steps, one sample; --log-level debug: every key, all its tokens"},
+         "say what the run would do or refuse: configuration, where --resume goes on, memory, steps, one sample; --log-level debug: every "
+         "key, all its tokens"},
         {"skip-bad", NULL, GM_OPTION_FLAG, &a->skip_bad, "leave bad data lines out, counted, instead of stopping"},
         {"quiet", NULL, GM_OPTION_FLAG, &a->quiet, "only warnings and errors"},
         {"log-level", GM_LOG_LEVELS, GM_OPTION_TEXT, &a->log_level, "what is said: least to most (default info)"},

@@ -200,9 +200,10 @@ static gm_status describe_seeds(gm_buffer *out, const char *directory) {
         done += finished;
     }
     free_list(entries, count);
-    gm_buffer_format(out, done == count ? "each: gmoe-inspect %s/seed-N\n"
-                                        : "gmoe-train with the same options, --seeds too, and --resume goes on with them; each: "
-                                          "gmoe-inspect %s/seed-N\n",
+    gm_buffer_format(out,
+                     done == count ? "each: gmoe-inspect %s/seed-N\n"
+                                   : "gmoe-train with the same options, --seeds too, and --resume goes on with them; each: "
+                                     "gmoe-inspect %s/seed-N\n",
                      directory);
     return status;
 }

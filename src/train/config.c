@@ -89,8 +89,7 @@ static gm_status store_choice(void *at, const gm_config_key *key, const cJSON *v
     if (!cJSON_IsString(value)) return wrong_type(key, value);
     int index = choice_index(key, value->valuestring);
     if (index < 0) return unknown_choice(key, value->valuestring);
-    if (!gm_config_choice_works(key, index))
-        return gm_error(GM_USAGE, "\"%s\" is not built yet; take another value", value->valuestring);
+    if (!gm_config_choice_works(key, index)) return gm_error(GM_USAGE, "\"%s\" is not built yet; take another value", value->valuestring);
     memcpy(at, &index, sizeof index);
     return GM_OK;
 }
@@ -339,8 +338,7 @@ gm_status gm_config_parse(gm_config *config, const char *source, const char *tex
     cJSON *tree = NULL;
     gm_status status = gm_json_parse(source, text, length, &tree);
     if (status != GM_OK) return status == GM_BAD_FILE ? GM_USAGE : status; /* the message stands */
-    status =
-        cJSON_IsObject(tree) ? build(config, (gm_sources){.name = source}, tree) : gm_error(GM_USAGE, "%s: is no JSON object", source);
+    status = cJSON_IsObject(tree) ? build(config, (gm_sources){.name = source}, tree) : gm_error(GM_USAGE, "%s: is no JSON object", source);
     cJSON_Delete(tree);
     return status;
 }

@@ -40,7 +40,8 @@ gm_status gm_config_check_method(const gm_config *config, const char *const *giv
     gm_buffer text = {0};
     gm_buffer_format(&text, "%s: ", giver_of(giver, found[0], "defaults"));
     write_key(&text, config, found[0]);
-    gm_buffer_format(&text, " contradicts method %s (%s), which has %s; leave the key out", method, giver_of(giver, "method", "the default"),
+    gm_buffer_format(&text, " contradicts method %s (%s), which has %s; leave the key out", method,
+                     giver_of(giver, "method", "the default"),
                      routed ? "several experts and a router" : "one expert, no router and none of its losses");
     for (int i = 1; i < count; i++) {
         gm_buffer_text(&text, i == 1 ? ", and so " : ", ");

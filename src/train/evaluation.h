@@ -14,9 +14,9 @@
 #include "train/config.h"
 
 typedef struct gm_eval_options {
-    gm_scoring scoring; /* label or likelihood */
+    gm_scoring scoring;                      /* label or likelihood */
     int64_t batch_tokens, max_length, limit; /* limit: only the first so many items; 0: all */
-    bool append_eos; /* of data without choices, whose loss is the result */
+    bool append_eos;                         /* of data without choices, whose loss is the result */
 } gm_eval_options;
 
 typedef struct gm_eval_item {

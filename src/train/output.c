@@ -74,7 +74,9 @@ static bool names_this_file(const char *path, int descriptor) {
     return stat(path, &named) == 0 && fstat(descriptor, &opened) == 0 && named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
 }
 
-#define another_program "%s: another program is training there; wait for it, or take another output_dir"
+static gm_status another_program(const gm_output *output) {
+    return gm_error(GM_FAIL, "%s: another program is training there; wait for it, or take another output_dir", output->directory);
+}
 
 static gm_status lock_directory(gm_output *output) {
     char path[GM_PATH];
@@ -86,9 +88,7 @@ static gm_status lock_directory(gm_output *output) {
             int reason = errno;
             close(output->lock);
             output->lock = -1;
-            return reason == EWOULDBLOCK
-                       ? gm_error(GM_FAIL, another_program, output->directory)
-                       : gm_error(GM_FAIL, "%s: cannot be locked: %s", path, strerror(reason));
+            return reason == EWOULDBLOCK ? another_program(output) : gm_error(GM_FAIL, "%s: cannot be locked: %s", path, strerror(reason));
         }
         if (names_this_file(path, output->lock)) return GM_OK;
         close(output->lock); /* its owner removed it in between */
@@ -155,9 +155,9 @@ static gm_status name_output(gm_output *output, const char *directory) {
 static gm_status refuse_run(gm_output *output, gm_existing existing) {
     output->run_exists = run_is_there(output);
     if (!output->run_exists || existing != GM_EXISTING_REFUSE) return GM_OK;
-    return gm_error(GM_USAGE,
-                    "output_dir: %s: holds a run already; continue it with --resume, replace it with --overwrite, or take another output_dir",
-                    output->directory);
+    return gm_error(
+        GM_USAGE, "output_dir: %s: holds a run already; continue it with --resume, replace it with --overwrite, or take another output_dir",
+        output->directory);
 }
 
 gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing) {
@@ -177,7 +177,7 @@ static gm_status refuse_locked(const gm_output *output) {
     int lock = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     bool taken = lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     if (lock >= 0) close(lock);
-    return taken ? gm_error(GM_FAIL, another_program, output->directory) : GM_OK;
+    return taken ? another_program(output) : GM_OK;
 }
 
 gm_status gm_output_look(gm_output *output, const char *directory, gm_existing existing) {

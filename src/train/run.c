@@ -181,6 +181,7 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
                               .trainable = gm_adapter_trainable(run->adapter),
                               .seconds = t->state.seconds,
                               .best_step = t->best.step,
+                              .best_n = t->best.n,
                               .best = t->best.value,
                               .best_by_loss = t->best.by_loss,
                               .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};

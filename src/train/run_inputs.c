@@ -67,7 +67,8 @@ gm_status gm_run_load_inputs(gm_run_state *run) {
 
 static void note_evaluation(gm_log_level level, const char *split, bool there, const gm_eval_set *set, const char *absent) {
     char limited[80] = "";
-    if (there && set->left_out) snprintf(limited, sizeof limited, ", the first %zu of %zu (eval.limit)", set->total, set->total + set->left_out);
+    if (there && set->left_out)
+        snprintf(limited, sizeof limited, ", the first %zu of %zu (eval.limit)", set->total, set->total + set->left_out);
     if (!there)
         gm_log(level, "%s: %s", split, absent);
     else if (set->count == 0)

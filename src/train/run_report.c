@@ -165,7 +165,8 @@ static void write_remedy(char *out, size_t size, const gm_adapter_config *c) {
     bool alike = c->router.type == GM_ROUTER_GRAPH && c->router.token_gain < 100;
     char gain[100] = "";
     if (alike)
-        snprintf(gain, sizeof gain, "adapter.router.token_gain 100 (here %g) lets tokens differ from the first step; ", c->router.token_gain);
+        snprintf(gain, sizeof gain, "adapter.router.token_gain 100 (here %g) lets tokens differ from the first step; ",
+                 c->router.token_gain);
     snprintf(out, size, "%smore steps, a higher %s, or fewer experts %shelp", gain,
              c->losses.balance > 0 || c->router.type == GM_ROUTER_LINEAR ? "adapter.losses.balance" : "adapter.losses.normal",
              alike ? "also " : "");
@@ -205,6 +206,7 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     if (result->best_step >= 0) {
         gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\"", result->best_step);
         write_number(&text, result->best_by_loss ? "loss" : "accuracy", result->best);
+        write_number(&text, "n", result->best_n >= 0 ? (double)result->best_n : NAN);
         gm_buffer_char(&text, '}');
     } else {
         gm_buffer_text(&text, "null");

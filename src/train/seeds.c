@@ -215,8 +215,8 @@ static void print_summary(const char *name, double final, double best) {
 static void print_table(const gm_seed_score *scores, size_t count, const gm_seed_mean means[ADAPTERS]) {
     bool best = isfinite(means[BEST].mean);
     char duration[32];
-    printf("\n%s on test, n = %.0f, with %.0f trainable parameters\n%-10s   %-17s", scores[0].by_loss ? "loss" : "accuracy ± standard error",
-           scores[0].n, scores[0].trainable, "seed", "   final");
+    printf("\n%s on test, n = %.0f, with %.0f trainable parameters\n%-10s   %-17s",
+           scores[0].by_loss ? "loss" : "accuracy ± standard error", scores[0].n, scores[0].trainable, "seed", "   final");
     if (best) printf("   %-17s", "    best");
     printf("       time\n");
     for (size_t i = 0; i < count; i++) {

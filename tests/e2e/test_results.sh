@@ -18,6 +18,7 @@ good "${train[@]}" --output-dir part --set eval.limit=2
 says stderr '^validation: 2 items of .*, the first 2 of 5 \(eval.limit\)' "the limit is not said"
 grep -q '"split":"validation".*"n":2,' part/metrics.jsonl && grep -q '"split":"test".*"n":2,' part/metrics.jsonl || fail "metrics.jsonl: not two items"
 grep -q '"n": 2, "correct"' part/result.json || fail "result.json: not two items"
+grep -q '"n": 2}' part/best/evaluation.json && grep -q '"best": {.*"n": 2}' part/result.json || fail "best/ does not say of how many items it is"
 expect 2 'another configuration: eval.limit: 2 there, 3 now' "${train[@]}" --output-dir part --resume --set eval.limit=3
 good "${eval[@]}" --adapter part/adapter --limit 2 --output eval.json
 [ "$(grep -o '"correct": [0-9]*' eval.json)" = "$(grep -o '"correct": [0-9]*' part/result.json | head -1)" ] || fail "the first two items of gmoe-eval are others"

@@ -173,7 +173,8 @@ static void keys_against_the_method(void **state) {
     const char *spelled_out = "{\"method\": \"gmoe\", \"adapter\": {\"num_experts\": 8, \"top_k\": 2, \"router\": {\"type\": \"graph\"}, "
                               "\"losses\": {\"poisson\": 0.005, \"normal\": 8}}}";
     assert_int_equal(load(spelled_out, &lora, 1), GM_USAGE);
-    const char *message = strstr(gm_error_text(), "run.json: adapter.num_experts 8 contradicts method lora (--set), which has one expert, ");
+    const char *message =
+        strstr(gm_error_text(), "run.json: adapter.num_experts 8 contradicts method lora (--set), which has one expert, ");
     assert_non_null(message);
     assert_non_null(strstr(message, "leave the key out, and so adapter.top_k 2 ("));
     assert_non_null(strstr(message, "adapter.router.type \"graph\" ("));
@@ -181,8 +182,9 @@ static void keys_against_the_method(void **state) {
     assert_non_null(strstr(message, ", or take method gmoe"));
     assert_null(strchr(message, '\n'));
     assert_int_equal(load("{}", &none, 1), GM_USAGE);
-    assert_string_equal(gm_error_text(), "--set: adapter.router.type \"none\" contradicts method gmoe (the default), which has several experts "
-                                         "and a router; leave the key out, or take method lora");
+    assert_string_equal(gm_error_text(),
+                        "--set: adapter.router.type \"none\" contradicts method gmoe (the default), which has several experts "
+                        "and a router; leave the key out, or take method lora");
     assert_int_equal(load("{\"method\": \"lora\", \"adapter\": {\"losses\": {\"balance\": 0.01}}}", NULL, 0), GM_USAGE);
     assert_non_null(strstr(gm_error_text(), "run.json: adapter.losses.balance 0.01 contradicts method lora ("));
     assert_int_equal(load("{\"adapter\": {\"num_experts\": 1, \"top_k\": 1}}", NULL, 0), GM_USAGE);
