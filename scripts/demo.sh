@@ -41,5 +41,5 @@ cp "$out/questions/report.html" "$out/report.html"
 echo "Files, for opinions and questions each ($out/report.html is the latter's report):"
 for file in report.html config.json metrics.jsonl result.json adapter best; do echo "  $out/{opinions,questions}/$file"; done
 echo
-echo "Accuracy on held-out items:"
+echo "Accuracy on held-out items (the adapters' differ by a few per cent between processors):"
 printf '  %s\n' "${summary[@]}"

@@ -19,12 +19,15 @@
 
 typedef struct arguments {
     const char *base_model, *adapter, *tasks, *data_dir, *split, *output, *items, *scoring, *prompt, *device, *dtype, *log_level;
-    int64_t batch_tokens, max_length, limit;
+    int64_t batch_tokens, max_length, limit; /* max_length −1: not given */
     bool skip_bad, quiet;
 } arguments;
 
 typedef struct evaluation { /* what all tasks share */
     const arguments *arguments;
+    gm_config *run; /* of the run that made the adapter, whose choices are defaults; NULL: not known */
+    gm_task *run_task;
+    int64_t max_length;
     gm_backend *backend;
     gm_model *model;
     gm_type type;
@@ -40,20 +43,22 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
     const gm_option options[] = {
         {"base-model", "DIR", GM_OPTION_TEXT, &a->base_model, "Hugging Face directory of the base model"},
         {"adapter", "DIR", GM_OPTION_TEXT, &a->adapter,
-         "adapter directory (adapter/, best/ or a checkpoint); without it the base model alone"},
+         "adapter directory (adapter/, best/ or a checkpoint), with its run's config.json for defaults; without it the base model alone"},
         {"task", "NAME[,NAME…]", GM_OPTION_TEXT, &a->tasks, "tasks by name, or paths of task files"},
         {"data-dir", "DIR", GM_OPTION_TEXT, &a->data_dir, "the data set's folder, or one that holds it (default data)"},
         {"split", "train|validation|test", GM_OPTION_TEXT, &a->split, "part of the data set (default test)"},
-        {"scoring", "label|likelihood", GM_OPTION_TEXT, &a->scoring, "default: as the task's prompt says"},
-        {"prompt", "NAME", GM_OPTION_TEXT, &a->prompt, "the task's prompt of this name (default paper)"},
+        {"scoring", "label|likelihood", GM_OPTION_TEXT, &a->scoring,
+         "default: the adapter's run's on its own task, else as the task's prompt says"},
+        {"prompt", "NAME", GM_OPTION_TEXT, &a->prompt,
+         "the task's prompt of this name (default: the adapter's run's on its own task, else paper)"},
         {"output", "FILE.json", GM_OPTION_TEXT, &a->output, "results"},
         {"items", "FILE.jsonl", GM_OPTION_TEXT, &a->items, "scores of every item"},
         {"limit", "N", GM_OPTION_INTEGER, &a->limit, "only the first N items of each task (0: all)"},
         {"batch-tokens", "T", GM_OPTION_INTEGER, &a->batch_tokens, "tokens computed at once (default 16384)"},
         {"max-length", "T", GM_OPTION_INTEGER, &a->max_length,
-         "tokens of a prompt with its choice; longer prompts lose their beginning (default 4096)"},
+         "tokens of a prompt with its choice; longer prompts lose their beginning (default: the adapter's run's, else 4096)"},
         {"dtype", "f32|bf16", GM_OPTION_TEXT, &a->dtype,
-         "type of the products (default f32 for an F32 base model, else bf16; gmoe-train's default is bf16 for all)"},
+         "type of the products (default: the adapter's run's, else f32 for an F32 base model and bf16 for others)"},
         {"device", "auto|cpu|cuda[:N]", GM_OPTION_TEXT, &a->device, "where to compute (default auto)"},
         {"skip-bad", NULL, GM_OPTION_FLAG, &a->skip_bad, "leave bad data lines out, counted, instead of stopping"},
         {"quiet", NULL, GM_OPTION_FLAG, &a->quiet, "only warnings and errors"},
@@ -91,7 +96,7 @@ static gm_status check_arguments(const arguments *a) {
     if (a->dtype && strcmp(a->dtype, "f32") != 0 && strcmp(a->dtype, "bf16") != 0)
         return gm_error(GM_USAGE, "--dtype: \"%.40s\" is none of f32, bf16", a->dtype);
     if (a->batch_tokens < 1) return gm_error(GM_USAGE, "--batch-tokens: must be at least 1");
-    if (a->max_length < 2) return gm_error(GM_USAGE, "--max-length: must be at least 2");
+    if (a->max_length >= 0 && a->max_length < 2) return gm_error(GM_USAGE, "--max-length: must be at least 2");
     if (a->output && a->items && strcmp(a->output, a->items) == 0)
         return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
     if (a->adapter) GM_TRY(gm_check_adapter_path("--adapter", a->adapter));
@@ -101,10 +106,11 @@ static gm_status check_arguments(const arguments *a) {
 }
 
 /* The base model's own type where nothing else is asked for: f32 weights give f32 scores. */
-static gm_status choose_type(const arguments *a, gm_type *type) {
+static gm_status choose_type(const evaluation *e, gm_type *type) {
+    const arguments *a = e->arguments;
     gm_safetensors *file;
-    *type = a->dtype && strcmp(a->dtype, "bf16") == 0 ? GM_BF16 : GM_F32;
-    if (a->dtype) return GM_OK;
+    *type = a->dtype ? strcmp(a->dtype, "bf16") == 0 ? GM_BF16 : GM_F32 : e->run ? e->run->dtype : GM_F32;
+    if (a->dtype || e->run) return GM_OK;
     GM_TRY(gm_safetensors_open_model(&file, a->base_model));
     for (size_t i = 0; i < gm_safetensors_count(file); i++)
         if (gm_safetensors_at(file, i)->rank == 2 && gm_safetensors_at(file, i)->type != GM_F32) *type = GM_BF16;
@@ -112,9 +118,67 @@ static gm_status choose_type(const arguments *a, gm_type *type) {
     return GM_OK;
 }
 
+/* ---- the run that made the adapter ------------------------------------------------------------------------------ */
+
+/* DIRECTORY/config.json (a checkpoint's), or ../config.json (that of adapter/ and best/). Another program's is none. */
+static gm_status find_run(evaluation *e, const char *adapter, char path[GM_PATH]) {
+    static const char *const places[] = {"config.json", "../config.json"};
+    for (size_t i = 0; i < sizeof places / sizeof *places && !e->run; i++) {
+        gm_buffer text = {0};
+        GM_TRY(gm_path_join(path, adapter, places[i]));
+        if (!gm_file_exists(path)) continue;
+        GM_ALLOC(e->run, 1);
+        gm_status status = gm_file_read(&text, path, 1 << 22, GM_FAIL);
+        if (status == GM_OK) status = gm_config_parse(e->run, path, gm_buffer_string(&text), text.length);
+        gm_buffer_free(&text);
+        if (status == GM_OK && e->run->task[0]) return GM_OK;
+        free(e->run);
+        e->run = NULL;
+        if (status == GM_NO_MEMORY) return status;
+        gm_log(GM_LOG_DEBUG, "%s: is no configuration of a run: %s", path, status == GM_OK ? "no task" : gm_error_text());
+    }
+    return GM_OK;
+}
+
+/* What is taken from it in one line; nothing where every option was given. */
+static void say_defaults(const evaluation *e, const char *path) {
+    const arguments *a = e->arguments;
+    gm_buffer text = {0};
+    if (!a->dtype) gm_buffer_format(&text, ", dtype %s", e->run->dtype == GM_F32 ? "f32" : "bf16");
+    if (a->max_length < 0) gm_buffer_format(&text, ", max-length %" PRId64, e->run->train.max_length);
+    if (e->run_task && !a->prompt)
+        gm_buffer_format(&text, ", for %s prompt %s%s%s", gm_task_name(e->run_task), e->run->eval.prompt, a->scoring ? "" : " and scoring ",
+                         a->scoring ? "" : gm_scoring_name(e->run->eval.scoring));
+    if (text.length) gm_log(GM_LOG_INFO, "%s: defaults of the run that made the adapter: %s", path, gm_buffer_string(&text) + 2);
+    gm_buffer_free(&text);
+}
+
+/* An adapter is scored as its run scored it, unless options say otherwise: two numbers of one adapter should be one number. */
+static gm_status take_run(evaluation *e) {
+    const arguments *a = e->arguments;
+    char path[GM_PATH];
+    if (a->adapter) GM_TRY(find_run(e, a->adapter, path));
+    e->max_length = a->max_length >= 0 ? a->max_length : e->run ? e->run->train.max_length : 4096;
+    if (!e->run) return GM_OK;
+    gm_status status = gm_task_open(&e->run_task, e->run->task); /* its task file may be gone: then nothing is known of its task */
+    if (status == GM_NO_MEMORY) return status;
+    say_defaults(e, path);
+    return GM_OK;
+}
+
+/* The run's choices for a prompt are meant for its own task. */
+static const gm_config *run_on(const evaluation *e, const gm_task *task) {
+    return e->run_task && strcmp(gm_task_name(task), gm_task_name(e->run_task)) == 0 ? e->run : NULL;
+}
+
+static const char *prompt_for(const evaluation *e, const gm_task *task) {
+    if (e->arguments->prompt) return e->arguments->prompt;
+    return run_on(e, task) ? run_on(e, task)->eval.prompt : "paper";
+}
+
 static gm_status open_model(evaluation *e) {
     const arguments *a = e->arguments;
-    GM_TRY(choose_type(a, &e->type));
+    GM_TRY(choose_type(e, &e->type));
     GM_TRY(gm_model_open(&e->model, e->backend, a->base_model, e->type));
     if (gm_tokenizer_vocabulary(e->tokenizer) > gm_model_config_of(e->model)->vocabulary)
         return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, a->base_model,
@@ -174,29 +238,28 @@ static gm_status report(evaluation *e, const char *task, const gm_eval_set *set,
     return gm_buffer_status(&e->items);
 }
 
-static void keep_first(gm_item_set *items, size_t limit) {
-    if (items->count > limit) items->count = limit;
-    items->with_choices = 0;
-    for (size_t i = 0; i < items->count; i++) items->with_choices += items->items[i].choice_count > 0;
-}
-
 static gm_status score_task(evaluation *e, const gm_task *task) {
     const arguments *a = e->arguments;
-    const char *scoring = gm_task_default_scoring(task, a->prompt);
-    gm_eval_options options = {.batch_tokens = a->batch_tokens, .max_length = a->max_length, .append_eos = gm_task_append_eos(task)};
+    const gm_config *as_run = run_on(e, task);
+    const char *prompt = prompt_for(e, task), *scoring = gm_task_default_scoring(task, prompt);
+    gm_eval_options options = {.batch_tokens = a->batch_tokens,
+                               .max_length = e->max_length,
+                               .limit = a->limit,
+                               .append_eos = as_run ? gm_dataset_append_eos(task, as_run) : gm_task_append_eos(task)};
     gm_item_set items = {0};
     gm_eval_set set = {0};
     gm_eval_result result;
-    if (!scoring) return gm_error(GM_USAGE, "--prompt: the task %s has no prompt \"%.40s\"", gm_task_name(task), a->prompt);
+    if (!scoring) return gm_error(GM_USAGE, "--prompt: the task %s has no prompt \"%.40s\"", gm_task_name(task), prompt);
+    if (as_run && !a->scoring && !a->prompt && as_run->eval.scoring != GM_SCORING_AUTO)
+        scoring = gm_scoring_name(as_run->eval.scoring); /* it suits the run's prompt */
     gm_scoring_parse(a->scoring ? a->scoring : scoring, &options.scoring);
-    gm_status status = gm_task_load(task, a->data_dir, a->split, a->prompt, a->skip_bad, &items);
-    if (status == GM_OK && a->limit > 0) keep_first(&items, (size_t)a->limit);
+    gm_status status = gm_task_load(task, a->data_dir, a->split, prompt, a->skip_bad, &items);
     if (status == GM_OK) status = gm_eval_set_build(&set, &items, a->split, e->tokenizer, &options);
     if (status == GM_OK) gm_eval_set_warn(&set, "--max-length", "--scoring");
     gm_item_set_free(&items);
     if (status == GM_OK && !e->model) status = open_model(e);
     if (status == GM_OK) status = score_set(e, &set, gm_task_name(task), &result);
-    if (status == GM_OK) status = report(e, gm_task_name(task), &set, a->prompt, &result);
+    if (status == GM_OK) status = report(e, gm_task_name(task), &set, prompt, &result);
     gm_eval_set_free(&set);
     return status;
 }
@@ -226,7 +289,7 @@ static gm_status check_task(evaluation *e, const gm_task *task) {
     bool there;
     GM_TRY(gm_task_look_for(task, a->data_dir, a->split, &there));
     if (there) return GM_OK;
-    gm_status status = gm_task_load(task, a->data_dir, a->split, a->prompt, a->skip_bad, &items); /* says what is missing */
+    gm_status status = gm_task_load(task, a->data_dir, a->split, prompt_for(e, task), a->skip_bad, &items); /* says what is missing */
     gm_item_set_free(&items);
     return status;
 }
@@ -262,20 +325,23 @@ static gm_status run(const arguments *a) {
     GM_TRY(check_arguments(a));
     GM_TRY(gm_tokenizer_open(&e.tokenizer, a->base_model));
     gm_buffer_text(&e.output, "{\"tasks\": [");
-    gm_status status = gm_device_open(&e.backend, a->device);
+    gm_status status = take_run(&e);
+    if (status == GM_OK) status = gm_device_open(&e.backend, a->device);
     if (status == GM_OK) status = score_all(&e);
     if (status == GM_OK) status = write_files(&e);
     gm_adapter_close(e.adapter);
     gm_model_close(e.model);
     gm_backend_close(e.backend);
     gm_tokenizer_close(e.tokenizer);
+    gm_task_close(e.run_task);
+    free(e.run);
     gm_buffer_free(&e.output);
     gm_buffer_free(&e.items);
     return status;
 }
 
 int main(int argc, char **argv) {
-    arguments a = {.data_dir = "data", .split = "test", .prompt = "paper", .device = "auto", .batch_tokens = 16384, .max_length = 4096};
+    arguments a = {.data_dir = "data", .split = "test", .device = "auto", .batch_tokens = 16384, .max_length = -1};
     bool done;
     gm_mapped_guard_install("gmoe-eval");
     gm_status status = parse(&a, argc, argv, &done);

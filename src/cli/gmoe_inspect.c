@@ -358,12 +358,17 @@ static void print_special(const gm_tokenizer *tokenizer, const char *what, int32
     if (text) printf(" (%d)", (int)id);
 }
 
+static bool has(const char *directory, const char *name) {
+    char path[GM_PATH];
+    return gm_path_join(path, directory, name) == GM_OK && gm_file_exists(path);
+}
+
 /* Opening it is the proof that gmoe knows all of its parts. `vocabulary`: the model's, 0 where it is not known. */
 static gm_status inspect_tokenizer(report *r, const char *directory, int64_t vocabulary) {
     char path[GM_PATH];
     gm_tokenizer *tokenizer;
     GM_TRY(gm_path_join(path, directory, "tokenizer.json"));
-    if (!gm_file_exists(path)) return problem(r, "%s: is missing", path), GM_OK;
+    if (!gm_file_exists(path) && !has(directory, "tokenizer.json.gz")) return problem(r, "%s: is missing", path), GM_OK;
     gm_status status = gm_tokenizer_open(&tokenizer, directory);
     if (status == GM_BAD_FILE) return problem(r, "%s", gm_error_text()), GM_OK;
     GM_TRY(status);
@@ -417,14 +422,25 @@ static gm_status inspect_run(const char *directory) {
     return status;
 }
 
-static bool has(const char *directory, const char *name) {
-    char path[GM_PATH];
-    return gm_path_join(path, directory, name) == GM_OK && gm_file_exists(path);
+/* For gmoe-tokenize a whole model is not needed. */
+static bool is_tokenizer_alone(const char *directory) {
+    static const char *const model[] = {"config.json", "model.safetensors", "model.safetensors.index.json"};
+    for (size_t i = 0; i < sizeof model / sizeof *model; i++)
+        if (has(directory, model[i])) return false;
+    return has(directory, "tokenizer.json") || has(directory, "tokenizer.json.gz");
+}
+
+static gm_status inspect_tokenizer_alone(report *r, const char *directory) {
+    puts("kind: a tokenizer without a model");
+    GM_TRY(inspect_tokenizer(r, directory, 0));
+    puts("training: gmoe trains on a directory that also holds config.json and model.safetensors; gmoe-tokenize needs no more");
+    return GM_OK;
 }
 
 static gm_status inspect(report *r, const char *path) {
     char adapter[GM_PATH];
     if (!gm_directory_exists(path)) return inspect_file(r, path, NULL);
+    if (is_tokenizer_alone(path)) return inspect_tokenizer_alone(r, path);
     GM_TRY(gm_path_join(adapter, path, "adapter_model.safetensors"));
     if (gm_is_run_directory(path)) return inspect_run(path);
     if (has(path, "adapter_model.safetensors") || has(path, "adapter_config.json")) return inspect_file(r, adapter, path);
@@ -435,7 +451,8 @@ static void list_kinds(gm_buffer *out) {
     gm_buffer_text(out, "  FILE.safetensors    any safetensors file\n"
                         "  MODEL DIRECTORY     config.json with model.safetensors, or model.safetensors.index.json and its shards\n"
                         "  ADAPTER DIRECTORY   adapter_config.json with adapter_model.safetensors\n"
-                        "  RUN DIRECTORY       what gmoe-train wrote: how far it came and what it gave\n"
+                        "  TOKENIZER DIRECTORY tokenizer.json without a model\n"
+                        "  RUN DIRECTORY       what gmoe-train wrote, for one seed or several: how far it came and what it gave\n"
                         "Numbers in names (layers, experts) are shown as *, tensors of one type and shape as one line.\n");
 }
 

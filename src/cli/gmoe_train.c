@@ -20,14 +20,16 @@ typedef struct arguments {
 
 static void list_keys(gm_buffer *out) {
     gm_buffer_text(
-        out, "  JSON, nested as the names say; \"method\" is a preset of adapter.…, explicit keys win\n"
+        out, "  JSON, nested as the names say; \"method\" is a preset of adapter.…, explicit keys win, but for those that contradict it\n"
              "  a file of MoE-PEFT, mLoRA or the reference program, {\"cutoff_len\": …, \"lora\": [{…}]}, is translated; what has no\n"
              "  counterpart is said, what cannot be done is refused\n");
     gm_config_write_help(out);
 }
 
 static void list_parity(gm_buffer *out) {
-    gm_buffer_text(out, "  defaults stronger than the method's and weaker than --config and --set; each is a key of its own\n");
+    gm_buffer_text(
+        out,
+        "  defaults stronger than the method's and weaker than --config and --set; each is a key of its own; a line says which are kept\n");
     for (size_t i = 0; i < gm_config_parity_count; i++)
         gm_buffer_format(out, "  %-32s %-14s %s\n", gm_config_parity[i].path, gm_config_parity[i].value, gm_config_parity[i].meaning);
     gm_buffer_text(
@@ -40,20 +42,26 @@ static void complete_set(gm_buffer *out, const gm_option *option) {
     if (strcmp(option->name, "set") != 0) return;
     for (size_t i = 0; i < gm_config_key_count; i++) {
         const gm_config_key *key = &gm_config_keys[i];
-        bool is_method = strcmp(key->path, "method") == 0;
         if (key->type == GM_CONFIG_BOOL || key->type == GM_CONFIG_MAYBE) {
             gm_buffer_format(out, "%s=true\n%s=false\n", key->path, key->path);
         } else if (key->type == GM_CONFIG_CHOICE) {
-            for (int c = 0; key->choices[c] && !(key->built && c >= key->built); c++)
-                if (!is_method || gm_method_find(key->choices[c])) gm_buffer_format(out, "%s=%s\n", key->path, key->choices[c]);
+            for (int c = 0; key->choices[c]; c++)
+                if (gm_config_choice_works(key, c)) gm_buffer_format(out, "%s=%s\n", key->path, key->choices[c]);
         } else {
             gm_buffer_format(out, "%s=\n", key->path);
         }
     }
 }
 
-/* --dtype f32, --learning-rate 1e-3: keys that were taken for options. */
+/* --dtype f32, --learning-rate 1e-3, --lr 1e-3: keys that were taken for options. */
 static void key_instead(gm_buffer *out, const char *name, size_t length, const char *value) {
+    char other[64] = "";
+    for (size_t c = 0; c < length && length < sizeof other; c++) other[c] = name[c] == '-' ? '_' : name[c];
+    const char *meant = gm_config_meant_by(other);
+    if (meant && strchr(meant, '.')) { /* the others have options of their own, which are near */
+        gm_buffer_format(out, "--set %s=%.60s", meant, value ? value : "VALUE");
+        return;
+    }
     for (size_t i = 0; i < gm_config_key_count; i++) {
         const char *leaf = gm_config_leaf(&gm_config_keys[i]);
         bool same = strlen(leaf) == length;
@@ -72,13 +80,15 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"data-dir", "DIR", GM_OPTION_TEXT, &a->data_dir, "data_dir"},
         {"set", "KEY=VALUE", GM_OPTION_LIST, &a->sets, "one key, stronger than the file; may be repeated"},
         {"parity", NULL, GM_OPTION_FLAG, &a->parity, "take the reference program's readings where they differ from ours (listed below)"},
-        {"seeds", "1,2,3", GM_OPTION_TEXT, &a->seeds, "a run for each seed, in output_dir/seed-N, then mean and Std"},
+        {"seeds", "1,2,3", GM_OPTION_TEXT, &a->seeds, "a run for each seed, in output_dir/seed-N, then mean, Std and standard error"},
         {"init-adapter", "DIR|FILE", GM_OPTION_TEXT, &a->init_adapter, "initial values of every adapter tensor"},
-        {"resume", NULL, GM_OPTION_FLAG, &a->resume, "go on from the newest good checkpoint in output_dir"},
+        {"resume", NULL, GM_OPTION_FLAG, &a->resume,
+         "go on from the newest good checkpoint in output_dir; a finished run is not scored again"},
         {"overwrite", NULL, GM_OPTION_FLAG, &a->overwrite, "replace the run that is in output_dir"},
         {"device", "auto|cpu|cuda[:N]", GM_OPTION_TEXT, &a->device, "where to compute (default auto)"},
         {"dry-run", NULL, GM_OPTION_FLAG, &a->dry_run,
-         "print what the run would do: configuration, memory, steps, one sample; --log-level debug: every key, all its tokens"},
+         "say what the run would do or refuse: configuration, where --resume goes on, memory, steps, one sample; --log-level debug: every "
+         "key, all its tokens"},
         {"skip-bad", NULL, GM_OPTION_FLAG, &a->skip_bad, "leave bad data lines out, counted, instead of stopping"},
         {"quiet", NULL, GM_OPTION_FLAG, &a->quiet, "only warnings and errors"},
         {"log-level", GM_LOG_LEVELS, GM_OPTION_TEXT, &a->log_level, "what is said: least to most (default info)"},
@@ -147,7 +157,7 @@ static gm_status parse_seeds(const char *text, gm_region *region, int64_t **seed
     for (const char *p = text;; p++) {
         size_t length = strcspn(p, ",");
         if (!gm_parse_integer(p, length, 0, GM_EXACT_INTEGER, &(*seeds)[*count]))
-            return gm_error(GM_USAGE, "--seeds: \"%.60s\" is no list of whole numbers", text);
+            return gm_error(GM_USAGE, "--seeds: \"%.60s\" is no list of whole numbers; write them as 1,2,3", text);
         for (size_t i = 0; i < *count; i++)
             if ((*seeds)[i] == (*seeds)[*count]) return gm_error(GM_USAGE, "--seeds: %.*s stands twice", (int)length, p);
         ++*count;

@@ -1,13 +1,16 @@
 #include "cli/run_directory.h"
 
 #include "base/json.h"
+#include "base/number.h"
 #include "data/line_reader.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { FILE_BYTES = 1 << 24 };
@@ -24,15 +27,48 @@ static bool has_directory(const char *directory, const char *name) {
     return gm_path_join(path, directory, name) == GM_OK && gm_directory_exists(path);
 }
 
+/* The seed of a directory's name seed-N, −1 where it is none. */
+static int64_t seed_of(const char *name) {
+    int64_t seed;
+    bool is_seed = strncmp(name, "seed-", 5) == 0 && gm_parse_integer(name + 5, strlen(name + 5), 0, GM_EXACT_INTEGER, &seed);
+    return is_seed ? seed : -1;
+}
+
+static int is_seed(const struct dirent *entry) { return seed_of(entry->d_name) >= 0; }
+
+static int by_seed(const struct dirent **a, const struct dirent **b) {
+    int64_t left = seed_of((*a)->d_name), right = seed_of((*b)->d_name);
+    return (left > right) - (left < right);
+}
+
+/* The seeds' directories, by seed; free each and *entries. None where there are none. */
+static int list_seeds(const char *directory, struct dirent ***entries) {
+    *entries = NULL;
+    int count = scandir(directory, entries, is_seed, by_seed);
+    return count > 0 ? count : 0;
+}
+
+static void free_list(struct dirent **entries, int count) {
+    for (int i = 0; i < count; i++) free(entries[i]);
+    free(entries);
+}
+
+static bool holds_seeds(const char *directory) {
+    struct dirent **entries;
+    int count = list_seeds(directory, &entries);
+    free_list(entries, count);
+    return count > 0;
+}
+
 bool gm_is_run_directory(const char *path) {
     if (!gm_directory_exists(path) || has_file(path, "adapter_config.json") || has_file(path, "adapter_model.safetensors")) return false;
     return has_file(path, "metrics.jsonl") || has_file(path, "result.json") || has_file(path, "summary.json") ||
-           has_directory(path, "checkpoints");
+           has_directory(path, "checkpoints") || holds_seeds(path);
 }
 
 gm_status gm_check_adapter_path(const char *option, const char *path) {
     if (!gm_is_run_directory(path)) return GM_OK;
-    if (has_file(path, "summary.json"))
+    if (has_file(path, "summary.json") || holds_seeds(path))
         return gm_error(GM_USAGE, "%s: %s: is a run for several seeds; use %s/seed-N/adapter", option, path, path);
     if (has_directory(path, "adapter"))
         return gm_error(GM_USAGE, "%s: %s: is the output directory of a run; use %s/adapter%s", option, path, path,
@@ -130,15 +166,46 @@ static void describe_finished(gm_buffer *out, const cJSON *result) {
 
 static void describe_series(gm_buffer *out, const cJSON *summary, const char *directory) {
     const cJSON *seed;
-    gm_buffer_format(out, "kind: runs of %s on %s for several seeds\n", gm_json_text_at(summary, "method"),
+    double best;
+    gm_buffer_format(out, "kind: runs of %s on %s for several seeds, finished\n", gm_json_text_at(summary, "method"),
                      gm_json_text_at(summary, "task"));
-    cJSON_ArrayForEach(seed, gm_json_member(summary, "seeds")) gm_buffer_format(
-        out, "result: seed %.0f: %s %.4f on test with the final adapter, %.4f with the best\n", gm_json_number_at(seed, "seed"),
-        gm_json_text_at(summary, "metric"), gm_json_number_at(seed, "score.final"), gm_json_number_at(seed, "score.best"));
-    gm_buffer_format(out, "mean: %.4f ± %.4f, best %.4f ± %.4f (Std)\n", gm_json_number_at(summary, "mean.final"),
-                     gm_json_number_at(summary, "std.final"), gm_json_number_at(summary, "mean.best"),
-                     gm_json_number_at(summary, "std.best"));
-    gm_buffer_format(out, "each: gmoe-inspect %s/seed-N\n", directory);
+    cJSON_ArrayForEach(seed, gm_json_member(summary, "seeds")) {
+        gm_buffer_format(out, "result: seed %.0f: %s %.4f on test with the final adapter", gm_json_number_at(seed, "seed"),
+                         gm_json_text_at(summary, "metric"), gm_json_number_at(seed, "score.final"));
+        if (isfinite(best = gm_json_number_at(seed, "score.best"))) gm_buffer_format(out, ", %.4f with the best", best);
+        gm_buffer_char(out, '\n');
+    }
+    gm_buffer_format(out, "mean: %.4f ± %.4f", gm_json_number_at(summary, "mean.final"), gm_json_number_at(summary, "std.final"));
+    if (isfinite(best = gm_json_number_at(summary, "mean.best")))
+        gm_buffer_format(out, ", best %.4f ± %.4f", best, gm_json_number_at(summary, "std.best"));
+    gm_buffer_format(out, " (Std)\neach: gmoe-inspect %s/seed-N\n", directory);
+}
+
+/* Seeds without a summary: some of them are still to be run, or none had a test split. */
+static gm_status describe_seeds(gm_buffer *out, const char *directory) {
+    struct dirent **entries;
+    int count = list_seeds(directory, &entries), done = 0;
+    gm_status status = GM_OK;
+    gm_buffer_text(out, "kind: runs for several seeds, without a summary\n");
+    for (int i = 0; i < count && status == GM_OK; i++) {
+        char path[GM_PATH];
+        int64_t step = 0;
+        status = gm_path_join(path, directory, entries[i]->d_name);
+        bool finished = status == GM_OK && has_file(path, "result.json");
+        if (status == GM_OK && !finished) status = last_step(path, &step);
+        if (finished)
+            gm_buffer_format(out, "state: %s: finished\n", entries[i]->d_name);
+        else
+            gm_buffer_format(out, "state: %s: not finished, at step %" PRId64 "\n", entries[i]->d_name, step);
+        done += finished;
+    }
+    free_list(entries, count);
+    gm_buffer_format(out,
+                     done == count ? "each: gmoe-inspect %s/seed-N\n"
+                                   : "gmoe-train with the same options, --seeds too, and --resume goes on with them; each: "
+                                     "gmoe-inspect %s/seed-N\n",
+                     directory);
+    return status;
 }
 
 static gm_status describe_one(gm_buffer *out, const char *directory) {
@@ -170,6 +237,8 @@ gm_status gm_describe_run(gm_buffer *out, const char *directory) {
     gm_status status = read_tree(&summary, directory, "summary.json");
     if (status == GM_OK && summary)
         describe_series(out, summary, directory);
+    else if (status == GM_OK && !has_file(directory, "config.json") && holds_seeds(directory))
+        status = describe_seeds(out, directory);
     else if (status == GM_OK)
         status = describe_one(out, directory);
     cJSON_Delete(summary);

@@ -219,10 +219,20 @@ static gm_status make_item(gm_loader *loader, const cJSON *record, gm_item *item
     return GM_OK;
 }
 
+/* A jsonl line may give a completion beside its choices. */
+static void count_wrong(gm_item_set *set, const gm_item *item) {
+    if (item->choice_count == 0 || strcmp(item->completion, item->choices[item->answer]) == 0) return;
+    bool chosen = false;
+    for (int i = 0; i < item->choice_count; i++) chosen = chosen || strcmp(item->completion, item->choices[i]) == 0;
+    if (set->wrong++ == 0) set->first_wrong = item->line;
+    set->strange += !chosen;
+}
+
 static gm_status add_item(gm_item_set *set, const gm_item *item) {
     GM_GROW(set->items, set->capacity, set->count + 1);
     set->items[set->count++] = *item;
     set->with_choices += item->choice_count > 0;
+    count_wrong(set, item);
     uLong sum = crc32_z(set->checksum, (const Bytef *)item->prompt, strlen(item->prompt) + 1);
     sum = crc32_z(sum, (const Bytef *)item->completion, strlen(item->completion) + 1);
     for (int i = 0; i < item->choice_count; i++) sum = crc32_z(sum, (const Bytef *)item->choices[i], strlen(item->choices[i]) + 1);

@@ -194,6 +194,15 @@ static gm_status check_tiling(const header *h, const gm_file_tensor *tensors, si
                     count ? tensors[count - 1].name : "there is none");
 }
 
+/* The user may have named any file: what can be said of it is said. */
+static gm_status no_safetensors(const char *path, gm_mapped_file mapped) {
+    size_t at = 0;
+    while (at < mapped.length && mapped.bytes[at] && strchr(" \t\r\n", mapped.bytes[at])) at++;
+    bool json = at < mapped.length && (mapped.bytes[at] == '{' || mapped.bytes[at] == '[');
+    return gm_error(GM_BAD_FILE, "%s: is not a safetensors file%s", path,
+                    json ? " but JSON text; a model, an adapter or a run is given by its directory" : "");
+}
+
 /* N, or a message that says what the file is instead. */
 static gm_status header_length(size_t *length, const char *path, gm_mapped_file mapped) {
     enum { PREFIX = sizeof(uint64_t) };
@@ -204,8 +213,9 @@ static gm_status header_length(size_t *length, const char *path, gm_mapped_file 
         return gm_error(GM_BAD_FILE, "%s: is a Git LFS pointer, not the file; run git lfs pull", path);
     uint64_t n = 0;
     for (int i = 0; i < PREFIX; i++) n |= (uint64_t)mapped.bytes[i] << (8 * i);
-    if (n > header_limit) return gm_error(GM_BAD_FILE, "%s: a header of %llu bytes: not a safetensors file", path, (unsigned long long)n);
-    if (n > mapped.length - PREFIX)
+    bool cut = n > mapped.length - PREFIX, object = mapped.length == PREFIX || mapped.bytes[PREFIX] == '{';
+    if (n > header_limit || (cut && !object)) return no_safetensors(path, mapped);
+    if (cut)
         return gm_error(GM_BAD_FILE, "%s: the header ends at byte %llu of a file of %zu; the download is incomplete", path,
                         (unsigned long long)n + PREFIX, mapped.length);
     *length = (size_t)n;

@@ -34,7 +34,8 @@ static gm_status out_of_range(const gm_config_key *key, double value) {
 
 static gm_status unknown_choice(const gm_config_key *key, const char *text) {
     gm_buffer known = {0};
-    for (int i = 0; key->choices[i]; i++) gm_buffer_format(&known, "%s%s", i ? ", " : "", key->choices[i]);
+    for (int i = 0; key->choices[i]; i++)
+        if (gm_config_choice_works(key, i)) gm_buffer_format(&known, "%s%s", known.length ? ", " : "", key->choices[i]);
     gm_status status = gm_error(GM_USAGE, "\"%.60s\" is none of %s", text, gm_buffer_string(&known));
     gm_buffer_free(&known);
     return status;
@@ -88,9 +89,7 @@ static gm_status store_choice(void *at, const gm_config_key *key, const cJSON *v
     if (!cJSON_IsString(value)) return wrong_type(key, value);
     int index = choice_index(key, value->valuestring);
     if (index < 0) return unknown_choice(key, value->valuestring);
-    bool is_method = strcmp(key->path, "method") == 0;
-    if ((key->built && index >= key->built) || (is_method && !gm_method_find(value->valuestring)))
-        return gm_error(GM_USAGE, "\"%s\" is not built yet; take another value", value->valuestring);
+    if (!gm_config_choice_works(key, index)) return gm_error(GM_USAGE, "\"%s\" is not built yet; take another value", value->valuestring);
     memcpy(at, &index, sizeof index);
     return GM_OK;
 }
@@ -207,6 +206,7 @@ static gm_status unknown_key(const char *path) {
     for (size_t i = 0; i < gm_config_key_count; i++) /* the right name in the wrong place */
         if (strcmp(gm_config_leaf(&gm_config_keys[i]), leaf) == 0)
             return gm_error(GM_USAGE, "no such key; did you mean %s?", gm_config_keys[i].path);
+    if (gm_config_meant_by(leaf)) return gm_error(GM_USAGE, "no such key; did you mean %s?", gm_config_meant_by(leaf));
     if (strcmp(leaf, "parity") == 0) return gm_error(GM_USAGE, "no such key; the option --parity sets the keys that --help lists under it");
     nearest_name(nearest, path, leaf);
     if (nearest[0] && leaf[0]) return gm_error(GM_USAGE, "no such key; did you mean %.*s%s?", (int)(leaf - path), path, nearest);
@@ -216,6 +216,14 @@ static gm_status unknown_key(const char *path) {
 /* ---- sources ---------------------------------------------------------------------------------------------------- */
 
 typedef enum gm_pass { PASS_METHOD, PASS_OTHERS } gm_pass; /* the method's preset is set between them */
+
+typedef struct gm_sources { /* from the weakest to the strongest */
+    bool parity;
+    const char *name; /* of the file, or what stands for it in messages */
+    const gm_setting *settings;
+    size_t count;
+    const char **giver; /* as they are applied: who gave each key, by its index */
+} gm_sources;
 
 /* Names with dots are --set's: two ways to write a key would let a file give it twice. */
 static gm_status dotted_name(const char *source, const char *path, const char *name) {
@@ -235,13 +243,14 @@ static gm_status dotted_name(const char *source, const char *path, const char *n
     return status;
 }
 
-static gm_status apply(gm_config *config, const char *source, const char *path, const cJSON *value, gm_pass pass) {
+static gm_status apply(gm_config *config, const char **giver, const char *source, const char *path, const cJSON *value, gm_pass pass) {
     const gm_config_key *key = gm_config_find_key(path);
     gm_status status = GM_OK;
     if (key) {
         bool is_method = strcmp(path, "method") == 0;
         if (is_method != (pass == PASS_METHOD)) return GM_OK;
         status = gm_config_take(config, key, value);
+        giver[key - gm_config_keys] = source;
     } else if (!is_section(path)) {
         status = pass == PASS_OTHERS ? unknown_key(path) : GM_OK;
     } else if (!cJSON_IsObject(value)) {
@@ -254,7 +263,7 @@ static gm_status apply(gm_config *config, const char *source, const char *path, 
             if (member->string[0] == '\0') return gm_error(GM_USAGE, "%s: %s%sa key without a name", source, path, path[0] ? ": " : "");
             if (snprintf(name, sizeof name, "%s%s%s", path, path[0] ? "." : "", member->string) >= (int)sizeof name)
                 return gm_error(GM_USAGE, "%s: %.40s…: no such key", source, member->string);
-            GM_TRY(apply(config, source, name, member, pass));
+            GM_TRY(apply(config, giver, source, name, member, pass));
         }
     }
     if (status == GM_OK) return GM_OK;
@@ -281,20 +290,13 @@ static gm_status setting_value(const gm_setting *setting, cJSON **value) {
     return *value ? GM_OK : gm_error(GM_NO_MEMORY, "%s: %s: out of memory", setting->source, setting->path);
 }
 
-typedef struct gm_sources { /* from the weakest to the strongest */
-    bool parity;
-    const char *name; /* of the file, or what stands for it in messages */
-    const gm_setting *settings;
-    size_t count;
-} gm_sources;
-
 static gm_status apply_all(gm_config *config, const gm_sources *sources, const cJSON *file, gm_pass pass) {
-    if (file) GM_TRY(apply(config, sources->name, "", file, pass));
+    if (file) GM_TRY(apply(config, sources->giver, sources->name, "", file, pass));
     for (size_t i = 0; i < sources->count; i++) {
         const gm_setting *setting = &sources->settings[i];
         cJSON *value;
         GM_TRY(setting_value(setting, &value));
-        gm_status status = apply(config, setting->source, setting->path, value, pass);
+        gm_status status = apply(config, sources->giver, setting->source, setting->path, value, pass);
         cJSON_Delete(value);
         GM_TRY(status);
     }
@@ -310,25 +312,33 @@ static gm_status check_micro_batches(const gm_config *config) {
                     mean ? "train.loss_mean" : "adapter.losses.count_at");
 }
 
-static gm_status build(gm_config *config, const gm_sources *sources, const cJSON *file) {
+static gm_status build_from(gm_config *config, const gm_sources *sources, const cJSON *file) {
     const char *source = sources->name;
     gm_config_set_defaults(config);
     GM_TRY(apply_all(config, sources, file, PASS_METHOD));
     gm_config_set_method(config, config->method);
     if (sources->parity) GM_TRY(gm_config_set_parity(config));
     GM_TRY(apply_all(config, sources, file, PASS_OTHERS));
+    GM_TRY(gm_config_check_method(config, sources->giver));
+    if (sources->parity) gm_config_note_kept(config, sources->giver);
     gm_status status = gm_adapter_config_check(&config->adapter);
     if (status == GM_OK) status = check_micro_batches(config);
     return status == GM_OK ? GM_OK
                            : gm_error_prefix(status, "%s%s", source, sources->count || sources->parity ? " and the command line" : "");
 }
 
+static gm_status build(gm_config *config, gm_sources sources, const cJSON *file) {
+    GM_ALLOC(sources.giver, gm_config_key_count);
+    gm_status status = build_from(config, &sources, file);
+    free(sources.giver);
+    return status;
+}
+
 gm_status gm_config_parse(gm_config *config, const char *source, const char *text, size_t length) {
     cJSON *tree = NULL;
     gm_status status = gm_json_parse(source, text, length, &tree);
     if (status != GM_OK) return status == GM_BAD_FILE ? GM_USAGE : status; /* the message stands */
-    status =
-        cJSON_IsObject(tree) ? build(config, &(gm_sources){.name = source}, tree) : gm_error(GM_USAGE, "%s: is no JSON object", source);
+    status = cJSON_IsObject(tree) ? build(config, (gm_sources){.name = source}, tree) : gm_error(GM_USAGE, "%s: is no JSON object", source);
     cJSON_Delete(tree);
     return status;
 }
@@ -364,7 +374,7 @@ static gm_status load(gm_config *config, const char *path, const gm_sources *sou
         if (!cJSON_IsObject(tree)) status = gm_error(GM_USAGE, "%s: is no JSON object", path);
     }
     if (status == GM_OK && gm_translate_knows(tree)) status = translate(&tree, sources);
-    if (status == GM_OK) status = build(config, sources, tree);
+    if (status == GM_OK) status = build(config, *sources, tree);
 done:
     cJSON_Delete(tree);
     gm_buffer_free(&text);
@@ -374,11 +384,11 @@ done:
 static const char *name_of(const char *path) { return path ? path : "command line"; }
 
 gm_status gm_config_load(gm_config *config, const char *path, const gm_setting *settings, size_t count) {
-    return load(config, path, &(gm_sources){false, name_of(path), settings, count});
+    return load(config, path, &(gm_sources){false, name_of(path), settings, count, NULL});
 }
 
 gm_status gm_config_load_parity(gm_config *config, const char *path, const gm_setting *settings, size_t count) {
-    return load(config, path, &(gm_sources){true, name_of(path), settings, count});
+    return load(config, path, &(gm_sources){true, name_of(path), settings, count, NULL});
 }
 
 gm_status gm_config_require_paths(const gm_config *config, const char *source) {

@@ -34,6 +34,7 @@ typedef struct gm_config {
         int64_t batch_tokens;
         gm_scoring scoring;
         char prompt[64];
+        int64_t limit;    /* items of a split; 0: all */
         int64_t patience; /* evaluations without improvement that end the run; 0: never */
     } eval;
     struct { /* keys of the interface with one value that is built so far */

@@ -116,6 +116,8 @@ const gm_config_key gm_config_keys[] = {
     {CHOICE("eval.scoring", eval.scoring, scorings), .fallback = "\"auto\"",
      .meaning = "by the choices' first differing token, or their likelihood; auto: as the prompt says"},
     {TEXT("eval.prompt", eval.prompt), .fallback = "\"paper\"", .meaning = "the task's prompt of this name, in training too"},
+    {INTEGER("eval.limit", eval.limit, 0, MANY), .fallback = "0",
+     .meaning = "items that are scored, the first of the validation split in training and of the test split at the end; 0: all"},
     {INTEGER("eval.shots", only.shots, 0, 1000), .fallback = "0", .only_default = true, .meaning = "examples before the question"},
     {CHOICE("eval.metric", only.metric, metrics), .fallback = "\"accuracy\"",
      .meaning = "what best/ is chosen by; data without choices has its loss"},
@@ -123,6 +125,39 @@ const gm_config_key gm_config_keys[] = {
      .meaning = "evaluations without improvement that end the run; 0: none do"},
 };
 const size_t gm_config_key_count = sizeof gm_config_keys / sizeof *gm_config_keys;
+
+const char *gm_config_meant_by(const char *name) {
+    static const struct {
+        const char *name, *path;
+    } others[] = {{"lr", "train.learning_rate"},
+                  {"lr_scheduler", "train.scheduler"},
+                  {"warmup", "train.warmup_steps"},
+                  {"wd", "train.weight_decay"},
+                  {"clip", "train.max_grad_norm"},
+                  {"grad_clip", "train.max_grad_norm"},
+                  {"bs", "train.batch_size"},
+                  {"steps", "train.max_steps"},
+                  {"num_epochs", "train.epochs"},
+                  {"cutoff_len", "train.max_length"},
+                  {"gradient_checkpointing", "train.activation_checkpointing"},
+                  {"r", "adapter.rank"},
+                  {"lora_r", "adapter.rank"},
+                  {"lora_alpha", "adapter.alpha"},
+                  {"lora_dropout", "adapter.dropout"},
+                  {"target_modules", "adapter.targets"},
+                  {"experts", "adapter.num_experts"},
+                  {"model", "base_model"},
+                  {"output", "output_dir"},
+                  {"data", "data_dir"}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(others[i].name, name) == 0) return others[i].path;
+    return NULL;
+}
+
+bool gm_config_choice_works(const gm_config_key *key, int choice) {
+    bool planned = key->built && choice >= key->built, method = key->choices == methods;
+    return !planned && (!method || gm_method_find(key->choices[choice]));
+}
 
 const char *gm_config_type_name(gm_config_type type) {
     static const char *const names[] = {[GM_CONFIG_STRING] = "string",         [GM_CONFIG_INTEGER] = "integer",

@@ -54,9 +54,18 @@ typedef struct gm_config_reading {
 extern const gm_config_reading gm_config_parity[];
 extern const size_t gm_config_parity_count;
 gm_status gm_config_set_parity(gm_config *config);
+/* Says which of them the file and the command line keep from being set. `giver`: who gave each key, by its index in the table ("run.json",
+ * "--set"); NULL: nobody. */
+void gm_config_note_kept(const gm_config *config, const char *const *giver);
+/* config_method.c: keys that make the adapter another method's than it is called. GM_USAGE names them and their givers. */
+gm_status gm_config_check_method(const gm_config *config, const char *const *giver);
 
 /* The key of this path, or NULL. */
 const gm_config_key *gm_config_find_key(const char *path);
+/* The path of the key that another program, or haste, calls so ("lr"), or NULL. */
+const char *gm_config_meant_by(const char *name);
+/* The choice works; others are planned. */
+bool gm_config_choice_works(const gm_config_key *key, int choice);
 /* Stores a value where the key says. Faults are GM_USAGE without place: the caller adds source and key. */
 gm_status gm_config_store(gm_config *config, const gm_config_key *key, const cJSON *value);
 /* The same for a value that someone gave: what is only planned is refused. */

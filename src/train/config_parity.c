@@ -2,6 +2,8 @@
  * on its own too. They are defaults: stronger than the table's and the method's, weaker than the file and the command line. */
 #include "train/config_keys.h"
 
+#include "base/log.h"
+
 const gm_config_reading gm_config_parity[] = {
     {"adapter.router.hidden_size", "128", "its published configuration; the paper's is 256"},
     {"adapter.router.edges", "\"similarity\"", "experts are joined whose features are alike"},
@@ -29,4 +31,34 @@ gm_status gm_config_set_parity(gm_config *config) {
         GM_CHECK(status == GM_OK, "--parity: %s: %s", gm_config_parity[i].path, gm_error_text());
     }
     return GM_OK;
+}
+
+/* Whether the run's value is another than this reading. */
+static bool differs(const gm_config *config, const gm_config_key *key, const gm_config_reading *reading) {
+    gm_buffer value = {0};
+    gm_config_write_value(&value, config, key);
+    cJSON *now = cJSON_Parse(gm_buffer_string(&value)), *theirs = cJSON_Parse(reading->value);
+    bool equal = cJSON_Compare(now, theirs, true);
+    cJSON_Delete(now);
+    cJSON_Delete(theirs);
+    gm_buffer_free(&value);
+    return !equal;
+}
+
+void gm_config_note_kept(const gm_config *config, const char *const *giver) {
+    gm_buffer kept = {0};
+    const char *last = NULL;
+    for (size_t i = 0; i < gm_config_parity_count; i++) {
+        const gm_config_key *key = gm_config_find_key(gm_config_parity[i].path);
+        const char *given = giver[key - gm_config_keys];
+        if (!given || !differs(config, key, &gm_config_parity[i])) continue;
+        if (!last || strcmp(last, given) != 0)
+            gm_buffer_format(&kept, "%s from %s: %s ", last ? ";" : "", given, key->path);
+        else
+            gm_buffer_format(&kept, ", %s ", key->path);
+        gm_config_write_value(&kept, config, key);
+        last = given;
+    }
+    if (kept.length) gm_log(GM_LOG_INFO, "--parity: kept%s", gm_buffer_string(&kept));
+    gm_buffer_free(&kept);
 }

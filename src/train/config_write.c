@@ -124,10 +124,13 @@ void gm_config_write(gm_buffer *out, const gm_config *config) {
 /* ---- schema ----------------------------------------------------------------------------------------------------- */
 
 static void write_choices(gm_buffer *out, const gm_config_key *key) {
+    const char *between = "";
     gm_buffer_text(out, "\"enum\": [");
     for (int i = 0; key->choices[i]; i++) {
-        gm_buffer_text(out, i ? ", " : "");
+        if (!gm_config_choice_works(key, i)) continue;
+        gm_buffer_text(out, between);
         write_text(out, key->choices[i]);
+        between = ", ";
     }
     gm_buffer_char(out, ']');
 }
@@ -141,6 +144,7 @@ static void write_range(gm_buffer *out, const gm_config_key *key, const char *ty
 
 static void write_key_schema(gm_buffer *out, const gm_config_key *key) {
     gm_buffer_char(out, '{');
+    if (key->only_default) gm_buffer_format(out, "\"const\": %s, ", key->fallback);
     switch (key->type) {
     case GM_CONFIG_STRING: gm_buffer_format(out, "\"type\": \"string\", \"minLength\": 1, \"maxLength\": %zu", key->size - 1); break;
     case GM_CONFIG_INTEGER: write_range(out, key, "integer", "maximum"); break;
@@ -182,7 +186,12 @@ void gm_config_write_schema(gm_buffer *out) {
 
 static void write_key_type(gm_buffer *out, const gm_config_key *key) {
     if (key->choices) {
-        for (int i = 0; key->choices[i]; i++) gm_buffer_format(out, "%s%s", i ? "|" : "", key->choices[i]);
+        const char *between = "";
+        for (int i = 0; key->choices[i]; i++) {
+            if (!gm_config_choice_works(key, i)) continue;
+            gm_buffer_format(out, "%s%s", between, key->choices[i]);
+            between = "|";
+        }
         gm_buffer_text(out, key->type == GM_CONFIG_TARGETS ? " (array)" : "");
         return;
     }
@@ -192,6 +201,17 @@ static void write_key_type(gm_buffer *out, const gm_config_key *key) {
     gm_buffer_text(out, bounded ? " " : " from ");
     gm_json_write_double(out, key->low);
     if (bounded) gm_buffer_text(out, "…"), gm_json_write_double(out, key->high);
+}
+
+/* "; not built yet: mixlora, …" */
+static void write_planned(gm_buffer *out, const gm_config_key *key) {
+    const char *between = "; not built yet: ";
+    if (key->only_default) gm_buffer_text(out, "; not built yet: only the default");
+    for (int i = 0; key->choices && key->choices[i]; i++) {
+        if (gm_config_choice_works(key, i)) continue;
+        gm_buffer_format(out, "%s%s", between, key->choices[i]);
+        between = ", ";
+    }
 }
 
 void gm_config_write_help(gm_buffer *out) {
@@ -207,7 +227,9 @@ void gm_config_write_help(gm_buffer *out) {
             gm_buffer_text(out, ", default by method, gmoe: ");
             gm_config_write_value(out, &defaults, key);
         }
-        gm_buffer_format(out, "\n  %-32s   %s\n", "", key->meaning);
+        gm_buffer_format(out, "\n  %-32s   %s", "", key->meaning);
+        write_planned(out, key);
+        gm_buffer_char(out, '\n');
     }
 }
 

@@ -34,9 +34,19 @@ static gm_status count_samples(gm_dataset *dataset) {
     return GM_OK;
 }
 
+/* To the letter: a space before it makes another completion, of other tokens. */
+static void warn_of_wrong(const gm_item_set *items) {
+    if (items->wrong == 0) return;
+    gm_log(GM_LOG_WARN,
+           "%s: %lld of %zu lines have a completion that is not their right choice (%lld of them none of the choices, spaces count; the "
+           "first: line %lld): training teaches the completion, evaluation counts the choice",
+           items->file, (long long)items->wrong, items->count, (long long)items->strange, (long long)items->first_wrong);
+}
+
 gm_status gm_dataset_load(gm_dataset *dataset, const gm_task *task, const gm_tokenizer *tokenizer, const gm_config *config, bool skip_bad) {
     *dataset = (gm_dataset){.loss_on_all = config->train.loss_on == GM_LOSS_ON_ALL, .append_eos = gm_dataset_append_eos(task, config)};
     GM_TRY(gm_task_load(task, config->data_dir, "train", config->eval.prompt, skip_bad, &dataset->items));
+    warn_of_wrong(&dataset->items);
     if (dataset->items.count == 0) return gm_error(GM_BAD_FILE, "%s: holds no sample", dataset->items.file);
     if (dataset->items.count > UINT32_MAX) return gm_error(GM_BAD_FILE, "%s: holds more than %u samples", dataset->items.file, UINT32_MAX);
     GM_REGION_ALLOC(&dataset->region, dataset->samples, dataset->items.count);

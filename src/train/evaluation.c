@@ -113,7 +113,7 @@ static gm_status summarise(gm_eval_set *set, gm_eval_result *result) {
 
 gm_status gm_evaluate_items(gm_eval_set *set, gm_model *model, gm_step *step, gm_eval_result *result, gm_eval_progress progress,
                             void *context) {
-    *result = (gm_eval_result){0};
+    *result = (gm_eval_result){.checksum = set->checksum};
     double begin = gm_clock_seconds();
     for (size_t i = 0; i < set->count; i++)
         for (int c = 0; c < set->items[i].choices; c++) set->items[i].scores[c] = 0;

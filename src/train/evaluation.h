@@ -14,9 +14,9 @@
 #include "train/config.h"
 
 typedef struct gm_eval_options {
-    gm_scoring scoring; /* label or likelihood */
-    int64_t batch_tokens, max_length;
-    bool append_eos; /* of data without choices, whose loss is the result */
+    gm_scoring scoring;                      /* label or likelihood */
+    int64_t batch_tokens, max_length, limit; /* limit: only the first so many items; 0: all */
+    bool append_eos;                         /* of data without choices, whose loss is the result */
 } gm_eval_options;
 
 typedef struct gm_eval_item {
@@ -41,7 +41,8 @@ typedef struct gm_eval_set {
     gm_eval_options options;
     char split[16], file[GM_PATH];
     gm_eval_item *items;         /* count, those with choices; none: the loss is the result */
-    size_t count, total;         /* total: items of the split */
+    size_t count, total;         /* total: items of the split up to options.limit */
+    size_t left_out;             /* those after it */
     gm_eval_sequence *sequences; /* in `region`, as all is */
     gm_eval_query *queries;
     size_t sequence_count, query_count, query_capacity;
@@ -66,6 +67,7 @@ typedef struct gm_eval_result {
     double loss;                                          /* mean over loss_tokens, where data has no choices */
     int64_t loss_tokens;
     bool by_loss;
+    uint32_t checksum; /* of the split's items */
     double seconds, samples_per_s;
 } gm_eval_result;
 

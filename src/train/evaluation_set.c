@@ -184,15 +184,26 @@ static gm_status make_batches(gm_eval_set *set) {
     return GM_OK;
 }
 
+/* The set up to the limit; it owns nothing. */
+static gm_item_set first_items(const gm_item_set *items, int64_t limit) {
+    gm_item_set first = *items;
+    if (limit <= 0 || items->count <= (size_t)limit) return first;
+    first.count = (size_t)limit;
+    first.with_choices = 0;
+    for (size_t i = 0; i < first.count; i++) first.with_choices += first.items[i].choice_count > 0;
+    return first;
+}
+
 gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *split, const gm_tokenizer *tokenizer,
                             const gm_eval_options *options) {
+    gm_item_set first = first_items(items, options->limit);
     GM_CHECK(options->scoring != GM_SCORING_AUTO && strlen(split) < sizeof set->split, "scoring of split %s", split);
-    *set = (gm_eval_set){.options = *options, .total = items->count};
+    *set = (gm_eval_set){.options = *options, .total = first.count, .left_out = items->count - first.count};
     strcpy(set->split, split);
     strcpy(set->file, items->file);
     set->checksum = items->checksum;
     if (items->count == 0) return gm_error(GM_BAD_FILE, "%s: holds no item", items->file);
-    gm_set_builder builder = {.set = set, .items = items, .tokenizer = tokenizer};
+    gm_set_builder builder = {.set = set, .items = &first, .tokenizer = tokenizer};
     gm_status status = add_items(&builder);
     gm_region_free(&builder.scratch);
     GM_TRY(status);

@@ -24,7 +24,7 @@ static bool keep_line(const char *line, size_t length, int64_t last_step) {
     int64_t step;
     if (gm_json_parse("metrics.jsonl", line, length, &tree) != GM_OK) return false; /* torn by a crash */
     const cJSON *item = gm_json_member(tree, "step");
-    const cJSON *split = gm_json_member(tree, "split"); /* the test split comes last, and is evaluated again */
+    const cJSON *split = gm_json_member(tree, "split"); /* the test split comes last, and is told again */
     bool keep =
         item && gm_json_is_integer(item, &step) && step <= last_step && !(cJSON_IsString(split) && strcmp(split->valuestring, "test") == 0);
     cJSON_Delete(tree);

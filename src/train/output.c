@@ -74,6 +74,10 @@ static bool names_this_file(const char *path, int descriptor) {
     return stat(path, &named) == 0 && fstat(descriptor, &opened) == 0 && named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
 }
 
+static gm_status another_program(const gm_output *output) {
+    return gm_error(GM_FAIL, "%s: another program is training there; wait for it, or take another output_dir", output->directory);
+}
+
 static gm_status lock_directory(gm_output *output) {
     char path[GM_PATH];
     GM_TRY(gm_output_path(output, path, "lock"));
@@ -84,10 +88,7 @@ static gm_status lock_directory(gm_output *output) {
             int reason = errno;
             close(output->lock);
             output->lock = -1;
-            return reason == EWOULDBLOCK
-                       ? gm_error(GM_FAIL, "%s: another program is training there; wait for it, or take another output_dir",
-                                  output->directory)
-                       : gm_error(GM_FAIL, "%s: cannot be locked: %s", path, strerror(reason));
+            return reason == EWOULDBLOCK ? another_program(output) : gm_error(GM_FAIL, "%s: cannot be locked: %s", path, strerror(reason));
         }
         if (names_this_file(path, output->lock)) return GM_OK;
         close(output->lock); /* its owner removed it in between */
@@ -142,23 +143,62 @@ static gm_status refuse_seeds(const char *directory) {
                  : GM_OK;
 }
 
-gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing) {
+static gm_status name_output(gm_output *output, const char *directory) {
     *output = (gm_output){.lock = -1};
     if (strlen(directory) >= sizeof output->directory) return gm_error(GM_USAGE, "%s: the path is too long", directory);
     strcpy(output->directory, directory);
     GM_TRY(refuse_seeds(directory));
     output->kept = existing_part(directory);
+    return GM_OK;
+}
+
+static gm_status refuse_run(gm_output *output, gm_existing existing) {
+    output->run_exists = run_is_there(output);
+    if (!output->run_exists || existing != GM_EXISTING_REFUSE) return GM_OK;
+    return gm_error(
+        GM_USAGE, "output_dir: %s: holds a run already; continue it with --resume, replace it with --overwrite, or take another output_dir",
+        output->directory);
+}
+
+gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing) {
+    GM_TRY(name_output(output, directory));
     gm_status status = gm_directory_make(directory);
     if (status == GM_OK) status = check_all_names(output);
     if (status == GM_OK) status = lock_directory(output);
     if (status != GM_OK) return gm_error_prefix(status, "output_dir");
-    output->run_exists = run_is_there(output);
-    if (output->run_exists && existing == GM_EXISTING_REFUSE)
-        return gm_error(
-            GM_USAGE,
-            "output_dir: %s: holds a run already; continue it with --resume, replace it with --overwrite, or take another output_dir",
-            directory);
+    GM_TRY(refuse_run(output, existing));
     return remove_leftovers(output);
+}
+
+/* Asked with a shared lock, which is given back at once. */
+static gm_status refuse_locked(const gm_output *output) {
+    char path[GM_PATH];
+    GM_TRY(gm_output_path(output, path, "lock"));
+    int lock = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool taken = lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (lock >= 0) close(lock);
+    return taken ? another_program(output) : GM_OK;
+}
+
+gm_status gm_output_look(gm_output *output, const char *directory, gm_existing existing) {
+    GM_TRY(name_output(output, directory));
+    bool there = output->kept == strlen(directory);
+    char parent[GM_PATH];
+    if (output->kept)
+        snprintf(parent, sizeof parent, "%.*s", (int)output->kept, directory);
+    else
+        strcpy(parent, directory[0] == '/' ? "/" : ".");
+    struct stat info;
+    gm_status status = GM_OK;
+    int reason = there ? ENOENT : stat(directory, &info) == 0 ? ENOTDIR : errno;
+    if (reason != ENOENT)
+        status = gm_error(GM_FAIL, "%s: cannot be made: %s", directory, strerror(reason));
+    else if (access(parent, W_OK | X_OK) != 0)
+        status = gm_error(GM_FAIL, "%s: cannot be written: %s", parent, strerror(errno));
+    if (status == GM_OK && there) status = check_all_names(output);
+    if (status == GM_OK && there) status = refuse_locked(output);
+    if (status != GM_OK) return gm_error_prefix(status, "output_dir");
+    return refuse_run(output, existing);
 }
 
 static gm_status remove_file(const gm_output *output, const char *name) {

@@ -16,6 +16,8 @@ typedef struct gm_output {
 /* Everything that can be wrong with the directory is found here, before anything expensive is read. Nothing of an
  * existing run is changed yet. A lock whose program has died is taken over. */
 gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing);
+/* What gm_output_open would refuse, found without changing anything: for a dry run. Needs no gm_output_close. */
+gm_status gm_output_look(gm_output *output, const char *directory, gm_existing existing);
 /* Removes what an existing run wrote: with GM_EXISTING_OVERWRITE, once the new one is ready to begin. */
 gm_status gm_output_clear(const gm_output *output);
 /* Removes result.json: a run that goes on has no result until it ends again. */

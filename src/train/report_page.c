@@ -150,24 +150,24 @@ static void write_results(gm_buffer *out, const gm_report *r) {
         return;
     }
     gm_buffer_format(out,
-                     "<div class=\"scroll\"><table><tr><th>task</th><th>adapter</th><th>split</th><th>prompt</th><th>scoring</th><th "
-                     "class=\"number\">items</th>%s%s</tr>\n",
-                     by_loss ? "<th class=\"number\">loss</th>" : "<th class=\"number\">right</th><th class=\"number\">accuracy</th>",
+                     "<div class=\"scroll\"><table><tr><th>adapter</th>%s%s<th class=\"number\">items</th><th>task</th><th>split</th>"
+                     "<th>prompt</th><th>scoring</th></tr>\n",
+                     by_loss ? "<th class=\"number\">loss</th>" : "<th class=\"number\">accuracy</th><th class=\"number\">right</th>",
                      by_character ? "<th class=\"number\">by character</th>" : "");
     cJSON_ArrayForEach(task, tasks) {
         gm_buffer_text(out, "<tr>");
-        write_cell(out, gm_json_text_at(task, "task"));
-        write_cell(out, gm_json_text_at(task, "adapter"));
-        write_cell(out, gm_json_text_at(task, "split"));
-        write_cell(out, gm_json_text_at(task, "prompt"));
-        write_cell(out, by_loss ? "loss" : gm_json_text_at(task, "scoring"));
-        gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_json_number_at(task, "n"));
+        write_cell(out, gm_json_text_at(task, "adapter")); /* what matters comes first: a narrow screen cuts the rest */
         if (by_loss)
             gm_buffer_format(out, "<td class=\"number\">%.4f</td>", gm_json_number_at(task, "loss"));
         else
-            gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_json_number_at(task, "correct")),
-                write_share(out, gm_json_number_at(task, "accuracy"), gm_json_number_at(task, "stderr"));
+            write_share(out, gm_json_number_at(task, "accuracy"), gm_json_number_at(task, "stderr")),
+                gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_json_number_at(task, "correct"));
         if (by_character) write_share(out, gm_json_number_at(task, "accuracy_norm"), gm_json_number_at(task, "stderr_norm"));
+        gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_json_number_at(task, "n"));
+        write_cell(out, gm_json_text_at(task, "task"));
+        write_cell(out, gm_json_text_at(task, "split"));
+        write_cell(out, gm_json_text_at(task, "prompt"));
+        write_cell(out, by_loss ? "loss" : gm_json_text_at(task, "scoring"));
         gm_buffer_text(out, "</tr>\n");
     }
     gm_buffer_text(out, "</table></div>\n");
@@ -241,7 +241,7 @@ static void write_settings(gm_buffer *out, const gm_report *r) {
                  {"train.scheduler", "schedule", false},
                  {"train.warmup_steps", "warm-up steps", false},
                  {"train.weight_decay", "weight decay", false},
-                 {"train.max_grad_norm", "gradients clipped to", false},
+                 {"train.max_grad_norm", "gradient norm at most", false},
                  {"train.epochs", "epochs", false},
                  {"seed", "seed", false}};
     char number[GM_DOUBLE_TEXT];
@@ -252,7 +252,8 @@ static void write_settings(gm_buffer *out, const gm_report *r) {
         if (shown[i].experts && r->layers == 0) continue;
         if (!text[0] && !gm_format_double(value, number)) continue;
         gm_buffer_format(out, "<div><span>%s</span><span>", shown[i].name);
-        gm_page_text(out, text[0] ? text : number);
+        bool off = value == 0 && strcmp(shown[i].path, "train.max_grad_norm") == 0;
+        gm_page_text(out, off ? "no limit" : text[0] ? text : number);
         gm_buffer_text(out, "</span></div>\n");
     }
     gm_buffer_text(out, "</div>\n<details><summary>All of config.json</summary><pre>");

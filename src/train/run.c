@@ -56,7 +56,7 @@ static gm_status open_trainer(gm_run_state *run) {
 static gm_status find_checkpoint(gm_run_state *run) {
     char folder[GM_PATH];
     GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
-    GM_TRY(gm_checkpoint_clean(folder));
+    if (!run->options->dry_run) GM_TRY(gm_checkpoint_clean(folder));
     GM_TRY(gm_checkpoint_newest(folder, run->checkpoint, &run->checkpoint_step));
     if (run->checkpoint[0]) return gm_state_check_config(&run->config, run->checkpoint, NULL);
     char result[GM_PATH];
@@ -64,13 +64,13 @@ static gm_status find_checkpoint(gm_run_state *run) {
     if (gm_file_exists(result)) /* finished: starting over would replace it, whatever its configuration was */
         return gm_error(GM_USAGE, "%s: holds a finished run without a checkpoint to resume from; --overwrite replaces it",
                         run->output.directory);
-    gm_log(GM_LOG_WARN, "%s: has no %s: the run starts from the beginning", run->output.directory,
+    gm_log(run->options->dry_run ? GM_LOG_DEBUG : GM_LOG_WARN, "%s: has no %s: the run starts from the beginning", run->output.directory,
            run->output.run_exists ? "checkpoint yet" : "run to resume");
     return GM_OK;
 }
 
-static gm_status restore(gm_run_state *run) {
-    char folder[GM_PATH];
+/* Changes nothing in the output directory: a dry run does it too. */
+static gm_status read_checkpoint(gm_run_state *run) {
     gm_trainer *t = &run->trainer;
     gm_snapshot snapshot = gm_trainer_snapshot(t);
     GM_TRY(gm_state_read(&snapshot, run->checkpoint));
@@ -79,6 +79,13 @@ static gm_status restore(gm_run_state *run) {
         return gm_error(GM_USAGE, "%s: is past the run's end at step %" PRId64 "; raise train.epochs or train.max_steps", run->checkpoint,
                         t->total_steps);
     run->resumed_step = t->saved_step = t->state.step;
+    return gm_run_read_earlier(run);
+}
+
+static gm_status restore(gm_run_state *run) {
+    char folder[GM_PATH];
+    gm_trainer *t = &run->trainer;
+    GM_TRY(read_checkpoint(run));
     gm_log(GM_LOG_INFO, "resumed from %s", run->checkpoint);
     GM_TRY(gm_trainer_find_best(t));
     GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
@@ -110,6 +117,26 @@ static gm_status begin_output(gm_run_state *run) {
 
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
 
+/* The earlier end's score of the adapter of this step, and of the same items; all else that matters, a resumed run has unchanged. */
+static const gm_run_score *find_earlier(const gm_run_state *run, const char *adapter, int64_t step) {
+    const gm_run_result *earlier = &run->earlier;
+    bool best = strcmp(adapter, "best") == 0;
+    for (int i = 0; i < earlier->score_count; i++) {
+        const gm_run_score *score = &earlier->scores[i];
+        if (strcmp(score->adapter, adapter) == 0 && (best ? earlier->best_step : earlier->steps) == step &&
+            score->result.checksum == run->test.checksum)
+            return score;
+    }
+    return NULL;
+}
+
+static void take_earlier(gm_run_state *run, const gm_run_score *earlier, gm_run_result *result) {
+    const gm_trainer *t = &run->trainer;
+    gm_log(GM_LOG_INFO, "test with the %s adapter: scored already, in result.json", earlier->adapter);
+    gm_metrics_eval(t->metrics, t->state.step, t->task_name, "test", earlier->adapter, &earlier->result);
+    result->scores[result->score_count++] = *earlier;
+}
+
 static gm_status evaluate_test(gm_run_state *run, const char *adapter, gm_run_result *result) {
     gm_run_score *score = &result->scores[result->score_count];
     gm_log(GM_LOG_INFO, "evaluating test with the %s adapter: %zu items", adapter, run->test.count ? run->test.count : run->test.total);
@@ -122,6 +149,8 @@ static gm_status evaluate_test(gm_run_state *run, const char *adapter, gm_run_re
 
 /* Published first, because an evaluation may take long; an adapter whose scores are not finite does not stay. */
 static gm_status evaluate_final(gm_run_state *run, gm_run_result *result) {
+    const gm_run_score *earlier = find_earlier(run, "final", result->steps);
+    if (earlier) return take_earlier(run, earlier, result), GM_OK;
     gm_status status = evaluate_test(run, "final", result);
     if (status != GM_DIVERGED) return status;
     char text[GM_ERROR_TEXT], adapter[GM_PATH];
@@ -135,6 +164,8 @@ static gm_status evaluate_best(gm_run_state *run, gm_run_result *result) {
     GM_TRY(gm_output_path(&run->output, best, "best"));
     GM_TRY(gm_output_path(&run->output, final, "adapter"));
     if (!gm_directory_exists(best)) return GM_OK;
+    const gm_run_score *earlier = find_earlier(run, "best", result->best_step);
+    if (earlier) return take_earlier(run, earlier, result), GM_OK;
     GM_TRY(gm_adapter_load(run->adapter, best));
     gm_status status = evaluate_test(run, "best", result);
     gm_status restored = gm_adapter_load(run->adapter, final); /* an interruption saves the trainer's own state */
@@ -150,6 +181,7 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
                               .trainable = gm_adapter_trainable(run->adapter),
                               .seconds = t->state.seconds,
                               .best_step = t->best.step,
+                              .best_n = t->best.n,
                               .best = t->best.value,
                               .best_by_loss = t->best.by_loss,
                               .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
@@ -185,14 +217,15 @@ static gm_status leave_nothing(const gm_run_state *run, gm_status status) {
 static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     const gm_run_options *options = run->options;
     GM_TRY(gm_device_open(&run->backend, options->device));
-    if (!options->dry_run) GM_TRY(gm_output_open(&run->output, run->config.output_dir, options->existing));
+    GM_TRY((options->dry_run ? gm_output_look : gm_output_open)(&run->output, run->config.output_dir, options->existing));
     GM_TRY(gm_run_load_inputs(run));
-    if (!options->dry_run && options->existing == GM_EXISTING_RESUME) GM_TRY(find_checkpoint(run)); /* after eval.scoring is resolved */
+    if (options->existing == GM_EXISTING_RESUME) GM_TRY(find_checkpoint(run)); /* after eval.scoring is resolved */
     GM_TRY(stop_asked());
     GM_TRY(open_model(run));
     GM_TRY(open_trainer(run));
     GM_TRY(stop_asked());
     GM_TRY(gm_run_describe_inputs(run));
+    if (options->dry_run && run->checkpoint[0]) GM_TRY(read_checkpoint(run));
     if (options->dry_run) return gm_run_print_plan(run);
     GM_TRY(gm_run_making(gm_trainer_place(&run->trainer), "the training step", smaller_batches));
     if (run->checkpoint[0]) GM_TRY(restore(run));

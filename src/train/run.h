@@ -23,7 +23,7 @@ enum { GM_RUN_SCORES = 2 };
 typedef struct gm_run_result {
     gm_run_score scores[GM_RUN_SCORES]; /* of the test split; none where it is absent */
     int score_count;
-    int64_t steps, trainable, best_step; /* best_step −1: none */
+    int64_t steps, trainable, best_step, best_n; /* best_step −1: none; best_n: items, −1: not known */
     bool best_by_loss;
     double best, seconds, tokens_per_s; /* of the validation split; of training */
 } gm_run_result;

@@ -35,6 +35,7 @@ static gm_status load_evaluation(gm_run_state *run, const char *split, gm_eval_s
     gm_eval_options options = {.scoring = c->eval.scoring,
                                .batch_tokens = c->eval.batch_tokens,
                                .max_length = c->train.max_length,
+                               .limit = c->eval.limit,
                                .append_eos = gm_dataset_append_eos(run->task, c)};
     gm_status status = gm_task_load(run->task, c->data_dir, split, c->eval.prompt, run->options->skip_bad, &items);
     if (status == GM_BAD_FILE && items.unlabelled) { /* a run needs no such split; it only is not evaluated */
@@ -64,20 +65,24 @@ gm_status gm_run_load_inputs(gm_run_state *run) {
     return gm_run_making(load_evaluation(run, "test", &run->test, &run->has_test), "the test split", less_data);
 }
 
-static void note_evaluation(const char *split, bool there, const gm_eval_set *set, const char *absent) {
+static void note_evaluation(gm_log_level level, const char *split, bool there, const gm_eval_set *set, const char *absent) {
+    char limited[80] = "";
+    if (there && set->left_out)
+        snprintf(limited, sizeof limited, ", the first %zu of %zu (eval.limit)", set->total, set->total + set->left_out);
     if (!there)
-        gm_log(GM_LOG_INFO, "%s: %s", split, absent);
+        gm_log(level, "%s: %s", split, absent);
     else if (set->count == 0)
-        gm_log(GM_LOG_INFO, "%s: %zu samples without choices of %s: their loss is the result", split, set->total, set->file);
+        gm_log(level, "%s: %zu samples without choices of %s%s: their loss is the result", split, set->total, set->file, limited);
     else
-        gm_log(GM_LOG_INFO, "%s: %zu items of %s%s", split, set->count, set->file,
+        gm_log(level, "%s: %zu items of %s%s%s", split, set->count, set->file, limited,
                set->count < set->total ? " (those that have choices)" : "");
     if (there) gm_eval_set_warn(set, "train.max_length", "eval.scoring");
 }
 
 gm_status gm_run_describe_inputs(const gm_run_state *run) {
     const gm_dataset *data = &run->data;
-    gm_log(GM_LOG_INFO, "train: %zu samples of %s, %" PRId64 " tokens, %" PRId64 " of them with loss, the longest sample has %" PRId64,
+    gm_log_level level = run->options->dry_run ? GM_LOG_DEBUG : GM_LOG_INFO; /* the plan shows the same */
+    gm_log(level, "train: %zu samples of %s, %" PRId64 " tokens, %" PRId64 " of them with loss, the longest sample has %" PRId64,
            data->items.count, data->items.file, data->tokens, data->loss_tokens, data->longest);
     if (data->cut)
         gm_log(GM_LOG_WARN, "train: %" PRId64 " prompts are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut,
@@ -88,10 +93,10 @@ gm_status gm_run_describe_inputs(const gm_run_state *run) {
                "train: samples of up to %" PRId64 " tokens; the base model was made for %" PRId64 "; train.max_length %" PRId64
                " would cut prompts to that",
                data->longest, positions, positions);
-    note_evaluation("validation", run->has_validation, &run->validation,
+    note_evaluation(level, "validation", run->has_validation, &run->validation,
                     run->config.train.eval_every > 0 ? "the split is absent or has no labels: no evaluation during training, no best/"
                                                      : "not evaluated (train.eval_every 0), no best/");
-    note_evaluation("test", run->has_test, &run->test, "the split is absent or has no labels: no evaluation at the end");
+    note_evaluation(level, "test", run->has_test, &run->test, "the split is absent or has no labels: no evaluation at the end");
     if (run->has_validation && run->has_test && strcmp(run->validation.file, run->test.file) == 0)
         gm_log(GM_LOG_WARN,
                "test: the same items as validation, since no others have labels: the score of best/ is of items it was chosen by; "
@@ -99,8 +104,8 @@ gm_status gm_run_describe_inputs(const gm_run_state *run) {
     gm_buffer text = {0};
     gm_status status = gm_dataset_show(&text, data, run->tokenizer, 0);
     if (status == GM_OK) {
-        gm_log(GM_LOG_INFO, "sample 1 (line %" PRId64 "), what carries loss in ⟦ ⟧:", data->items.items[0].line);
-        gm_log(GM_LOG_INFO, "%s", gm_buffer_string(&text));
+        gm_log(level, "sample 1 (line %" PRId64 "), what carries loss in ⟦ ⟧:", data->items.items[0].line);
+        gm_log(level, "%s", gm_buffer_string(&text));
     }
     gm_buffer_free(&text);
     return status;

@@ -21,6 +21,7 @@ typedef struct gm_run_state {
     gm_trainer trainer;
     char checkpoint[GM_PATH];              /* to resume from; "": none */
     int64_t checkpoint_step, resumed_step; /* resumed_step −1: from the start */
+    gm_run_result earlier;                 /* of a resumed run: what result.json held; steps −1: nothing */
 } gm_run_state;
 
 /* run_inputs.c: passes a status on; GM_NO_MEMORY gets what was being made, and what would make it smaller (NULL: nothing) */
@@ -33,6 +34,8 @@ gm_status gm_run_load_inputs(gm_run_state *run);
 gm_status gm_run_describe_inputs(const gm_run_state *run);
 /* run_report.c: what a dry run prints */
 gm_status gm_run_print_plan(const gm_run_state *run);
+/* run_report.c: run->earlier, from result.json where it is there */
+gm_status gm_run_read_earlier(gm_run_state *run);
 /* run_report.c: result.json and standard output */
 gm_status gm_run_report(gm_run_state *run, const gm_run_result *result);
 

@@ -44,7 +44,7 @@ void gm_write_score(gm_buffer *out, const char *task, const char *split, const c
     if (adapter) write_text(out, "adapter", adapter);
     write_text(out, "prompt", prompt);
     if (!result->by_loss) write_text(out, "scoring", scoring);
-    gm_buffer_format(out, "\"n\": %" PRId64, result->n);
+    gm_buffer_format(out, "\"items_crc32\": \"%08" PRIx32 "\", \"n\": %" PRId64, result->checksum, result->n);
     if (result->by_loss) {
         write_number(out, "loss", result->loss);
         gm_buffer_format(out, ", \"loss_tokens\": %" PRId64, result->loss_tokens);
@@ -59,6 +59,54 @@ void gm_write_score(gm_buffer *out, const char *task, const char *split, const c
     }
     write_number(out, "samples_per_s", result->samples_per_s);
     gm_buffer_char(out, '}');
+}
+
+static int64_t integer_at(const cJSON *tree, const char *name) {
+    int64_t value;
+    return gm_json_is_integer(gm_json_member(tree, name), &value) ? value : -1;
+}
+
+/* One that gm_write_score wrote; false where it is not whole. */
+static bool read_score(const cJSON *tree, gm_eval_result *result) {
+    unsigned checksum;
+    *result = (gm_eval_result){.n = integer_at(tree, "n"),
+                               .correct = integer_at(tree, "correct"),
+                               .accuracy = gm_json_number_at(tree, "accuracy"),
+                               .stderr_ = gm_json_number_at(tree, "stderr"),
+                               .accuracy_norm = gm_json_number_at(tree, "accuracy_norm"),
+                               .stderr_norm = gm_json_number_at(tree, "stderr_norm"),
+                               .loss = gm_json_number_at(tree, "loss"),
+                               .loss_tokens = integer_at(tree, "loss_tokens"),
+                               .samples_per_s = gm_json_number_at(tree, "samples_per_s"),
+                               .by_loss = gm_json_member(tree, "loss") != NULL};
+    bool scored = result->by_loss ? isfinite(result->loss) && result->loss_tokens >= 0 : isfinite(result->accuracy) && result->correct >= 0;
+    bool known = sscanf(gm_json_text_at(tree, "items_crc32"), "%8x", &checksum) == 1;
+    if (known) result->checksum = checksum;
+    return scored && known && result->n >= 0;
+}
+
+gm_status gm_run_read_earlier(gm_run_state *run) {
+    enum { BYTES = 1 << 24 };
+    cJSON *tree = NULL;
+    char path[GM_PATH];
+    gm_run_result *earlier = &run->earlier;
+    *earlier = (gm_run_result){.steps = -1, .best_step = -1};
+    GM_TRY(gm_output_path(&run->output, path, "result.json"));
+    if (!gm_file_exists(path)) return GM_OK;
+    gm_status status = gm_json_parse_file(path, BYTES, GM_FAIL, &tree);
+    if (status == GM_NO_MEMORY) return status;
+    earlier->steps = integer_at(tree, "steps"); /* of a file that is damaged there is nothing to take */
+    earlier->best_step = integer_at(gm_json_member(tree, "best"), "step");
+    const cJSON *task, *tasks = gm_json_member(tree, "tasks");
+    cJSON_ArrayForEach(task, tasks) {
+        if (earlier->score_count == GM_RUN_SCORES) break;
+        gm_run_score *score = &earlier->scores[earlier->score_count];
+        score->adapter = strcmp(gm_json_text_at(task, "adapter"), "best") == 0 ? "best" : "final";
+        score->split = "test";
+        earlier->score_count += read_score(task, &score->result);
+    }
+    cJSON_Delete(tree);
+    return GM_OK;
 }
 
 /* ---- result.json ------------------------------------------------------------------------------------------------ */
@@ -112,11 +160,25 @@ static void write_idle(gm_buffer *out, const gm_adapter *adapter) {
     gm_buffer_free(&list);
 }
 
-static void warn_of_idle(const gm_adapter *adapter) {
+/* What spreads tokens, of this run's keys (configs/README.md says more). */
+static void write_remedy(char *out, size_t size, const gm_adapter_config *c) {
+    bool alike = c->router.type == GM_ROUTER_GRAPH && c->router.token_gain < 100;
+    char gain[100] = "";
+    if (alike)
+        snprintf(gain, sizeof gain, "adapter.router.token_gain 100 (here %g) lets tokens differ from the first step; ",
+                 c->router.token_gain);
+    snprintf(out, size, "%smore steps, a higher %s, or fewer experts %shelp", gain,
+             c->losses.balance > 0 || c->router.type == GM_ROUTER_LINEAR ? "adapter.losses.balance" : "adapter.losses.normal",
+             alike ? "also " : "");
+}
+
+static void warn_of_idle(const gm_adapter *adapter, const gm_adapter_config *config) {
     enum { SHOWN = 3 }; /* layers */
     int64_t layers = 0, experts = 0, idle = 0, shown = 0;
     const double *load = gm_adapter_expert_load(adapter, &layers, &experts);
+    char remedy[256];
     gm_buffer text = {0}, list = {0};
+    write_remedy(remedy, sizeof remedy, config);
     for (int64_t l = 0; load && l < layers; l++) {
         gm_buffer_clear(&list);
         int64_t here = list_idle(&list, load + l * experts, experts);
@@ -124,8 +186,8 @@ static void warn_of_idle(const gm_adapter *adapter) {
         idle += here;
     }
     if (idle)
-        gm_log(GM_LOG_WARN, "%" PRId64 " expert%s never got a token: %s%s (idle_experts in result.json)", idle, idle > 1 ? "s" : "",
-               gm_buffer_string(&text), shown > SHOWN ? "; …" : "");
+        gm_log(GM_LOG_WARN, "%" PRId64 " expert%s never got a token: %s%s (idle_experts in result.json); %s", idle, idle > 1 ? "s" : "",
+               gm_buffer_string(&text), shown > SHOWN ? "; …" : "", remedy);
     gm_buffer_free(&text);
     gm_buffer_free(&list);
 }
@@ -144,6 +206,7 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     if (result->best_step >= 0) {
         gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\"", result->best_step);
         write_number(&text, result->best_by_loss ? "loss" : "accuracy", result->best);
+        write_number(&text, "n", result->best_n >= 0 ? (double)result->best_n : NAN);
         gm_buffer_char(&text, '}');
     } else {
         gm_buffer_text(&text, "null");
@@ -154,7 +217,7 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     write_number(&text, "train_seconds", result->seconds);
     write_number(&text, "train_samples_per_s", samples / fmax(result->seconds, 1e-9));
     write_number(&text, "train_tokens_per_s", result->tokens_per_s);
-    if (result->score_count) write_number(&text, "samples_per_s", result->scores[0].result.samples_per_s);
+    write_number(&text, "samples_per_s", result->score_count ? result->scores[0].result.samples_per_s : NAN);
     gm_buffer_format(&text, ", \"peak_memory_bytes\": %" PRId64 ", \"device_memory_bytes\": %zu", gm_peak_memory(),
                      run->backend->device_peak);
     write_load(&text, run->adapter);
@@ -173,7 +236,7 @@ gm_status gm_run_report(gm_run_state *run, const gm_run_result *result) {
     gm_format_duration(duration, result->seconds);
     gm_log(GM_LOG_INFO, "%" PRId64 " steps in %s, %.0f tokens/s, %" PRId64 " trainable parameters", result->steps, duration,
            result->tokens_per_s, result->trainable);
-    warn_of_idle(run->adapter);
+    warn_of_idle(run->adapter, &run->config.adapter);
     if (result->best_step >= 0)
         gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step,
                result->best_by_loss ? "loss" : "accuracy", result->best);
@@ -327,6 +390,10 @@ gm_status gm_run_print_plan(const gm_run_state *run) {
     const gm_dataset *data = &run->data;
     const gm_config *c = &run->config;
     GM_TRY(print_config(c));
+    if (run->options->existing == GM_EXISTING_RESUME && run->checkpoint[0])
+        printf("resume: from %s, step %" PRId64 " of %" PRId64 "\n", run->checkpoint, t->state.step, t->total_steps);
+    else if (run->options->existing == GM_EXISTING_RESUME)
+        printf("resume: %s holds no checkpoint, so from the start\n", c->output_dir);
     print_memory(run);
     printf("training\n  method %s, %" PRId64 " trainable parameters\n", gm_config_method_name(c), gm_adapter_trainable(run->adapter));
     printf("  %zu samples, %" PRId64 " tokens, %" PRId64 " with loss; %" PRId64 " samples cut to train.max_length %" PRId64 "; %s EOS\n",
@@ -344,8 +411,9 @@ gm_status gm_run_print_plan(const gm_run_state *run) {
     } splits[] = {{"validation", run->has_validation, &run->validation}, {"test", run->has_test, &run->test}};
     for (int i = 0; i < 2; i++) {
         if (splits[i].there)
-            printf("%s: %zu items, %zu with labels, %" PRId64 " cut, prompt %s, scoring %s\n", splits[i].split, splits[i].set->total,
-                   splits[i].set->count, splits[i].set->cut, c->eval.prompt, gm_scoring_name(c->eval.scoring));
+            printf("%s: %zu items%s, %zu with labels, %" PRId64 " cut, prompt %s, scoring %s\n", splits[i].split, splits[i].set->total,
+                   splits[i].set->left_out ? ", the first (eval.limit)" : "", splits[i].set->count, splits[i].set->cut, c->eval.prompt,
+                   gm_scoring_name(c->eval.scoring));
         else
             printf("%s: not evaluated\n", splits[i].split);
     }

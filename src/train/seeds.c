@@ -14,12 +14,20 @@
 
 enum { FILE_BYTES = 1 << 24 };
 
+typedef struct gm_seed_value { /* of one adapter on the test split; NaN where there is none */
+    double value, error;       /* error: standard error over the items; none of a loss */
+} gm_seed_value;
+
+enum { FINAL, BEST, ADAPTERS };
+
 typedef struct gm_seed_score {
     int64_t seed;
     bool done;  /* before this program began */
     bool given; /* there was a test split */
     bool by_loss;
-    double value, best; /* of the final and of the best adapter (the same where best/ is the final one or absent) */
+    gm_seed_value of[ADAPTERS]; /* best: the final one's where they are the same, none where no evaluation chose one */
+    double n, trainable, seconds;
+    char directory[GM_PATH];
 } gm_seed_score;
 
 /* ---- one seed --------------------------------------------------------------------------------------------------- */
@@ -32,20 +40,30 @@ static gm_status seed_config(gm_config *config, const gm_config *base, int64_t s
     return gm_path_join(config->output_dir, base->output_dir, name);
 }
 
+static void read_tree(const cJSON *result, gm_seed_score *score) {
+    const cJSON *tasks = gm_json_member(result, "tasks"), *task;
+    score->trainable = gm_json_number_at(result, "trainable_parameters");
+    score->seconds = gm_json_number_at(result, "train_seconds");
+    score->given = false;
+    score->of[BEST] = (gm_seed_value){NAN, NAN};
+    cJSON_ArrayForEach(task, tasks) {
+        double accuracy = gm_json_number_at(task, "accuracy"), loss = gm_json_number_at(task, "loss");
+        bool best = strcmp(gm_json_text_at(task, "adapter"), "best") == 0;
+        score->by_loss = !isfinite(accuracy);
+        score->of[best ? BEST : FINAL] = (gm_seed_value){score->by_loss ? loss : accuracy, gm_json_number_at(task, "stderr")};
+        score->given = score->given || !best;
+        score->n = gm_json_number_at(task, "n");
+    }
+    if (gm_json_number_at(result, "best.step") == gm_json_number_at(result, "steps")) score->of[BEST] = score->of[FINAL];
+}
+
 static bool read_score(const char *directory, gm_seed_score *score) {
     cJSON *tree = NULL;
     char path[GM_PATH];
     bool read = gm_path_join(path, directory, "result.json") == GM_OK && gm_file_exists(path) &&
                 gm_json_parse_file(path, FILE_BYTES, GM_FAIL, &tree) == GM_OK;
-    const cJSON *tasks = read ? gm_json_member(tree, "tasks") : NULL, *task;
-    cJSON_ArrayForEach(task, tasks) {
-        const cJSON *accuracy = gm_json_member(task, "accuracy"), *loss = gm_json_member(task, "loss"), *value = accuracy ? accuracy : loss;
-        if (!cJSON_IsNumber(value)) continue;
-        if (!score->given) score->value = value->valuedouble;
-        score->best = value->valuedouble; /* the best adapter's comes last */
-        score->by_loss = !accuracy;
-        score->given = true;
-    }
+    if (read) read_tree(tree, score);
+    snprintf(score->directory, sizeof score->directory, "%s", directory);
     cJSON_Delete(tree);
     return read;
 }
@@ -88,8 +106,8 @@ static gm_status check_outputs(const gm_config *base, const gm_run_options *opti
     for (size_t i = 0; i < count && status == GM_OK; i++) {
         gm_output output = {.lock = -1};
         status = seed_config(config, base, scores[i].seed);
-        if (status == GM_OK) status = gm_output_open(&output, config->output_dir, options->existing);
-        gm_output_close(&output);
+        if (status == GM_OK) status = (options->dry_run ? gm_output_look : gm_output_open)(&output, config->output_dir, options->existing);
+        if (!options->dry_run) gm_output_close(&output);
         if (status != GM_OK) gm_error_prefix(status, "seed %" PRId64, scores[i].seed);
     }
     free(config);
@@ -114,42 +132,65 @@ static gm_status run_seed(const gm_config *base, const gm_run_options *options, 
 
 /* ---- all of them ------------------------------------------------------------------------------------------------ */
 
-static void mean_and_std(const gm_seed_score *scores, size_t count, bool best, double *mean, double *std) {
-    double sum = 0, squares = 0;
-    for (size_t i = 0; i < count; i++) sum += best ? scores[i].best : scores[i].value;
-    *mean = sum / (double)count;
-    for (size_t i = 0; i < count; i++) {
-        double d = (best ? scores[i].best : scores[i].value) - *mean;
-        squares += d * d;
-    }
-    *std = count > 1 ? sqrt(squares / (double)(count - 1)) : 0;
+typedef struct gm_seed_mean {
+    double mean, std, error; /* over the seeds, n − 1; error: std/√n; NaN where a seed has no value */
+} gm_seed_mean;
+
+static gm_seed_mean mean_of(const gm_seed_score *scores, size_t count, int adapter) {
+    gm_seed_mean m = {0};
+    double squares = 0, n = (double)count;
+    for (size_t i = 0; i < count; i++) m.mean += scores[i].of[adapter].value / n;
+    for (size_t i = 0; i < count; i++) squares += pow(scores[i].of[adapter].value - m.mean, 2);
+    m.std = count > 1 ? sqrt(squares / (n - 1)) : squares; /* a single seed's is 0, or NaN */
+    m.error = m.std / sqrt(n);
+    return m;
+}
+
+static void write_number(gm_buffer *out, const char *name, double value) {
+    gm_buffer_format(out, ", \"%s\": ", name);
+    gm_json_write_double(out, value);
 }
 
 static void write_pair(gm_buffer *out, const char *name, double final, double best) {
     gm_buffer_format(out, "\"%s\": {\"final\": ", name);
     gm_json_write_double(out, final);
-    gm_buffer_text(out, ", \"best\": ");
-    gm_json_write_double(out, best);
+    write_number(out, "best", best);
     gm_buffer_char(out, '}');
 }
 
-static gm_status write_summary(const gm_config *config, const gm_seed_score *scores, size_t count, const double mean[2],
-                               const double std[2]) {
+static void write_seed(gm_buffer *out, const gm_seed_score *score) {
+    gm_buffer_format(out, "{\"seed\": %" PRId64 ", ", score->seed);
+    write_pair(out, "score", score->of[FINAL].value, score->of[BEST].value);
+    gm_buffer_text(out, ", ");
+    write_pair(out, "stderr", score->of[FINAL].error, score->of[BEST].error);
+    write_number(out, "n", score->n);
+    write_number(out, "trainable_parameters", score->trainable);
+    write_number(out, "train_seconds", score->seconds);
+    gm_buffer_text(out, ", \"directory\": ");
+    gm_json_write_string(out, score->directory, strlen(score->directory));
+    gm_buffer_char(out, '}');
+}
+
+static gm_status write_summary(const gm_config *config, const gm_seed_score *scores, size_t count, const gm_seed_mean means[ADAPTERS]) {
     gm_buffer text = {0};
     char path[GM_PATH];
     gm_buffer_format(&text, "{\"task\": ");
     gm_json_write_string(&text, config->task, strlen(config->task));
-    gm_buffer_format(&text, ", \"method\": \"%s\", \"metric\": \"%s\",\n \"seeds\": [", gm_config_method_name(config),
+    gm_buffer_format(&text, ", \"method\": \"%s\", \"split\": \"test\", \"metric\": \"%s\"", gm_config_method_name(config),
                      scores[0].by_loss ? "loss" : "accuracy");
+    write_number(&text, "n", scores[0].n);
+    write_number(&text, "trainable_parameters", scores[0].trainable);
+    gm_buffer_text(&text, ",\n \"seeds\": [");
     for (size_t i = 0; i < count; i++) {
-        gm_buffer_format(&text, "%s{\"seed\": %" PRId64 ", ", i ? ",\n  " : "\n  ", scores[i].seed);
-        write_pair(&text, "score", scores[i].value, scores[i].best);
-        gm_buffer_char(&text, '}');
+        gm_buffer_text(&text, i ? ",\n  " : "\n  ");
+        write_seed(&text, &scores[i]);
     }
     gm_buffer_text(&text, "],\n ");
-    write_pair(&text, "mean", mean[0], mean[1]);
+    write_pair(&text, "mean", means[FINAL].mean, means[BEST].mean);
     gm_buffer_text(&text, ", ");
-    write_pair(&text, "std", std[0], std[1]);
+    write_pair(&text, "std", means[FINAL].std, means[BEST].std);
+    gm_buffer_text(&text, ", ");
+    write_pair(&text, "stderr", means[FINAL].error, means[BEST].error);
     gm_buffer_text(&text, "}\n");
     gm_status status = gm_buffer_status(&text);
     if (status == GM_OK) status = gm_path_join(path, config->output_dir, "summary.json");
@@ -158,23 +199,51 @@ static gm_status write_summary(const gm_config *config, const gm_seed_score *sco
     return status;
 }
 
+static void print_value(gm_seed_value value) {
+    char error[32] = "";
+    if (isfinite(value.error)) snprintf(error, sizeof error, "± %.4f", value.error);
+    printf("   %8.4f %*s", value.value, isfinite(value.error) ? 9 : 8, error); /* ± is two bytes */
+}
+
+static void print_summary(const char *name, double final, double best) {
+    printf("%-10s   %8.4f", name, final);
+    if (isfinite(best)) printf("            %8.4f", best);
+    putchar('\n');
+}
+
+/* The best adapter's column stands where every seed has one. */
+static void print_table(const gm_seed_score *scores, size_t count, const gm_seed_mean means[ADAPTERS]) {
+    bool best = isfinite(means[BEST].mean);
+    char duration[32];
+    printf("\n%s on test, n = %.0f, with %.0f trainable parameters\n%-10s   %-17s",
+           scores[0].by_loss ? "loss" : "accuracy ± standard error", scores[0].n, scores[0].trainable, "seed", "   final");
+    if (best) printf("   %-17s", "    best");
+    printf("       time\n");
+    for (size_t i = 0; i < count; i++) {
+        printf("%-10" PRId64, scores[i].seed);
+        for (int adapter = 0; adapter <= (best ? BEST : FINAL); adapter++) print_value(scores[i].of[adapter]);
+        gm_format_duration(duration, scores[i].seconds);
+        printf("   %8s   %s\n", duration, scores[i].directory);
+    }
+    print_summary("mean", means[FINAL].mean, means[BEST].mean);
+    print_summary("Std", means[FINAL].std, means[BEST].std);
+    print_summary("Std error", means[FINAL].error, means[BEST].error);
+}
+
 static gm_status summarise(const gm_config *config, const gm_seed_score *scores, size_t count) {
-    double mean[2], std[2];
+    gm_seed_mean means[ADAPTERS];
     for (size_t i = 0; i < count; i++)
         if (!scores[i].given) return gm_log(GM_LOG_INFO, "no test split: no summary"), GM_OK;
-    for (int b = 0; b < 2; b++) mean_and_std(scores, count, b == 1, &mean[b], &std[b]);
-    const char *metric = scores[0].by_loss ? "loss" : "accuracy";
-    printf("\n%-10s %12s %12s   (%s on test)\n", "seed", "final", "best", metric);
-    for (size_t i = 0; i < count; i++) printf("%-10" PRId64 " %12.4f %12.4f\n", scores[i].seed, scores[i].value, scores[i].best);
-    printf("%-10s %12.4f %12.4f\n%-10s %12.4f %12.4f\n", "mean", mean[0], mean[1], "Std", std[0], std[1]);
-    return write_summary(config, scores, count, mean, std);
+    for (int adapter = 0; adapter < ADAPTERS; adapter++) means[adapter] = mean_of(scores, count, adapter);
+    print_table(scores, count, means);
+    return write_summary(config, scores, count, means);
 }
 
 gm_status gm_run_seeds(const gm_config *config, const gm_run_options *options, const int64_t *seeds, size_t count) {
     gm_seed_score *scores;
     GM_ALLOC(scores, count);
     for (size_t i = 0; i < count; i++) scores[i].seed = seeds[i];
-    gm_status status = options->dry_run ? GM_OK : check_outputs(config, options, scores, count);
+    gm_status status = check_outputs(config, options, scores, count);
     if (status == GM_OK && options->existing == GM_EXISTING_RESUME) status = find_all_done(config, scores, count);
     for (size_t i = 0; i < count && status == GM_OK; i++) status = run_seed(config, options, &scores[i]);
     if (status == GM_OK && !options->dry_run) status = summarise(config, scores, count);

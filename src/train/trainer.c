@@ -97,7 +97,7 @@ static gm_status write_best(void *context, const char *directory) {
     gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\", \"%s\": ", best->best.step,
                      metric_name(best->best.by_loss));
     gm_json_write_double(&text, best->best.value);
-    gm_buffer_text(&text, "}\n");
+    gm_buffer_format(&text, ", \"n\": %" PRId64 "}\n", best->best.n);
     gm_status status = gm_buffer_status(&text);
     if (status == GM_OK) status = gm_file_write(path, text.bytes, text.length);
     gm_buffer_free(&text);
@@ -110,10 +110,11 @@ static gm_status read_best(gm_published *best, const char *path) {
     gm_status status = gm_json_parse_file(path, BYTES, GM_BAD_FILE, &tree);
     if (status == GM_OK) {
         const cJSON *loss = gm_json_member(tree, "loss"), *value = loss ? loss : gm_json_member(tree, "accuracy");
-        int64_t step;
+        int64_t step, n;
+        if (!gm_json_is_integer(gm_json_member(tree, "n"), &n)) n = -1;
         if (gm_json_is_integer(gm_json_member(tree, "step"), &step) && cJSON_IsNumber(value) &&
             (loss || fabs(value->valuedouble - 0.5) <= 0.5))
-            *best = (gm_published){step, value->valuedouble, loss != NULL};
+            *best = (gm_published){step, value->valuedouble, n, loss != NULL};
         else
             status = gm_error(GM_BAD_FILE, "%s: lacks its step or its value", path);
     }
@@ -140,8 +141,8 @@ static bool is_better(bool by_loss, double value, double than) { return by_loss 
 
 /* best/ becomes the adapter as it is now. On a full disk the run is worth more than this copy: best/ then keeps its adapter,
  * and *published is false. */
-static gm_status publish_best(gm_trainer *t, double value, bool by_loss, bool *published) {
-    gm_best_snapshot best = {gm_trainer_snapshot(t), {t->state.step, value, by_loss}};
+static gm_status publish_best(gm_trainer *t, double value, const gm_eval_result *result, bool *published) {
+    gm_best_snapshot best = {gm_trainer_snapshot(t), {t->state.step, value, result->n, result->by_loss}};
     GM_TRY(gm_trainer_check_values(t));
     gm_status status = gm_directory_publish(t->output->directory, "best", write_best, &best);
     *published = status == GM_OK;
@@ -162,7 +163,7 @@ static gm_status evaluate_validation(gm_trainer *t) {
     if (!better) return GM_OK;
     bool ahead = t->best.step >= 0 && t->best.step != t->state.step && t->best.by_loss == result.by_loss &&
                  is_better(result.by_loss, t->best.value, value);
-    if (!ahead) GM_TRY(publish_best(t, value, result.by_loss, &published));
+    if (!ahead) GM_TRY(publish_best(t, value, &result, &published));
     if (!published) return GM_OK; /* best_step says what is in best/ */
     t->state.best = value;
     t->state.best_step = t->state.step;

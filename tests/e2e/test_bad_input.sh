@@ -46,6 +46,10 @@ refused 2 '^gmoe-train: --set: train.epochs: is \[1,2\]; it must be an integer' 
 refused 2 '^gmoe-train: --set: task: a list of tasks is not built yet' --set 'task=["a"]'
 refused 2 '^gmoe-train: task: x/nowhere.json: there is no such task file' --set task=x/nowhere.json
 refused 2 '^gmoe-train: --seeds: "1,x"' --seeds 1,x
+refused 2 '^gmoe-train: --seeds: "1-3" is no list of whole numbers; write them as 1,2,3$' --seeds 1-3
+refused 2 '^gmoe-train: --set: train.lr: no such key; did you mean train.learning_rate\?' --set train.lr=1
+refused 2 '^gmoe-train: .*adapter.num_experts [0-9]+ contradicts method lora \(--set\)' --set method=lora
+refused 2 '^gmoe-train: --set: adapter.router.type "none" contradicts method gmoe' --set adapter.router.type=none
 refused 2 '^gmoe-train: --resume and --overwrite' --resume --overwrite
 refused 2 '^gmoe-train: --device: "tpu"' --device tpu
 refused 1 '^gmoe-train: (this build has no CUDA backend; build it with|no NVIDIA driver is loaded|the CUDA backend (does not load|has no kernel)|the NVIDIA driver is too old|there is no CUDA device).*use --device cpu' --device cuda:63
@@ -53,6 +57,8 @@ expect 2 '^gmoe-train: --config: is given twice' "$bin/gmoe-train" --config a --
 expect 2 '^gmoe-train: --config: FILE is missing' "$bin/gmoe-train" --config --base-model good/base
 expect 2 '^gmoe-train: --dtype: no such option; use --set dtype=f32' "${train[@]}" --dtype f32
 expect 2 '^gmoe-train: --learning-rate: no such option; use --set train.learning_rate=1e-3' "${train[@]}" --learning-rate=1e-3
+expect 2 '^gmoe-train: --lr: no such option; use --set train.learning_rate=1e-3' "${train[@]}" --lr 1e-3
+expect 2 '^gmoe-train: --output: no such option; did you mean --output-dir' "${train[@]}" --output x
 expect 2 '^gmoe-train: --task: no such option; use --set task=arc-c' "${train[@]}" --task arc-c
 expect 2 '^gmoe-train: -c: no such option' "$bin/gmoe-train" -c x
 expect 2 '^gmoe-train: environment variable GMOE_CPU_LEVEL: "avx" is none of base, v3, v4' env GMOE_CPU_LEVEL=avx "${train[@]}"
@@ -201,10 +207,26 @@ good once "${train[@]}" --data-dir unlabelled --set task=arc-c --output-dir nola
 grep -q 'the split test is published without labels' "$work/stderr" && grep -q '^{"tasks": \[\]' nolabels/result.json ||
     fail "a test split without labels"
 
+# --- completions that are not the right choice: learnt, and said once
+rm -rf bad && cp -r good bad
+cat >bad/train.jsonl <<'JSON'
+{"prompt": "is it?", "completion": " yes", "choices": [" yes", " no"], "answer": 0}
+{"prompt": "is it?", "completion": " no", "choices": [" yes", " no"], "answer": 0}
+{"prompt": "is it?", "completion": "yes", "choices": [" yes", " no"], "answer": 0}
+{"prompt": "is it?", "completion": " perhaps"}
+JSON
+good once "${train[@]}" --data-dir bad --output-dir wrong --set train.max_steps=1
+[ "$(grep -c '^warning: bad/train.jsonl: 2 of 4 lines have a completion that is not their right choice (1 of them none of the choices, .* line 2)' \
+    "$work/stderr")" = 1 ] || fail "wrong completions: $(grep warning "$work/stderr")"
+good "${train[@]}" --output-dir right --set train.max_steps=1
+grep -q 'right choice' "$work/stderr" && fail "right completions are called wrong"
+
 # --- experts without tokens, and what is said while a split is evaluated
 good "${train[@]}" --output-dir idle --set adapter.num_experts=64 --set adapter.top_k=1 --set train.max_steps=1
 [ "$(grep -c '^warning: [0-9]* experts never got a token: layer 0: ' "$work/stderr")" = 1 ] ||
     fail "experts without tokens are not named once"
+grep -q 'idle_experts in result.json); adapter.router.token_gain 100 (here 1) lets tokens differ from the first step; more steps, a higher adapter.losses.normal' \
+    "$work/stderr" || fail "no remedy for experts without tokens: $(grep 'never got' "$work/stderr")"
 grep -q '^ "idle_experts": \[{"layer": 0, "experts": \[[0-9]' idle/result.json || fail "no idle_experts"
 python3 -c 'import json; json.load(open("idle/result.json"))' 2>/dev/null || ! command -v python3 >/dev/null ||
     fail "result.json is no JSON"

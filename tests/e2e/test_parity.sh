@@ -28,6 +28,10 @@ holds "$work/stdout" edge_density 0.5
 holds "$work/stdout" loss_on '"answer"'
 holds "$work/stdout" micro_batch_samples 2
 holds "$work/stdout" loss_mean '"micro_batch"'
+[ "$(grep -c '^--parity: kept from own.json: adapter.router.edge_density 0.5; from --set: train.micro_batch_samples 2; from own.json: train.loss_on "answer"$' "$work/stderr")" = 1 ] ||
+    fail "what --parity does not set: $(grep parity "$work/stderr")"
+good "${train[@]}" --parity --output-dir plain --dry-run --set train.micro_batch_samples=8
+grep -q 'kept from' "$work/stderr" && fail "a key of the same value is called kept"
 
 # --- misuse
 expect 2 '^gmoe-train: --parity: takes no value' "${train[@]}" --parity=yes --output-dir no

@@ -4,6 +4,8 @@
 
 #include "test_support.h"
 
+#include <glob.h>
+
 static gm_config config; /* large: not on the stack */
 
 static gm_status load(const char *text, const gm_setting *settings, size_t count) {
@@ -111,6 +113,8 @@ static void unknown_keys(void **state) {
     check_refused("{\"adpter\": {\"rank\": 3}}", "adpter: no such key; did you mean adapter?");
     check_refused("{\"rank\": 3}", "rank: no such key; did you mean adapter.rank?");
     check_refused("{\"train\": {\"batchsize\": 3}}", "train.batchsize: no such key; did you mean train.batch_size?");
+    check_refused("{\"train\": {\"lr\": 3}}", "train.lr: no such key; did you mean train.learning_rate?");
+    check_refused("{\"wd\": 3}", "wd: no such key; did you mean train.weight_decay?");
     check_refused("{\"qwertyuiop\": 3}", "qwertyuiop: no such key; --help lists all keys");
     check_refused("{\"train\": {\"\": 3}}", "train: a key without a name");
     check_refused("{\"\": 3}", "a key without a name");
@@ -127,7 +131,7 @@ static void wrong_values(void **state) {
     check_refused("{\"train\": {\"betas\": [0.9, 1]}}", "train.betas: is 1; it must be between 0 and 1");
     check_refused("{\"train\": []}", "train: must be an object");
     check_refused("{\"dtype\": \"fp16\"}", "dtype: \"fp16\" is none of f32, bf16");
-    check_refused("{\"method\": \"gmo\"}", "method: \"gmo\" is none of gmoe, lora, mixlora, loramoe, mola, ming-moe");
+    check_refused("{\"method\": \"gmo\"}", "method: \"gmo\" is none of gmoe, lora");
     check_refused("{\"adapter\": {\"targets\": [\"q\", \"x\"]}}", "adapter.targets: \"x\" is none of q, k, v, o, gate, up, down");
     check_refused("{\"adapter\": {\"targets\": [\"q\", \"q\"]}}", "adapter.targets: \"q\" stands twice");
     check_refused("{\"task\": \"\"}", "task: is empty");
@@ -139,6 +143,7 @@ static void what_is_planned_is_refused_by_name(void **state) {
     check_refused("{\"adapter\": {\"dora\": true}}", "adapter.dora: true is not built yet; only false is");
     check_refused("{\"adapter\": {\"router\": {\"edges\": \"learned\"}}}",
                   "adapter.router.edges: \"learned\" is not built yet; take another value");
+    check_refused("{\"method\": \"mixlora\"}", "method: \"mixlora\" is not built yet; take another value");
     check_refused("{\"eval\": {\"shots\": 5}}", "eval.shots: 5 is not built yet; only 0 is");
     check_refused("{\"task\": [\"arc-c\", \"boolq\"]}", "task: a list of tasks is not built yet; give one task");
     check_refused("{\"train\": {\"optimizer\": \"sgd\"}}", "train.optimizer: \"sgd\" is none of adamw");
@@ -159,6 +164,67 @@ static void contradictions(void **state) {
     assert_int_equal(load("{\"task\": \"arc-c\", \"output_dir\": \"o\"}", NULL, 0), GM_OK);
     assert_int_equal(gm_config_require_paths(&config, "run.json"), GM_USAGE);
     assert_string_equal(gm_error_text(), "run.json: base_model: is missing; give it there or with --base-model");
+}
+
+/* A run is what its method's name says: variants are allowed, another method under its name is not. */
+static void keys_against_the_method(void **state) {
+    (void)state;
+    const gm_setting lora = {"--set", "method", "lora"}, none = {"--set", "adapter.router.type", "none"};
+    const char *spelled_out = "{\"method\": \"gmoe\", \"adapter\": {\"num_experts\": 8, \"top_k\": 2, \"router\": {\"type\": \"graph\"}, "
+                              "\"losses\": {\"poisson\": 0.005, \"normal\": 8}}}";
+    assert_int_equal(load(spelled_out, &lora, 1), GM_USAGE);
+    const char *message =
+        strstr(gm_error_text(), "run.json: adapter.num_experts 8 contradicts method lora (--set), which has one expert, ");
+    assert_non_null(message);
+    assert_non_null(strstr(message, "leave the key out, and so adapter.top_k 2 ("));
+    assert_non_null(strstr(message, "adapter.router.type \"graph\" ("));
+    assert_non_null(strstr(message, "adapter.losses.normal 8 ("));
+    assert_non_null(strstr(message, ", or take method gmoe"));
+    assert_null(strchr(message, '\n'));
+    assert_int_equal(load("{}", &none, 1), GM_USAGE);
+    assert_string_equal(gm_error_text(),
+                        "--set: adapter.router.type \"none\" contradicts method gmoe (the default), which has several experts "
+                        "and a router; leave the key out, or take method lora");
+    assert_int_equal(load("{\"method\": \"lora\", \"adapter\": {\"losses\": {\"balance\": 0.01}}}", NULL, 0), GM_USAGE);
+    assert_non_null(strstr(gm_error_text(), "run.json: adapter.losses.balance 0.01 contradicts method lora ("));
+    assert_int_equal(load("{\"adapter\": {\"num_experts\": 1, \"top_k\": 1}}", NULL, 0), GM_USAGE);
+    check_loads("{\"adapter\": {\"rank\": 3, \"alpha\": 1, \"num_experts\": 5, \"top_k\": 1, \"router\": {\"type\": \"linear\", \"edges\": "
+                "\"full\"}, \"losses\": {\"poisson\": 0, \"normal\": 0, \"balance\": 0.01}}}");
+    check_loads("{\"method\": \"lora\", \"adapter\": {\"rank\": 3, \"num_experts\": 1, \"top_k\": 1, \"router\": {\"type\": \"none\", "
+                "\"hidden_size\": 9}, \"losses\": {\"normal\": 0}}}");
+}
+
+/* What a shipped file says besides its method must suit the other methods too, and --parity. */
+static void shipped_configurations(void **state) {
+    (void)state;
+    static const char *const methods[] = {"gmoe", "lora"};
+    glob_t files;
+    assert_int_equal(glob("configs/*.json", 0, NULL, &files), 0);
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        const char *path = files.gl_pathv[i];
+        for (int m = 0; m < 2; m++) {
+            const gm_setting setting = {"--set", "method", methods[m]};
+            if (gm_config_load(&config, path, &setting, 1) != GM_OK) fail_msg("%s", gm_error_text());
+            gm_buffer changes = {0};
+            gm_config_write_changes(&changes, &config);
+            bool kept = strstr(gm_buffer_string(&changes), "adapter.router.hidden_size 64, adapter.router.token_gain 100");
+            if (kept != (strstr(path, "demo-") != NULL) || (!kept && strstr(gm_buffer_string(&changes), "adapter.")))
+                fail_msg("%s, method %s: %s", path, methods[m], gm_buffer_string(&changes));
+            gm_buffer_free(&changes);
+        }
+        if (gm_config_load_parity(&config, path, NULL, 0) != GM_OK) fail_msg("%s", gm_error_text());
+        for (size_t r = 0; r < gm_config_parity_count; r++) {
+            const char *key = gm_config_parity[r].path;
+            gm_buffer value = {0};
+            gm_config_write_value(&value, &config, gm_config_find_key(key));
+            bool kept = strstr(path, "demo-") && (strstr(key, "hidden_size") || strstr(key, "token_gain"));
+            if (!kept && strcmp(gm_buffer_string(&value), gm_config_parity[r].value) != 0)
+                fail_msg("%s --parity: %s is %s, not %s", path, key, gm_buffer_string(&value), gm_config_parity[r].value);
+            gm_buffer_free(&value);
+        }
+    }
+    assert_true(files.gl_pathc >= 9);
+    globfree(&files);
 }
 
 static void dump_reads_back(void **state) {
@@ -215,6 +281,8 @@ int main(void) {
                                        cmocka_unit_test(wrong_values),
                                        cmocka_unit_test(what_is_planned_is_refused_by_name),
                                        cmocka_unit_test(contradictions),
+                                       cmocka_unit_test(keys_against_the_method),
+                                       cmocka_unit_test(shipped_configurations),
                                        cmocka_unit_test(dump_reads_back),
                                        cmocka_unit_test(schema_and_help)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,6 +27,7 @@ struct gm_adapter {
     gm_adapter_buffers buffers;
     gm_layer_adapter *layers; /* owned */
     int64_t layer_count;
+    bool of_files;       /* its configuration is its files': where shapes differ, it is the base model's fault */
     double *past, *load; /* layers×N, owned: counts of the Normal loss; slots given to each expert */
 };
 

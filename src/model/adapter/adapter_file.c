@@ -73,7 +73,13 @@ gm_status gm_adapter_save(const gm_adapter *adapter, const char *directory, int6
     return gm_adapter_config_write(adapter, path, base_name);
 }
 
-static gm_status check_tensor(const gm_safetensors *file, const gm_parameter *parameter, const gm_file_tensor *tensor) {
+/* What decides the names and shapes that are looked for. */
+static const char *decided_by(const gm_adapter *adapter) {
+    return adapter->of_files ? "this base model" : "this run's configuration on this base model";
+}
+
+static gm_status check_tensor(const gm_adapter *adapter, const gm_safetensors *file, const gm_parameter *parameter,
+                              const gm_file_tensor *tensor) {
     int64_t dim[2];
     file_shape(parameter, dim);
     const char *path = gm_safetensors_path(file, tensor);
@@ -84,9 +90,9 @@ static gm_status check_tensor(const gm_safetensors *file, const gm_parameter *pa
     for (int i = 0; i < tensor->rank; i++) count *= tensor->dim[i];
     bool fits = parameter->file_rank == 0 ? count == 1 : tensor->rank == 2 && tensor->dim[0] == dim[0] && tensor->dim[1] == dim[1];
     if (!fits)
-        return gm_error(GM_BAD_FILE, "%s: %s: has %lld elements, shape %lld×%lld…; this run's configuration needs %lld×%lld", path,
-                        tensor->name, (long long)count, (long long)(tensor->rank > 0 ? tensor->dim[0] : 1),
-                        (long long)(tensor->rank > 1 ? tensor->dim[1] : 1), (long long)dim[0], (long long)dim[1]);
+        return gm_error(GM_BAD_FILE, "%s: %s: has %lld elements, shape %lld×%lld…; %s needs %lld×%lld", path, tensor->name,
+                        (long long)count, (long long)(tensor->rank > 0 ? tensor->dim[0] : 1),
+                        (long long)(tensor->rank > 1 ? tensor->dim[1] : 1), decided_by(adapter), (long long)dim[0], (long long)dim[1]);
     return GM_OK;
 }
 
@@ -95,8 +101,8 @@ static gm_status read_values(gm_adapter *adapter, const gm_safetensors *file, co
     for (size_t i = 0; i < parameters->count; i++) {
         const gm_parameter *parameter = parameters->list[i];
         const gm_file_tensor *tensor = gm_safetensors_find(file, parameter->name);
-        if (!tensor) return gm_error(GM_BAD_FILE, "%s: %s: is missing; this run's configuration needs it", path, parameter->name);
-        GM_TRY(check_tensor(file, parameter, tensor));
+        if (!tensor) return gm_error(GM_BAD_FILE, "%s: %s: is missing; %s needs it", path, parameter->name, decided_by(adapter));
+        GM_TRY(check_tensor(adapter, file, parameter, tensor));
         int64_t rows = parameter->tensor.rows, columns = parameter->tensor.columns;
         float *out = (parameter->kind == GM_PARAMETER_FROZEN ? parameters->frozen_host : values) + parameter->offset;
         gm_convert(staging, GM_F32, tensor->bytes, tensor->type, (size_t)(rows * columns));
@@ -119,7 +125,7 @@ static gm_status refuse_extra(const gm_adapter *adapter, const gm_safetensors *f
         const char *name = gm_safetensors_at(file, i)->name;
         int64_t ignored;
         if (gm_map_get(&names, name, strlen(name), &ignored)) continue;
-        status = gm_error(GM_BAD_FILE, "%s: %s: this run's configuration has no such tensor", path, name);
+        status = gm_error(GM_BAD_FILE, "%s: %s: %s has no such tensor", path, name, decided_by(adapter));
         break;
     }
 done:
@@ -178,6 +184,7 @@ gm_status gm_adapter_open(gm_adapter **adapter, gm_model *model, const char *dir
     GM_TRY(gm_path_join(path, directory, config_file));
     GM_TRY(gm_adapter_config_read(&config, path));
     GM_TRY(gm_adapter_create(&opened, model, &config, 0));
+    opened->of_files = true;
     gm_status status = gm_adapter_load(opened, directory);
     if (status != GM_OK) return gm_adapter_close(opened), status;
     *adapter = opened;

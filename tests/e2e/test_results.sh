@@ -1,0 +1,112 @@
+#!/bin/bash
+# What a run leaves: scores of part of a split, a finished run resumed, several seeds, an adapter scored again, and dry runs before it.
+. tests/e2e/common.sh "$1"
+golden=$PWD/tests/golden/llama-gmoe
+mkdir "$work/data"
+cp "$golden/train.jsonl" "$golden/test.jsonl" "$work/data"
+cp "$golden/test.jsonl" "$work/data/validation.jsonl"
+cd "$work" || exit 1
+train=("$bin/gmoe-train" --config "$golden/config.json" --base-model "$golden/base" --data-dir data --set train.max_steps=6
+    --set train.save_every=3 --set train.eval_every=2)
+eval=("$bin/gmoe-eval" --base-model "$golden/base" --data-dir data --task jsonl)
+score() { sed -E 's/"samples_per_s": [0-9.e+-]*//' "$1/result.json" | sed -n '/"split"/p'; }
+says() { grep -qE -- "$2" "$work/$1" || fail "$3: $(cat "$work/$1")"; }
+silent() { grep -qE -- "$2" "$work/$1" && fail "$3: $(grep -E -- "$2" "$work/$1")"; }
+
+# --- part of a split
+good "${train[@]}" --output-dir part --set eval.limit=2
+says stderr '^validation: 2 items of .*, the first 2 of 5 \(eval.limit\)' "the limit is not said"
+grep -q '"split":"validation".*"n":2,' part/metrics.jsonl && grep -q '"split":"test".*"n":2,' part/metrics.jsonl || fail "metrics.jsonl: not two items"
+grep -q '"n": 2, "correct"' part/result.json || fail "result.json: not two items"
+grep -q '"n": 2}' part/best/evaluation.json && grep -q '"best": {.*"n": 2}' part/result.json || fail "best/ does not say of how many items it is"
+expect 2 'another configuration: eval.limit: 2 there, 3 now' "${train[@]}" --output-dir part --resume --set eval.limit=3
+good "${eval[@]}" --adapter part/adapter --limit 2 --output eval.json
+[ "$(grep -o '"correct": [0-9]*' eval.json)" = "$(grep -o '"correct": [0-9]*' part/result.json | head -1)" ] || fail "the first two items of gmoe-eval are others"
+
+# --- a finished run is not scored again: neither its final nor its best adapter, unless the items changed
+good "${train[@]}" --output-dir whole
+cp -r whole before
+good "${train[@]}" --output-dir whole --resume
+says stderr '^test with the final adapter: scored already, in result.json' "a finished run's score is not taken"
+silent stderr '^evaluating test' "a finished run is scored again"
+[ "$(score whole)" = "$(score before)" ] && cmp -s <(sort before/metrics.jsonl) <(sort whole/metrics.jsonl) || fail "a finished run's results changed"
+good "${train[@]}" --output-dir whole --resume --set train.max_steps=8
+says stderr '^evaluating test with the final adapter' "another step's score is taken"
+echo '{"tasks": [{"adapter": "final", "n"' >whole/result.json
+good "${train[@]}" --output-dir whole --resume --set train.max_steps=8
+says stderr '^evaluating test with the final adapter' "a damaged result.json is taken"
+sed -i 1d data/test.jsonl
+good "${train[@]}" --output-dir whole --resume --set train.max_steps=8
+says stderr '^evaluating test with the final adapter: 4 items' "another file's score is taken"
+cp "$golden/test.jsonl" data/test.jsonl
+# one that lost its patience ends before its last step
+patient=(once "${train[@]}" --set train.max_steps=40 --set eval.patience=1 --set train.learning_rate=0 --output-dir patient)
+good "${patient[@]}"
+says stderr 'no improvement in 1 evaluations' "a run that learns nothing goes on"
+good "${patient[@]}" --resume
+says stderr '^test with the final adapter: scored already' "a run without patience is scored again"
+says stderr '^test with the best adapter: scored already' "its best adapter is scored again"
+
+# --- several seeds
+good "${train[@]}" --output-dir seeds --seeds 1,2 --set train.eval_every=0
+silent stdout 'best' "a best column without evaluations"
+says stdout '^accuracy ± standard error on test, n = 5, with [0-9]+ trainable parameters' "the table's head"
+says stdout '^2 +[01]\.[0-9]{4} ± 0\.[0-9]{4} +[0-9]+:[0-9]+ +seeds/seed-2$' "a seed's row"
+says stdout '^mean +[01]\.[0-9]{4}$' "the mean"
+[ "$(grep -c '"best": null' seeds/summary.json)" -ge 3 ] || fail "summary.json has a best"
+for key in '"split": "test"' '"n": 5' '"trainable_parameters": [0-9]' '"train_seconds": [0-9]' '"directory": "seeds/seed-1"' '"stderr": \{"final": 0'; do
+    grep -qE "$key" seeds/summary.json || fail "summary.json lacks $key"
+done
+grep -q '"best": null' seeds/seed-1/result.json || fail "result.json without evaluations"
+good "${train[@]}" --output-dir chosen --seeds 1,2
+says stdout '^seed +final +best +time$' "no best column"
+says stdout '^Std error +0\.[0-9]{4} +0\.[0-9]{4}$' "no standard error"
+silent stdout 'null|nan' "a number is missing"
+
+# --- an adapter is scored as its run scored it
+good "${train[@]}" --output-dir own --set eval.prompt=lm-eval --set eval.scoring=likelihood --set train.max_length=20 --set dtype=bf16
+good "${eval[@]}" --adapter own/adapter --output eval.json
+says stderr '^own/adapter/../config.json: defaults of the run that made the adapter: dtype bf16, max-length 20, for jsonl prompt lm-eval and scoring likelihood$' \
+    "gmoe-eval does not say what it takes"
+for key in correct accuracy stderr accuracy_norm n prompt scoring; do
+    [ "$(grep -o "\"$key\": [^,]*" eval.json | head -1)" = "$(grep -o "\"$key\": [^,]*" own/result.json | head -1)" ] || fail "gmoe-eval's $key is another"
+done
+grep -q '"dtype": "BF16"\|"dtype": "bf16"' eval.json || fail "gmoe-eval's type: $(grep -o '"dtype.*' eval.json)"
+good "${eval[@]}" --adapter own/checkpoints/step-6
+says stderr '^own/checkpoints/step-6/config.json: defaults' "a checkpoint's configuration is not taken"
+good "${eval[@]}" --adapter own/adapter --prompt paper --max-length 4096 --dtype f32 --scoring label --output eval.json
+silent stderr 'defaults of the run' "options are given, and defaults said"
+grep -q '"prompt": "paper", "scoring": "label"' eval.json || fail "options are weaker than the run"
+cp -r own/adapter alone
+good "${eval[@]}" --adapter alone
+silent stderr 'defaults of the run' "an adapter without its run has defaults"
+
+# --- an adapter of another base model
+if [ -d "$shared/data/models/stories260K" ]; then
+    expect 3 'adapter_model.safetensors: .*; this base model needs' once "${eval[@]}" --base-model "$shared/data/models/stories260K" --adapter alone
+fi
+
+# --- a dry run refuses what the run would, says where it would go on, and changes nothing
+state() { find . -path ./stdout -prune -o -path ./stderr -prune -o -printf '%p %s %T@\n' | grep -v '^\. ' | sort; }
+state >"$work/../state.$$"
+dry=(once "${train[@]}" --dry-run)
+expect 2 '^gmoe-train: output_dir: own: holds a run already; continue it with --resume' "${dry[@]}" --output-dir own
+expect 2 'output_dir: seeds: holds runs of several seeds' "${dry[@]}" --output-dir seeds
+expect 2 'seed 2: output_dir: seeds/seed-2: holds a run already' "${dry[@]}" --output-dir seeds --seeds 2,3
+expect 1 'output_dir: data/test.jsonl/below: cannot be made: Not a directory' "${dry[@]}" --output-dir data/test.jsonl/below
+expect 1 'output_dir: data/test.jsonl: cannot be made' "${dry[@]}" --output-dir data/test.jsonl
+expect 1 'output_dir: .*: File name too long' "${dry[@]}" --output-dir "data/$(printf '%0300d' 0)"
+good "${dry[@]}" --output-dir own --overwrite
+good "${dry[@]}" --output-dir new/one
+good "${dry[@]}" --output-dir before --resume
+says stdout '^resume: from before/checkpoints/step-6, step 6 of 6$' "where it would go on"
+good "${dry[@]}" --output-dir new --resume
+says stdout '^resume: new holds no checkpoint, so from the start$' "without a checkpoint"
+silent stderr '⟦' "the sample is shown twice"
+expect 2 'adapter.rank: 2 there, 3 now' "${dry[@]}" --output-dir before --resume --set adapter.rank=3
+expect 2 "past the run's end" "${dry[@]}" --output-dir before --resume --set train.max_steps=3
+cmp -s "$work/../state.$$" <(state) || fail "a dry run changed something: $(diff "$work/../state.$$" <(state))"
+rm "$work/../state.$$"
+touch before/lock
+(flock -n 9 && expect 1 'another program is training there' "${dry[@]}" --output-dir before --overwrite; exit $failures) 9<before/lock || fail "a locked directory"
+finish
