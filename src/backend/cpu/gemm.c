@@ -85,7 +85,7 @@ static void reserve_scratch(gm_backend *backend, const gm_gemm *gemm) {
     if (needed <= cpu->gemm_scratch_bytes) return;
     free(cpu->gemm_scratch);
     cpu->gemm_scratch = gm_alloc(1, needed);
-    GM_CHECK(cpu->gemm_scratch, "%s", gm_error_text());
+    if (!cpu->gemm_scratch) gm_out_of_memory();
     cpu->gemm_scratch_bytes = needed;
 }
 

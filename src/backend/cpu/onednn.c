@@ -47,11 +47,15 @@ struct gm_onednn {
     int threads;          /* that may be inside a product at once */
 };
 
-#define DNNL_CHECK(expression)                                                                                                             \
-    do {                                                                                                                                   \
-        dnnl_status_t dnnl_status_ = (expression);                                                                                         \
-        GM_CHECK(dnnl_status_ == dnnl_success, "oneDNN status %d from %s", (int)dnnl_status_, #expression);                                \
-    } while (0)
+static void check(dnnl_status_t status, const char *expression) {
+    if (status == dnnl_out_of_memory) {
+        gm_error(GM_NO_MEMORY, "out of memory: oneDNN got none in %s", expression);
+        gm_out_of_memory();
+    }
+    GM_CHECK(status == dnnl_success, "oneDNN status %d from %s", (int)status, expression);
+}
+
+#define DNNL_CHECK(expression) check((expression), #expression)
 
 #if DNNL_VERSION_MAJOR >= 3
 #define DESC(desc) (desc)
@@ -208,9 +212,9 @@ static void make_primitive(gm_onednn *onednn, gm_product *product) {
 
 static gm_product *make_product(gm_onednn *onednn, const gm_gemm *gemm, const gm_product_key *key, bool on_thread) {
     gm_product *product = gm_alloc(1, sizeof *product);
-    GM_CHECK(product, "%s", gm_error_text());
+    if (!product) gm_out_of_memory();
     product->memory = gm_alloc((size_t)onednn->threads, sizeof *product->memory);
-    GM_CHECK(product->memory, "%s", gm_error_text());
+    if (!product->memory) gm_out_of_memory();
     product->key = *key, product->shape = *gemm, product->on_thread = on_thread;
     product->shape.a = product->shape.b = product->shape.out = NULL;
     describe(&product->a, gemm->m, gemm->k, gemm->type, gemm->transpose_a, a_stride(gemm));
@@ -232,7 +236,7 @@ static gm_product *find_product(gm_onednn *onednn, const gm_gemm *gemm, bool on_
         product->next = onednn->products;
         onednn->products = product;
         found = (int64_t)(intptr_t)product;
-        GM_CHECK(gm_map_put(&onednn->table, (const char *)&product->key, sizeof key, found, NULL, NULL) == GM_OK, "%s", gm_error_text());
+        if (gm_map_put(&onednn->table, (const char *)&product->key, sizeof key, found, NULL, NULL) != GM_OK) gm_out_of_memory();
     }
     pthread_mutex_unlock(&onednn->lock);
     return (gm_product *)(intptr_t)found;
