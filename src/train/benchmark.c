@@ -115,11 +115,13 @@ static gm_status measure_gemm(gm_bench_run *run) {
     gm_backend *backend = run->backend;
     size_t bytes = (size_t)N * N * gm_type_size(run->benchmark->type);
     void *memory[3] = {NULL};
-    float *values;
-    GM_ALLOC(values, (size_t)N * N);
+    unsigned char *values;
+    GM_ALLOC(values, bytes);
     gm_random random = gm_random_begin(0, GM_RANDOM_WEIGHTS, 2); /* products of zeros are faster on some processors */
-    for (int64_t i = 0; i < N * N; i++) values[i] = gm_random_uniform(&random) - 0.5f;
-    if (run->benchmark->type != GM_F32) gm_convert(values, run->benchmark->type, values, GM_F32, (size_t)N * N);
+    for (size_t at = 0; at < bytes; at += gm_type_size(run->benchmark->type)) {
+        float value = gm_random_uniform(&random) - 0.5f;
+        gm_convert(values + at, run->benchmark->type, &value, GM_F32, 1);
+    }
     gm_status status = GM_OK;
     for (int i = 0; i < 3 && status == GM_OK; i++) {
         status = backend->allocate(backend, &memory[i], bytes, "a 2048³ product");

@@ -1,7 +1,8 @@
 /* oneDNN's matmul, through the C API of its versions 2 and 3: nothing else of gmoe computes with oneDNN.
  *
  * A primitive is made once per shape and kept, PRODUCTS_MOST of them at most: packed micro-batches differ in their number of
- * tokens, and each primitive takes about 100 KB.
+ * tokens, and each primitive takes about 100 KB. oneDNN's own cache of primitives would keep 1024 more of those that are
+ * forgotten here: it is switched off.
  * With many rows of a, b is first copied into the blocked layout that oneDNN likes best: that takes a fiftieth of the product's
  * time and saves two to sixteen per cent of it (docs/cpu/gemm.md). The copy lies in the caller's scratch memory, so that the
  * base model as a whole is never there twice. */
@@ -87,6 +88,7 @@ gm_status gm_onednn_open(gm_onednn **onednn, int threads) {
     opened->threads = threads;
     pthread_mutex_init(&opened->lock, NULL);
     *onednn = opened;
+    DNNL_CHECK(dnnl_set_primitive_cache_capacity(0));
     if (dnnl_engine_create(&opened->engine, dnnl_cpu, 0) != dnnl_success ||
         dnnl_stream_create(&opened->stream, opened->engine, dnnl_stream_default_flags) != dnnl_success)
         return gm_error(GM_FAIL, "oneDNN: no CPU engine could be made");
