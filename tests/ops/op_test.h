@@ -241,14 +241,14 @@ static inline void op_skip(const char *kernel) {
     skip();
 }
 
-#define OP_MISSING(name)                                                                                                                   \
+#define OP_MISSING(name, parameters)                                                                                                       \
     static inline void op_missing_##name(void) { op_skip(#name); }
 GM_KERNEL_LIST(OP_MISSING)
 #undef OP_MISSING
 
 static inline void op_fill_missing(gm_kernels *kernels) {
     void (*stub)(void);
-#define OP_FILL(name)                                                                                                                      \
+#define OP_FILL(name, parameters)                                                                                                          \
     stub = op_missing_##name;                                                                                                              \
     if (!kernels->name) memcpy(&kernels->name, &stub, sizeof stub);
     GM_KERNEL_LIST(OP_FILL)
