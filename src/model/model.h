@@ -83,7 +83,7 @@ void gm_model_begin_step(gm_model *model);
 void gm_model_loss(gm_model *model, gm_step *step, const gm_batch *batch, const gm_step_share *share);
 /* After the last micro-batch: the step's losses; the step's counts join the past. Waits for the device. */
 gm_losses gm_model_end_step(gm_model *model);
-/* Mean cross-entropy sum over a batch without training (validation loss of data without choices): Σ −log p. */
+/* Σ −log p over a batch's loss rows, without training (validation loss of data without choices). */
 double gm_model_evaluate_loss(gm_model *model, gm_step *step, const gm_batch *batch);
 /* Evaluation: forward (`step` was reset with training false) and the requested logits. */
 void gm_model_score(gm_model *model, gm_step *step, const gm_batch *batch, const gm_score_request *request);
