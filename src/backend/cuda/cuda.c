@@ -114,7 +114,9 @@ static gm_status prepare(gm_cuda_context *context, int device) {
     GM_TRY(choose_device(device));
     context->device = device;
     cudaError_t error = cudaStreamCreateWithFlags(&context->stream, cudaStreamNonBlocking);
-    if (error == cudaSuccess) error = cudaMalloc((void **)&context->sums, GM_CUDA_SUMS * sizeof *context->sums);
+    void *sums = NULL;
+    if (error == cudaSuccess) error = cudaMalloc(&sums, GM_CUDA_SUMS * sizeof *context->sums);
+    context->sums = sums;
     if (error != cudaSuccess) return gm_error(GM_FAIL, "CUDA: opening cuda:%d: %s", device, cudaGetErrorString(error));
     GM_TRY(gm_cuda_staging_open(&context->staging));
     return gm_cuda_blas_open(context);

@@ -7,7 +7,9 @@
 enum { STEP = 256 }; /* copies begin at multiples of it */
 
 gm_status gm_cuda_staging_open(gm_cuda_staging *staging) {
-    cudaError_t error = cudaHostAlloc((void **)&staging->memory, (size_t)GM_CUDA_SLICES * GM_CUDA_SLICE_BYTES, cudaHostAllocDefault);
+    void *memory = NULL;
+    cudaError_t error = cudaHostAlloc(&memory, (size_t)GM_CUDA_SLICES * GM_CUDA_SLICE_BYTES, cudaHostAllocDefault);
+    staging->memory = memory;
     for (int i = 0; i < GM_CUDA_SLICES && error == cudaSuccess; i++)
         error = cudaEventCreateWithFlags(&staging->event[i], cudaEventDisableTiming);
     if (error == cudaSuccess) return GM_OK;
