@@ -319,7 +319,7 @@ static void check_checkpointed(const gm_adapter_config *config) {
     memcpy(kept, gradient, bytes);
     int64_t count;
     double *past = gm_adapter_counts(f.adapter, &count);
-    memset(past, 0, (size_t)count * sizeof *past); /* what the first run added */
+    if (count) memset(past, 0, (size_t)count * sizeof *past); /* what the first run added */
     gm_model_checkpoint_activations(f.model, true);
     assert_true(place(&f) < whole / 2);
     gm_losses losses = run(&f, true);
