@@ -33,7 +33,7 @@ struct sums { /* a block each */
 };
 
 __global__ void __launch_bounds__(THREADS) poisson(sums parts, float *dweight, const float *weight, const float *rate, int64_t tokens,
-                                                   int64_t part, int n, gm_divergence kind, float scale) {
+                                                   int64_t part, int n, gm_divergence kind, float scale, bool accumulate) {
     GM_SHARED(poisson_target, target, [1]);
     if (threadIdx.x < GM_WARP) make_target(target, (double)*rate, n);
     __syncthreads();
@@ -45,7 +45,9 @@ __global__ void __launch_bounds__(THREADS) poisson(sums parts, float *dweight, c
         const gm_diverged f = gm_diverge(kind, target->log_q[p] - (double)logf(v));
         loss += target->q[p] * f.value;
         drate += target->slope[p] * (f.value + f.slope);
-        if (dweight) dweight[at] = (float)(-f.slope * target->q[p] / (double)v * (double)scale);
+        if (!dweight) continue;
+        const float d = (float)(-f.slope * target->q[p] / (double)v * (double)scale);
+        dweight[at] = accumulate ? dweight[at] + d : d;
     }
     loss = gm_block_sum(loss);
     drate = gm_block_sum(drate);
@@ -67,7 +69,7 @@ extern "C" void gm_cuda_poisson(gm_backend *backend, const gm_poisson_args *a) {
     const int64_t part = gm_most(gm_parts(a->tokens, BLOCKS_MOST), (int64_t)TOKENS_LEAST), number = gm_parts(a->tokens, part);
     const sums parts = {gm_cuda_sums(backend), gm_cuda_sums(backend) + BLOCKS_MOST};
     GM_LAUNCH(backend, poisson, number, THREADS, 0, parts, a->dweight, a->weight, a->rate, a->tokens, part, (int)a->experts, a->divergence,
-              a->gradient_scale);
+              a->gradient_scale, a->accumulate);
     GM_LAUNCH(backend, add_poisson, 1, GM_WARP, 0, a->loss, a->dweight ? a->drate : NULL, parts, (int)number, a->loss_scale,
               a->gradient_scale);
 }

@@ -3,7 +3,7 @@
 void gm_backend_measure(gm_backend *backend, bool on) { backend->kernels = on ? backend->measuring : backend->real; }
 
 const char *gm_kernels_missing(const gm_kernels *kernels) {
-#define MISSING(name)                                                                                                                      \
+#define MISSING(name, parameters)                                                                                                          \
     if (!kernels->name) return #name;
     GM_KERNEL_LIST(MISSING)
 #undef MISSING

@@ -166,8 +166,9 @@ typedef struct gm_poisson_args { /* one layer: Σ_t Σ_i q_i f(log(q_i / (sorted
     double *loss; /* one element, added: coefficient-free sum over tokens times loss_scale */
     double loss_scale;
     float gradient_scale; /* the coefficient and the means' denominators */
-    float *dweight;       /* T×N, written (NULL: no gradients) */
+    float *dweight;       /* T×N, written, or added to with `accumulate` (NULL: no gradients) */
     float *drate;         /* one element, added */
+    bool accumulate;
 } gm_poisson_args;
 
 typedef struct gm_normal_args { /* all layers at once, method.md §4 */
@@ -191,7 +192,8 @@ typedef struct gm_balance_args { /* Mixtral's: N · Σ_e f_e P_e of one layer */
     double *loss;       /* added times loss_scale */
     double loss_scale;
     float gradient_scale; /* coefficient · N / (step's tokens · layers) */
-    float *dweight;       /* T×N, added: gradient_scale · f_e */
+    float *dweight;       /* T×N, written, or added to with `accumulate`: gradient_scale · f_e */
+    bool accumulate;
 } gm_balance_args;
 
 typedef struct gm_cross_entropy_args {
@@ -232,81 +234,51 @@ typedef struct gm_rows_args {
     gm_type type;
 } gm_rows_args;
 
-typedef struct gm_kernels {
-    void (*gemm)(gm_backend *, const gm_gemm *);
-    void (*convert)(gm_backend *, void *out, gm_type out_type, const void *in, gm_type in_type, int64_t count);
-    void (*zero)(gm_backend *, void *out, size_t bytes);
-    void (*copy)(gm_backend *, void *out, const void *in, size_t bytes);
-    void (*add)(gm_backend *, float *out, const void *in, gm_type in_type, int64_t count); /* out += in */
-    void (*scale)(gm_backend *, float *out, float factor, int64_t count);
-    void (*add_rows)(gm_backend *, void *out, gm_type type, const void *row, gm_type row_type, int64_t rows, int64_t columns);
-    void (*column_sums)(gm_backend *, float *out, const float *in, int64_t rows, int64_t columns); /* out = Σ over rows, in a fixed order */
-    void (*silu_forward)(gm_backend *, float *out, const float *in, int64_t count);
-    void (*silu_backward)(gm_backend *, float *din, const float *dout, const float *in, int64_t count); /* may be in place */
-    void (*embedding)(gm_backend *, const gm_rows_args *, gm_type table_type);                          /* out f32 = table rows */
-    void (*gather_rows)(gm_backend *, const gm_rows_args *);
-    void (*scatter_rows)(gm_backend *, const gm_rows_args *); /* out (out_rows) = 0 but for the given rows */
-    void (*dropout)(gm_backend *, const gm_dropout_args *);
-    void (*rmsnorm_forward)(gm_backend *, const gm_rmsnorm_args *);
-    void (*rmsnorm_backward)(gm_backend *, const gm_rmsnorm_args *);
-    void (*rope)(gm_backend *, const gm_rope_args *);
-    void (*attention_forward)(gm_backend *, const gm_attention_args *);
-    void (*attention_backward)(gm_backend *, const gm_attention_args *);
-    void (*lora_forward)(gm_backend *, const gm_lora_args *);
-    void (*lora_backward)(gm_backend *, const gm_lora_args *);
-    void (*expert_ffn_forward)(gm_backend *, const gm_expert_ffn_args *); /* h1, h3, u → u2, z  */
-    void (*expert_ffn_output)(gm_backend *, const gm_expert_ffn_args *);  /* u2 → y             */
-    void (*expert_ffn_backward)(gm_backend *, const gm_expert_ffn_args *);
-    void (*route_forward)(gm_backend *, const gm_route_args *);
-    void (*route_backward)(gm_backend *, const gm_route_args *);
-    void (*router_graph_forward)(gm_backend *, const gm_router_graph_args *);
-    void (*router_graph_backward)(gm_backend *, const gm_router_graph_args *);
-    void (*poisson)(gm_backend *, const gm_poisson_args *);
-    void (*normal)(gm_backend *, const gm_normal_args *);
-    void (*balance)(gm_backend *, const gm_balance_args *);
-    void (*cross_entropy)(gm_backend *, const gm_cross_entropy_args *);
-    void (*score)(gm_backend *, const gm_score_args *);
-    void (*adamw)(gm_backend *, const gm_adamw_args *);
-    void (*sum_squares)(gm_backend *, double *out, const float *in, int64_t count); /* out (host) = Σ in², in a fixed order; waits */
-} gm_kernels;
-
-/* X(name) for every entry, in order. */
+/* Every kernel, once: X(name, (parameters)). Tables, declarations and checks are made of it. */
+/* clang-format off */ /* it takes the parameters' stars for products */
 #define GM_KERNEL_LIST(X)                                                                                                                  \
-    X(gemm)                                                                                                                                \
-    X(convert)                                                                                                                             \
-    X(zero)                                                                                                                                \
-    X(copy)                                                                                                                                \
-    X(add)                                                                                                                                 \
-    X(scale)                                                                                                                               \
-    X(add_rows)                                                                                                                            \
-    X(column_sums)                                                                                                                         \
-    X(silu_forward)                                                                                                                        \
-    X(silu_backward)                                                                                                                       \
-    X(embedding)                                                                                                                           \
-    X(gather_rows)                                                                                                                         \
-    X(scatter_rows)                                                                                                                        \
-    X(dropout)                                                                                                                             \
-    X(rmsnorm_forward)                                                                                                                     \
-    X(rmsnorm_backward)                                                                                                                    \
-    X(rope)                                                                                                                                \
-    X(attention_forward)                                                                                                                   \
-    X(attention_backward)                                                                                                                  \
-    X(lora_forward)                                                                                                                        \
-    X(lora_backward)                                                                                                                       \
-    X(expert_ffn_forward)                                                                                                                  \
-    X(expert_ffn_output)                                                                                                                   \
-    X(expert_ffn_backward)                                                                                                                 \
-    X(route_forward)                                                                                                                       \
-    X(route_backward)                                                                                                                      \
-    X(router_graph_forward)                                                                                                                \
-    X(router_graph_backward)                                                                                                               \
-    X(poisson)                                                                                                                             \
-    X(normal)                                                                                                                              \
-    X(balance)                                                                                                                             \
-    X(cross_entropy)                                                                                                                       \
-    X(score)                                                                                                                               \
-    X(adamw)                                                                                                                               \
-    X(sum_squares)
+    X(gemm, (gm_backend *backend, const gm_gemm *args))                                                                                    \
+    X(convert, (gm_backend *backend, void *out, gm_type out_type, const void *in, gm_type in_type, int64_t count)) /* not in place */      \
+    X(zero, (gm_backend *backend, void *out, size_t bytes))                                                                                \
+    X(copy, (gm_backend *backend, void *out, const void *in, size_t bytes))                                                                \
+    X(add, (gm_backend *backend, float *out, const void *in, gm_type in_type, int64_t count)) /* out += in */                              \
+    X(scale, (gm_backend *backend, float *out, float factor, int64_t count))                                                               \
+    X(add_rows, (gm_backend *backend, void *out, gm_type type, const void *row, gm_type row_type, int64_t rows, int64_t columns))          \
+    X(column_sums, (gm_backend *backend, float *out, const float *in, int64_t rows, int64_t columns)) /* Σ over rows, in a fixed order */  \
+    X(silu_forward, (gm_backend *backend, float *out, const float *in, int64_t count))                                                     \
+    X(silu_backward, (gm_backend *backend, float *din, const float *dout, const float *in, int64_t count)) /* may be in place */           \
+    X(embedding, (gm_backend *backend, const gm_rows_args *args, gm_type table_type)) /* out f32 = table rows */                           \
+    X(gather_rows, (gm_backend *backend, const gm_rows_args *args))                                                                        \
+    X(scatter_rows, (gm_backend *backend, const gm_rows_args *args)) /* out (out_rows) = 0 but for the given rows */                       \
+    X(dropout, (gm_backend *backend, const gm_dropout_args *args))                                                                         \
+    X(rmsnorm_forward, (gm_backend *backend, const gm_rmsnorm_args *args))                                                                 \
+    X(rmsnorm_backward, (gm_backend *backend, const gm_rmsnorm_args *args))                                                                \
+    X(rope, (gm_backend *backend, const gm_rope_args *args))                                                                               \
+    X(attention_forward, (gm_backend *backend, const gm_attention_args *args))                                                             \
+    X(attention_backward, (gm_backend *backend, const gm_attention_args *args))                                                            \
+    X(lora_forward, (gm_backend *backend, const gm_lora_args *args))                                                                       \
+    X(lora_backward, (gm_backend *backend, const gm_lora_args *args))                                                                      \
+    X(expert_ffn_forward, (gm_backend *backend, const gm_expert_ffn_args *args)) /* h1, h3, u → u2, z */                                   \
+    X(expert_ffn_output, (gm_backend *backend, const gm_expert_ffn_args *args)) /* u2 → y */                                               \
+    X(expert_ffn_backward, (gm_backend *backend, const gm_expert_ffn_args *args))                                                          \
+    X(route_forward, (gm_backend *backend, const gm_route_args *args))                                                                     \
+    X(route_backward, (gm_backend *backend, const gm_route_args *args))                                                                    \
+    X(router_graph_forward, (gm_backend *backend, const gm_router_graph_args *args))                                                       \
+    X(router_graph_backward, (gm_backend *backend, const gm_router_graph_args *args))                                                      \
+    X(poisson, (gm_backend *backend, const gm_poisson_args *args))                                                                         \
+    X(normal, (gm_backend *backend, const gm_normal_args *args))                                                                           \
+    X(balance, (gm_backend *backend, const gm_balance_args *args))                                                                         \
+    X(cross_entropy, (gm_backend *backend, const gm_cross_entropy_args *args))                                                             \
+    X(score, (gm_backend *backend, const gm_score_args *args))                                                                             \
+    X(adamw, (gm_backend *backend, const gm_adamw_args *args))                                                                             \
+    X(sum_squares, (gm_backend *backend, double *out, const float *in, int64_t count)) /* out (host) = Σ in², in a fixed order; waits */
+/* clang-format on */
+
+typedef struct gm_kernels {
+#define GM_KERNEL_ENTRY(name, parameters) void(*name) parameters;
+    GM_KERNEL_LIST(GM_KERNEL_ENTRY)
+#undef GM_KERNEL_ENTRY
+} gm_kernels;
 
 /* The first entry that a table lacks; NULL: none. */
 const char *gm_kernels_missing(const gm_kernels *kernels);

@@ -77,14 +77,20 @@ gm_status gm_file_read(gm_buffer *buffer, const char *path, size_t limit, gm_sta
 
 static gm_status write_failed(const char *path) { return gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno)); }
 
-static gm_status write_all(int fd, const char *path, const unsigned char *bytes, size_t length) {
+gm_status gm_file_put(int descriptor, const char *path, const void *bytes, size_t length) {
+    const unsigned char *at = bytes;
     while (length > 0) {
-        ssize_t n = write(fd, bytes, length);
+        ssize_t n = write(descriptor, at, length);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return write_failed(path);
-        bytes += n;
+        at += n;
         length -= (size_t)n;
     }
+    return GM_OK;
+}
+
+static gm_status write_all(int fd, const char *path, const void *bytes, size_t length) {
+    GM_TRY(gm_file_put(fd, path, bytes, length));
     return fsync(fd) == 0 || errno == EINVAL || errno == EROFS ? GM_OK : write_failed(path); /* EINVAL: not a file that can be synced */
 }
 

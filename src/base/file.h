@@ -19,6 +19,8 @@ void gm_file_unmap(gm_mapped_file *file);
 /* The whole file, decompressed where its name ends in .gz, into `buffer`; GM_BAD_FILE past `limit` bytes. */
 gm_status gm_file_read(gm_buffer *buffer, const char *path, size_t limit, gm_status missing);
 
+/* All of the bytes to a descriptor that stays open; `path` is for the message. GM_FAIL with the system's reason. */
+gm_status gm_file_put(int descriptor, const char *path, const void *bytes, size_t length);
 /* Writes, fsyncs and closes; a half-written file is removed. GM_FAIL with the system's reason. */
 gm_status gm_file_write(const char *path, const void *bytes, size_t length);
 /* The same through path.tmp and rename: readers see the old file or the new one. */

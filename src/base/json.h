@@ -63,6 +63,9 @@ const cJSON *gm_json_member(const cJSON *object, const char *name);
 /* What lies at a path of names with dots between them: a number, else NaN; a text, else "". */
 double gm_json_number_at(const cJSON *tree, const char *path);
 const char *gm_json_text_at(const cJSON *tree, const char *path);
+/* A value for a message: a string cut at 60 bytes, a number, "an array" … */
+enum { GM_JSON_SHOWN = 80 };
+const char *gm_json_show(const cJSON *item, char text[GM_JSON_SHOWN]);
 bool gm_json_is_integer(const cJSON *item,
                         int64_t *value); /* integral and |value| < 2^53: from there on a double may be a rounded integer */
 

@@ -94,3 +94,18 @@ const char *gm_json_text_at(const cJSON *tree, const char *path) {
     const cJSON *item = find(tree, path);
     return cJSON_IsString(item) ? item->valuestring : "";
 }
+
+const char *gm_json_show(const cJSON *item, char text[GM_JSON_SHOWN]) {
+    if (cJSON_IsString(item))
+        snprintf(text, GM_JSON_SHOWN, "\"%.60s\"", item->valuestring);
+    else if (cJSON_IsNumber(item))
+        gm_format_double(item->valuedouble, text);
+    else
+        snprintf(text, GM_JSON_SHOWN, "%s",
+                 cJSON_IsArray(item)    ? "an array"
+                 : cJSON_IsObject(item) ? "an object"
+                 : cJSON_IsNull(item)   ? "null"
+                 : cJSON_IsTrue(item)   ? "true"
+                                        : "false");
+    return text;
+}

@@ -3,14 +3,12 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static _Thread_local char error_text[GM_ERROR_TEXT];
-static _Thread_local gm_status error_code;
 
 const char *gm_error_text(void) { return error_text; }
 
@@ -28,7 +26,6 @@ gm_status gm_error(gm_status code, const char *format, ...) {
     va_end(arguments);
     make_printable(text);
     memcpy(error_text, text, sizeof text);
-    error_code = code;
     return code;
 }
 
@@ -47,13 +44,11 @@ void gm_abort(const char *file, int line, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    /* A kernel returns no status: one that got no memory can only check for it. That is no mistake of ours, and what is on disk
-     * is whole at any moment. */
-    bool no_memory = error_code == GM_NO_MEMORY && strcmp(text, error_text) == 0;
-    if (no_memory) {
-        fprintf(stderr, "%s: %s\n", program_invocation_short_name, text);
-        _exit(GM_NO_MEMORY);
-    }
     fprintf(stderr, "gmoe: internal error at %s:%d: %s\n", file, line, text);
     abort();
+}
+
+void gm_out_of_memory(void) {
+    fprintf(stderr, "%s: %s\n", program_invocation_short_name, error_text);
+    _exit(GM_NO_MEMORY); /* without the exit handlers: other threads are at work */
 }

@@ -21,8 +21,12 @@ gm_status gm_error(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 /* Puts "prefix: " before the thread's message, keeps the code. */
 gm_status gm_error_prefix(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 
-/* GM_CHECK's end. Where what it says is gm_error_text() of a GM_NO_MEMORY, the program ends with that status instead. */
+/* GM_CHECK's end. */
 void gm_abort(const char *file, int line, const char *format, ...) GM_PRINTF(3, 4) GM_NORETURN;
+
+/* Where an allocation failed in a kernel, which returns no status: ends the program with the thread's message and
+ * GM_NO_MEMORY. What is on disk is whole at any moment. */
+void gm_out_of_memory(void) GM_NORETURN;
 
 /* Propagate a failure. */
 #define GM_TRY(expression)                                                                                                                 \

@@ -117,10 +117,7 @@ static gm_status add_tensor(table *t, gm_buffer *key, const gm_file_tensor *tens
     GM_TRY(gm_buffer_status(key));
     int64_t at;
     if (!gm_map_get(&t->index, key->bytes, key->length, &at)) {
-        void *rows = t->rows;
-        gm_status status = gm_grow(&rows, &t->capacity, t->count + 1, sizeof *t->rows);
-        t->rows = rows;
-        GM_TRY(status);
+        GM_GROW(t->rows, t->capacity, t->count + 1);
         const char *kept = gm_region_copy(&t->region, key->bytes, key->length);
         made.pattern = kept ? gm_region_copy(&t->region, key->bytes, pattern_length) : NULL;
         if (!made.pattern) return GM_NO_MEMORY;

@@ -50,9 +50,7 @@ static gm_status read_ids(gm_json_reader *reader, gm_ids *ids) {
         int64_t id;
         GM_TRY(gm_json_read_integer(reader, &id));
         if (id < 0 || id > INT32_MAX) return gm_json_error(reader, "the id %lld is in no vocabulary", (long long)id);
-        void *block = ids->ids;
-        GM_TRY(gm_grow(&block, &ids->capacity, ids->count + 1, sizeof *ids->ids));
-        ids->ids = block;
+        GM_GROW(ids->ids, ids->capacity, ids->count + 1);
         ids->ids[ids->count++] = (int32_t)id;
     }
 }

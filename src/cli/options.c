@@ -70,9 +70,7 @@ static gm_status unknown_option(const gm_program *program, const char *name, siz
 }
 
 static gm_status add_to_list(gm_option_list *list, const char *value) {
-    void *grown = list->values;
-    GM_TRY(gm_grow(&grown, &list->capacity, list->count + 1, sizeof *list->values));
-    list->values = grown;
+    GM_GROW(list->values, list->capacity, list->count + 1);
     list->values[list->count++] = value;
     return GM_OK;
 }

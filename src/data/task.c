@@ -18,9 +18,7 @@ int gm_task_split_index(const char *name) {
 }
 
 const char *gm_task_name(const gm_task *task) { return task->name; }
-const char *gm_task_summary(const gm_task *task) { return task->summary; }
 bool gm_task_append_eos(const gm_task *task) { return task->append_eos; }
-bool gm_task_choices_optional(const gm_task *task) { return task->completion.count > 0; }
 int gm_task_prompt_count(const gm_task *task) { return task->prompt_count; }
 const char *gm_task_prompt_name(const gm_task *task, int index) { return task->prompts[index].name; }
 

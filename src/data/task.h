@@ -28,9 +28,7 @@ gm_status gm_task_open(gm_task **task, const char *name_or_path);
 void gm_task_close(gm_task *task);
 
 const char *gm_task_name(const gm_task *task);
-const char *gm_task_summary(const gm_task *task);
 bool gm_task_append_eos(const gm_task *task);
-bool gm_task_choices_optional(const gm_task *task); /* jsonl: without choices the loss is the metric */
 
 /* "label" or "likelihood"; NULL where the task has no such prompt. */
 const char *gm_task_default_scoring(const gm_task *task, const char *prompt);

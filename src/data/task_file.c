@@ -255,9 +255,10 @@ static gm_status read_prompts(gm_task *task, const cJSON *root) {
 static gm_status read_task(gm_task *task, const cJSON *root) {
     static const char *const keys[] = {"summary", "folders",    "splits",     "fields", "choices",
                                        "answer",  "completion", "append_eos", "prompts"};
+    const char *summary; /* for people who read the file */
     if (!cJSON_IsObject(root)) return gm_error(GM_USAGE, "%s: must be a JSON object", task->path);
     GM_TRY(check_keys(task, root, "", keys, 9));
-    GM_TRY(get_string(task, root, "", "summary", GM_REQUIRED, &task->summary));
+    GM_TRY(get_string(task, root, "", "summary", GM_REQUIRED, &summary));
     GM_TRY(get_names(task, root, "", "folders", GM_OPTIONAL, &task->folders));
     GM_TRY(read_splits(task, root));
     GM_TRY(read_fields(task, root));

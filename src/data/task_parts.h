@@ -34,7 +34,7 @@ typedef struct gm_task_prompt {
 
 struct gm_task {
     gm_region region; /* all below */
-    const char *name, *path, *summary;
+    const char *name, *path;
     gm_task_names folders;
     gm_task_split splits[GM_SPLIT_COUNT]; /* train, validation, test */
     gm_task_names field_names;

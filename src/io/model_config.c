@@ -5,7 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/number.h"
-#include "io/model_config_keys.h"
+#include "io/key_rules.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,7 +18,6 @@ enum {
     HEAD_LIMIT = 1 << 16,
     VOCABULARY_LIMIT = 1 << 24,
     POSITION_LIMIT = 1 << 30,
-    WARNED_KEYS = 8, /* the rest is counted */
 };
 
 typedef struct family {
@@ -67,25 +66,10 @@ static gm_status refuse(const reading *r, const char *key, const char *format, .
 static const cJSON *find(const cJSON *object, const char *key) { return cJSON_GetObjectItemCaseSensitive(object, key); } /* null included */
 
 /* A value for a message. */
-static const char *show(const cJSON *item, char text[80]) {
-    if (cJSON_IsString(item))
-        snprintf(text, 80, "\"%.60s\"", item->valuestring);
-    else if (cJSON_IsNumber(item))
-        gm_format_double(item->valuedouble, text);
-    else
-        snprintf(text, 80, "%s",
-                 cJSON_IsArray(item)    ? "an array"
-                 : cJSON_IsObject(item) ? "an object"
-                 : cJSON_IsNull(item)   ? "null"
-                 : cJSON_IsTrue(item)   ? "true"
-                                        : "false");
-    return text;
-}
-
 static gm_status check_integer(const reading *r, const char *key, const cJSON *item, int64_t low, int64_t high, int64_t *value) {
-    char text[80];
+    char text[GM_JSON_SHOWN];
     if (gm_json_is_integer(item, value) && *value >= low && *value <= high) return GM_OK;
-    return refuse(r, key, "%s is not a whole number from %lld to %lld", show(item, text), (long long)low, (long long)high);
+    return refuse(r, key, "%s is not a whole number from %lld to %lld", gm_json_show(item, text), (long long)low, (long long)high);
 }
 
 /* An absent key is `absent`; null is `null`, or refused where that is negative. */
@@ -102,19 +86,19 @@ static gm_status read_size(const reading *r, const char *key, int64_t absent, in
 
 static gm_status read_real(const reading *r, const cJSON *object, const char *key, double low, double high, double *value) {
     const cJSON *item = find(object, key);
-    char text[80];
+    char text[GM_JSON_SHOWN];
     if (!item) return refuse(r, key, "is missing");
     *value = cJSON_IsNumber(item) ? item->valuedouble : low - 1;
     if (*value >= low && *value <= high) return GM_OK;
-    return refuse(r, key, "%s is not a number from %g to %g", show(item, text), low, high);
+    return refuse(r, key, "%s is not a number from %g to %g", gm_json_show(item, text), low, high);
 }
 
 static gm_status read_switch(const reading *r, const char *key, bool *value) {
     const cJSON *item = find(r->root, key);
-    char text[80];
+    char text[GM_JSON_SHOWN];
     *value = cJSON_IsTrue(item);
     if (!item || cJSON_IsNull(item) || cJSON_IsBool(item)) return GM_OK;
-    return refuse(r, key, "%s is not true or false", show(item, text));
+    return refuse(r, key, "%s is not true or false", gm_json_show(item, text));
 }
 
 static gm_status read_sizes(const reading *r) {
@@ -161,9 +145,9 @@ static gm_status read_switches(const reading *r) {
     c->qk_norm = f->qk_norm;
     c->fused = f->fused;
     const cJSON *act = find(r->root, "hidden_act");
-    char text[80];
+    char text[GM_JSON_SHOWN];
     if (act && !(cJSON_IsString(act) && (strcmp(act->valuestring, "silu") == 0 || strcmp(act->valuestring, "swish") == 0)))
-        return refuse(r, "hidden_act", "%s is not supported; silu is", show(act, text));
+        return refuse(r, "hidden_act", "%s is not supported; silu is", gm_json_show(act, text));
     return GM_OK;
 }
 
@@ -176,11 +160,11 @@ static gm_status read_layer_types(const reading *r) {
         return refuse(r, "layer_types", "is not an array of num_hidden_layers (%lld) names", (long long)c->layers);
     int64_t layer = 0, first = c->layers;
     cJSON_ArrayForEach(type, types) {
-        char text[80];
+        char text[GM_JSON_SHOWN];
         bool slides = cJSON_IsString(type) && strcmp(type->valuestring, "sliding_attention") == 0;
         if (!slides && !(cJSON_IsString(type) && strcmp(type->valuestring, "full_attention") == 0))
-            return refuse(r, "layer_types", "%s at layer %lld is not supported; full_attention and sliding_attention are", show(type, text),
-                          (long long)layer);
+            return refuse(r, "layer_types", "%s at layer %lld is not supported; full_attention and sliding_attention are",
+                          gm_json_show(type, text), (long long)layer);
         if (slides && first > layer) first = layer;
         if (!slides && first < layer)
             return refuse(r, "layer_types", "full attention at layer %lld after a sliding layer is not supported", (long long)layer);
@@ -232,7 +216,7 @@ static gm_status check_rope_keys(const reading *r, const cJSON *section) {
 static gm_status read_rope_type(const reading *r, const cJSON *section, const char *absent) {
     const cJSON *type = find(section, "rope_type"), *old = find(section, "type");
     const char *name = absent;
-    char text[80];
+    char text[GM_JSON_SHOWN];
     if (type && old && !cJSON_Compare(type, old, true)) return refuse(r, "rope_type", "differs from the older type in the same section");
     if (!type) type = old;
     if (!type && !absent) return refuse(r, "rope_scaling", "has no rope_type");
@@ -244,7 +228,7 @@ static gm_status read_rope_type(const reading *r, const cJSON *section, const ch
     else if (strcmp(name, "llama3") == 0)
         r->config->rope = GM_ROPE_LLAMA3;
     else
-        return refuse(r, "rope_type", "%s is not supported; default, linear and llama3 are", show(type, text));
+        return refuse(r, "rope_type", "%s is not supported; default, linear and llama3 are", gm_json_show(type, text));
     return GM_OK;
 }
 
@@ -292,39 +276,22 @@ static gm_status read_token(const reading *r, const char *key, int64_t absent, i
     return GM_OK;
 }
 
-static gm_status check_keys(const reading *r) {
-    int unknown = 0;
-    const cJSON *member;
-    cJSON_ArrayForEach(member, r->root) {
-        char text[80];
-        switch (gm_model_config_rule(member)) {
-        case GM_KEY_READ:
-        case GM_KEY_HARMLESS: break;
-        case GM_KEY_REFUSE: return refuse(r, member->string, "%s is not supported: it would change the model's result", show(member, text));
-        case GM_KEY_WARN: gm_log(GM_LOG_WARN, "%s: %s: %s is not applied", r->path, member->string, show(member, text)); break;
-        case GM_KEY_UNKNOWN:
-            if (unknown++ < WARNED_KEYS) gm_log(GM_LOG_WARN, "%s: %.100s: not a key that gmoe knows; ignored", r->path, member->string);
-        }
-    }
-    if (unknown > WARNED_KEYS) gm_log(GM_LOG_WARN, "%s: %d more keys that gmoe does not know; ignored", r->path, unknown - WARNED_KEYS);
-    return GM_OK;
-}
-
 static gm_status find_family(reading *r) {
-    char text[80];
+    char text[GM_JSON_SHOWN];
     if (!cJSON_IsObject(r->root)) return gm_error(GM_BAD_FILE, "%s: is not a JSON object", r->path);
     const cJSON *type = find(r->root, "model_type");
     if (!cJSON_IsString(type)) return refuse(r, "model_type", "is missing; llama, mistral, qwen2, qwen3 and phi3 are supported");
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strcmp(families[i].name, type->valuestring) == 0) r->family = &families[i];
-    if (!r->family) return refuse(r, "model_type", "%s is not supported; llama, mistral, qwen2, qwen3 and phi3 are", show(type, text));
+    if (!r->family)
+        return refuse(r, "model_type", "%s is not supported; llama, mistral, qwen2, qwen3 and phi3 are", gm_json_show(type, text));
     snprintf(r->config->model_type, sizeof r->config->model_type, "%s", r->family->name);
     return GM_OK;
 }
 
 static gm_status read_all(reading *r) {
     GM_TRY(find_family(r));
-    GM_TRY(check_keys(r));
+    GM_TRY(gm_key_rules_check(gm_model_config_keys, r->path, r->root));
     GM_TRY(read_sizes(r));
     GM_TRY(read_switches(r));
     GM_TRY(read_window(r));

@@ -1,14 +1,7 @@
-#include "io/model_config_keys.h"
+/* The keys of config.json: those that model_config.c reads, and all others. */
+#include "io/key_rules.h"
 
-#include <string.h>
-
-/* null, "", [] and {} are neutral everywhere, and so is false, unless `neutral` is "true"; otherwise `neutral` adds a value:
- * a digit for that number, or a string. */
-static const struct key {
-    const char *name;
-    gm_key_rule rule;
-    const char *neutral;
-} keys[] = {
+const gm_file_key gm_model_config_keys[] = {
     {"model_type", GM_KEY_READ, NULL},
     {"hidden_size", GM_KEY_READ, NULL},
     {"intermediate_size", GM_KEY_READ, NULL},
@@ -155,22 +148,5 @@ static const struct key {
     {"forced_eos_token_id", GM_KEY_HARMLESS, NULL},
     {"remove_invalid_values", GM_KEY_HARMLESS, NULL},
     {"exponential_decay_length_penalty", GM_KEY_HARMLESS, NULL},
+    {.name = NULL},
 };
-
-static bool is_neutral(const cJSON *value, const char *neutral) {
-    bool wants_true = neutral && strcmp(neutral, "true") == 0;
-    if (cJSON_IsNull(value)) return true;
-    if (cJSON_IsBool(value)) return cJSON_IsTrue(value) == wants_true;
-    if (cJSON_IsArray(value) || cJSON_IsObject(value)) return value->child == NULL;
-    if (cJSON_IsString(value)) return value->valuestring[0] == '\0' || (neutral && strcmp(value->valuestring, neutral) == 0);
-    return neutral && neutral[1] == '\0' && value->valuedouble == neutral[0] - '0';
-}
-
-gm_key_rule gm_model_config_rule(const cJSON *member) {
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        if (strcmp(keys[i].name, member->string) != 0) continue;
-        bool conditional = keys[i].rule == GM_KEY_WARN || keys[i].rule == GM_KEY_REFUSE;
-        return conditional && is_neutral(member, keys[i].neutral) ? GM_KEY_HARMLESS : keys[i].rule;
-    }
-    return GM_KEY_UNKNOWN;
-}

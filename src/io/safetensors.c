@@ -138,10 +138,7 @@ static gm_status intern_shard(shard_index *index, const gm_json_reader *reader, 
             high = middle;
     }
     if (index->shard_count == SHARD_LIMIT) return gm_json_error(reader, "more than %d shards", SHARD_LIMIT);
-    void *shards = index->shards;
-    gm_status status = gm_grow(&shards, &index->shard_capacity, index->shard_count + 1, sizeof *index->shards);
-    index->shards = shards;
-    GM_TRY(status);
+    GM_GROW(index->shards, index->shard_capacity, index->shard_count + 1);
     *kept = gm_region_copy(&index->region, name, strlen(name));
     if (!*kept) return GM_NO_MEMORY;
     memmove(index->shards + low + 1, index->shards + low, (index->shard_count - low) * sizeof *index->shards);
@@ -159,10 +156,7 @@ static gm_status read_weight_map(shard_index *index, gm_json_reader *reader) {
         if (index->count == GM_SAFETENSORS_TENSORS) return gm_json_error(reader, "more than %d tensors", GM_SAFETENSORS_TENSORS);
         if (memchr(gm_buffer_string(&reader->string), '\0', reader->string.length))
             return gm_json_error(reader, "a name holds the NUL character");
-        void *entries = index->entries;
-        gm_status status = gm_grow(&entries, &index->capacity, index->count + 1, sizeof *index->entries);
-        index->entries = entries;
-        GM_TRY(status);
+        GM_GROW(index->entries, index->capacity, index->count + 1);
         index_entry *entry = &index->entries[index->count];
         entry->name = gm_region_copy(&index->region, gm_buffer_string(&reader->string), reader->string.length);
         if (!entry->name) return GM_NO_MEMORY;

@@ -117,10 +117,7 @@ static gm_status read_metadata(header *h) {
         if (!more) break;
         if (c->metadata_count - first == GM_SAFETENSORS_METADATA)
             return gm_json_error(&h->reader, "more than %d entries", GM_SAFETENSORS_METADATA);
-        void *entries = c->metadata;
-        gm_status status = gm_grow(&entries, &c->metadata_capacity, c->metadata_count + 1, sizeof *c->metadata);
-        c->metadata = entries;
-        GM_TRY(status);
+        GM_GROW(c->metadata, c->metadata_capacity, c->metadata_count + 1);
         gm_metadata_entry *entry = &c->metadata[c->metadata_count];
         GM_TRY(keep_string(h, &entry->key));
         GM_TRY(gm_json_read_string(&h->reader));
@@ -150,10 +147,7 @@ static gm_status read_entry(header *h, bool *metadata_seen) {
         GM_TRY(read_metadata(h));
     } else {
         if (c->count == GM_SAFETENSORS_TENSORS) return gm_json_error(&h->reader, "more than %d tensors", GM_SAFETENSORS_TENSORS);
-        void *tensors = c->tensors;
-        gm_status status = gm_grow(&tensors, &c->capacity, c->count + 1, sizeof *c->tensors);
-        c->tensors = tensors;
-        GM_TRY(status);
+        GM_GROW(c->tensors, c->capacity, c->count + 1);
         c->tensors[c->count] = (gm_file_tensor){.name = name};
         GM_TRY(read_tensor(h, &c->tensors[c->count]));
         c->count++;

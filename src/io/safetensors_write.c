@@ -58,21 +58,9 @@ static gm_status make_header(gm_buffer *header, const gm_write_tensor *tensors, 
 
 static gm_status failed(const char *path) { return gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno)); }
 
-static gm_status put(int fd, const char *path, const void *bytes, size_t length) {
-    const unsigned char *at = bytes;
-    while (length > 0) {
-        ssize_t n = write(fd, at, length);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return failed(path);
-        at += n;
-        length -= (size_t)n;
-    }
-    return GM_OK;
-}
-
 static gm_status put_all(int fd, const char *path, const gm_buffer *header, const gm_write_tensor *tensors, size_t count) {
-    GM_TRY(put(fd, path, header->bytes, header->length));
-    for (size_t i = 0; i < count; i++) GM_TRY(put(fd, path, tensors[i].data, byte_count(&tensors[i])));
+    GM_TRY(gm_file_put(fd, path, header->bytes, header->length));
+    for (size_t i = 0; i < count; i++) GM_TRY(gm_file_put(fd, path, tensors[i].data, byte_count(&tensors[i])));
     return fsync(fd) == 0 ? GM_OK : failed(path);
 }
 

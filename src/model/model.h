@@ -67,10 +67,9 @@ typedef struct gm_batch { /* one micro-batch, packed; all host memory, valid dur
     const int32_t *loss_row, *loss_target; /* loss_rows */
 } gm_batch;
 
-typedef struct gm_step_share {             /* this micro-batch within its optimiser step */
-    int64_t step_tokens, step_loss_tokens; /* of the whole step (all micro-batches, all ranks) */
-    int64_t tokens_before;                 /* tokens of the step's earlier micro-batches */
-    int64_t means;                         /* micro-batches of the step, where each term is the mean of theirs; 0: of the step's tokens */
+typedef struct gm_step_share {             /* what a step's micro-batches share */
+    int64_t step_tokens, step_loss_tokens; /* of all of them */
+    int64_t micro_batches;                 /* number of them, where each term is the mean of theirs; 0: it is the mean over the tokens */
     gm_random *dropout;                    /* draws the masks' keys through the step; NULL: no dropout */
 } gm_step_share;
 
@@ -84,7 +83,7 @@ void gm_model_begin_step(gm_model *model);
 void gm_model_loss(gm_model *model, gm_step *step, const gm_batch *batch, const gm_step_share *share);
 /* After the last micro-batch: the step's losses; the step's counts join the past. Waits for the device. */
 gm_losses gm_model_end_step(gm_model *model);
-/* Mean cross-entropy sum over a batch without training (validation loss of data without choices): Σ −log p. */
+/* Σ −log p over a batch's loss rows, without training (validation loss of data without choices). */
 double gm_model_evaluate_loss(gm_model *model, gm_step *step, const gm_batch *batch);
 /* Evaluation: forward (`step` was reset with training false) and the requested logits. */
 void gm_model_score(gm_model *model, gm_step *step, const gm_batch *batch, const gm_score_request *request);

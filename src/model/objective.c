@@ -76,13 +76,13 @@ static void accumulate(gm_backend *backend, float *sum, const float *part, int64
 
 /* A mean over tokens is their sum times this: `all` of the step, `own` of the micro-batch. */
 static double mean_factor(const gm_step_share *share, int64_t all, int64_t own) {
-    int64_t count = share->means ? share->means * own : all;
+    int64_t count = share->micro_batches ? share->micro_batches * own : all;
     return count ? 1.0 / (double)count : 0;
 }
 
 /* w_m: what a micro-batch's own value counts for. They sum to 1 over the step. */
 static double weight_of(const gm_step_share *share, int64_t tokens) {
-    return share->means ? 1.0 / (double)share->means : (double)tokens / (double)share->step_tokens;
+    return share->micro_batches ? 1.0 / (double)share->micro_batches : (double)tokens / (double)share->step_tokens;
 }
 
 static void poisson_losses(gm_model *model, gm_step *step, gm_routing **routings, const gm_step_share *share) {
@@ -139,14 +139,14 @@ static void balance_losses(gm_model *model, gm_step *step, gm_routing **routings
     if (coefficient == 0) return;
     int64_t experts = adapter->config.num_experts, cells = cells_of(adapter), own = routings[0]->weight->rows;
     float *shares = gm_step_memory(step, (size_t)cells * sizeof *shares), *mean = gm_step_memory(step, (size_t)experts * sizeof *mean);
-    double tokens = (double)(share->means ? own : objective->tokens), layers = (double)adapter->layer_count;
-    backend->kernels->copy(backend, shares, share->means ? chosen : objective->share, (size_t)cells * sizeof *shares);
+    double tokens = (double)(share->micro_batches ? own : objective->tokens), layers = (double)adapter->layer_count;
+    backend->kernels->copy(backend, shares, share->micro_batches ? chosen : objective->share, (size_t)cells * sizeof *shares);
     backend->kernels->scale(backend, shares, (float)(1.0 / tokens), cells);
-    if (share->means)
+    if (share->micro_batches)
         backend->kernels->zero(backend, objective->mean, (size_t)cells * sizeof *objective->mean);
     else
         backend->kernels->zero(backend, loss, sizeof *loss);
-    gm_loss_scale scale = {(share->means ? weight_of(share, own) : 1.0) / layers,
+    gm_loss_scale scale = {(share->micro_batches ? weight_of(share, own) : 1.0) / layers,
                            (float)(coefficient * (double)experts * mean_factor(share, share->step_tokens, own) / layers)};
     for (int64_t l = 0; l < adapter->layer_count; l++) {
         float *sum = objective->mean + l * experts;
@@ -183,7 +183,7 @@ void gm_model_loss(gm_model *model, gm_step *step, const gm_batch *batch, const 
     const int32_t *row = gm_batch_upload(step, batch->loss_row, batch->loss_rows),
                   *target = gm_batch_upload(step, batch->loss_target, batch->loss_rows);
     gm_tensor *hidden = gm_model_hidden(model, step, batch, routings, count, count + cells);
-    objective->tokens = share->tokens_before + batch->tokens;
+    objective->tokens += batch->tokens;
     gm_step_enter(step, GM_PART_ROUTER);
     if (cells) {
         join_counts(model, count);

@@ -5,15 +5,8 @@
 
 #include <stddef.h>
 
-/* The gradient of π, zeroed on first use. */
-static float *weight_gradient(gm_step *step, gm_routing *routing) {
-    if (!step->training) return NULL;
-    gm_tensor *weight = routing->weight;
-    if (!gm_grad_begin(step, weight)) step->backend->kernels->zero(step->backend, weight->grad, gm_tensor_bytes(weight));
-    return weight->grad;
-}
-
 void gm_poisson_loss(gm_step *step, gm_routing *routing, gm_tensor *rate, gm_divergence divergence, gm_loss_scale scale, double *loss) {
+    bool accumulate = step->training && gm_grad_begin(step, routing->weight);
     gm_poisson_args args = {.tokens = routing->weight->rows,
                             .experts = routing->experts,
                             .weight = routing->weight->data,
@@ -22,12 +15,15 @@ void gm_poisson_loss(gm_step *step, gm_routing *routing, gm_tensor *rate, gm_div
                             .loss = loss,
                             .loss_scale = scale.value,
                             .gradient_scale = scale.gradient,
-                            .dweight = weight_gradient(step, routing),
-                            .drate = step->training ? rate->grad : NULL};
+                            .dweight = step->training ? routing->weight->grad : NULL,
+                            .drate = step->training ? rate->grad : NULL,
+                            .accumulate = accumulate};
     step->backend->kernels->poisson(step->backend, &args);
 }
 
 void gm_balance_loss(gm_step *step, gm_routing *routing, const float *share, const float *mean, gm_loss_scale scale, double *loss) {
+    GM_CHECK(step->training, "the balance loss outside of training");
+    bool accumulate = gm_grad_begin(step, routing->weight);
     gm_balance_args args = {.tokens = routing->weight->rows,
                             .experts = routing->experts,
                             .share = share,
@@ -35,7 +31,8 @@ void gm_balance_loss(gm_step *step, gm_routing *routing, const float *share, con
                             .loss = loss,
                             .loss_scale = scale.value,
                             .gradient_scale = scale.gradient,
-                            .dweight = weight_gradient(step, routing)};
+                            .dweight = routing->weight->grad,
+                            .accumulate = accumulate};
     step->backend->kernels->balance(step->backend, &args);
 }
 

@@ -67,7 +67,7 @@ gm_tensor *gm_expert_ffn_op(gm_step *step, const gm_expert_ffn *ffn, gm_tensor *
 typedef struct gm_router_graph {
     gm_tensor *token;                  /* G×D: W_t                                        */
     gm_tensor *structure;              /* G×D: W_s, or NULL with free features            */
-    gm_tensor nodes;                   /* N×D f32 frozen: X (with `structure`)            */
+    const gm_tensor *nodes;            /* N×D f32 frozen: X (with `structure`)            */
     gm_tensor *features;               /* N×G: free expert features e, or NULL            */
     gm_tensor *conv[GM_ROUTER_LAYERS]; /* G×G                                       */
     gm_tensor *readout;                /* 1×G: p                                          */

@@ -41,9 +41,9 @@ static void features_backward(gm_step *step, const saved_router *s, float *dfeat
     kernels->silu_backward(step->backend, dfeatures, dfeatures, s->structure, count);
     kernels->gemm(step->backend, &(gm_gemm){.out = router->structure->grad,
                                             .a = dfeatures,
-                                            .b = router->nodes.data,
+                                            .b = router->nodes->data,
                                             .m = router->size,
-                                            .n = router->nodes.columns,
+                                            .n = router->nodes->columns,
                                             .k = router->experts,
                                             .transpose_a = true,
                                             .accumulate = true});
@@ -97,11 +97,11 @@ static void expert_features(gm_step *step, const gm_router_graph *router, saved_
     saved->structure = gm_step_memory(step, (size_t)count * sizeof(float));
     saved->features = gm_step_memory(step, (size_t)count * sizeof(float));
     kernels->gemm(step->backend, &(gm_gemm){.out = saved->structure,
-                                            .a = router->nodes.data,
+                                            .a = router->nodes->data,
                                             .b = router->structure->data,
                                             .m = router->experts,
                                             .n = router->size,
-                                            .k = router->nodes.columns,
+                                            .k = router->nodes->columns,
                                             .transpose_b = true});
     kernels->silu_forward(step->backend, saved->features, saved->structure, count);
 }

@@ -2,22 +2,16 @@
 
 #include <stddef.h>
 
-static const char *const dtypes[] = {"f32", "bf16", NULL};
+static const char *const dtypes[] = {[GM_F32] = "f32", [GM_BF16] = "bf16", NULL};
 static const char *const methods[] = {"gmoe", "lora", "mixlora", "loramoe", "mola", "ming-moe", NULL};
-static const char *const targets[] = {"q", "k", "v", "o", "gate", "up", "down", NULL};
 static const char *const routings[] = {"ffn", "linear", NULL};
-static const char *const routers[] = {"none", "graph", "linear", NULL};
-static const char *const edges[] = {"random", "similarity", "full", "none", "learned", NULL};
-static const char *const features[] = {"frozen", "embedding", NULL};
-static const char *const divergences[] = {"kl", "abs", NULL};
-static const char *const counts[] = {"cumulative", "ema", "batch", NULL};
-static const char *const count_ats[] = {"step", "micro_batch", NULL};
-static const char *const normal_targets[] = {"layer", "joint", NULL};
-static const char *const schedulers[] = {"constant", "linear", "cosine", NULL};
-static const char *const loss_ons[] = {"answer", "all", NULL};
-static const char *const loss_means[] = {"step", "micro_batch", NULL};
+static const char *const schedulers[] = {
+    [GM_SCHEDULER_CONSTANT] = "constant", [GM_SCHEDULER_LINEAR] = "linear", [GM_SCHEDULER_COSINE] = "cosine", NULL};
+static const char *const loss_ons[] = {[GM_LOSS_ON_ANSWER] = "answer", [GM_LOSS_ON_ALL] = "all", NULL};
+static const char *const loss_means[] = {[GM_LOSS_MEAN_STEP] = "step", [GM_LOSS_MEAN_MICRO_BATCH] = "micro_batch", NULL};
 static const char *const optimizers[] = {"adamw", NULL};
-static const char *const scorings[] = {"auto", "label", "likelihood", NULL};
+static const char *const scorings[] = {
+    [GM_SCORING_AUTO] = "auto", [GM_SCORING_LABEL] = "label", [GM_SCORING_LIKELIHOOD] = "likelihood", NULL};
 static const char *const metrics[] = {"accuracy", NULL};
 
 /* Most keys are called as their member is. */
@@ -45,32 +39,32 @@ const gm_config_key gm_config_keys[] = {
     {INTEGER("adapter.rank", adapter.rank, 1, 4096), .meaning = "LoRA rank r"},
     {NUMBER("adapter.alpha", adapter.alpha, 0, HUGE_NUMBER), .meaning = "LoRA magnitude: the scale is alpha / rank"},
     {NUMBER("adapter.dropout", adapter.dropout, 0, 0.99), .meaning = "on the LoRA branches' inputs, in training"},
-    {AT("adapter.targets", adapter.target, GM_CONFIG_TARGETS), .choices = targets, .meaning = "linear layers that get LoRA"},
+    {AT("adapter.targets", adapter.target, GM_CONFIG_TARGETS), .choices = gm_target_names, .meaning = "linear layers that get LoRA"},
     {BOOL("adapter.rslora", adapter.rslora), .meaning = "rank-stabilised scale alpha / sqrt(rank)"},
     {BOOL("adapter.dora", only.dora), .fallback = "false", .only_default = true, .meaning = "weight-decomposed LoRA"},
     {CHOICE("adapter.routing", only.routing, routings), .fallback = "\"ffn\"", .built = 1,
      .meaning = "one router for each FFN, or each linear layer"},
     {INTEGER("adapter.num_experts", adapter.num_experts, 1, GM_EXPERTS), .meaning = "LoRA experts a layer"},
     {INTEGER("adapter.top_k", adapter.top_k, 1, GM_EXPERTS), .meaning = "experts active for a token"},
-    {CHOICE("adapter.router.type", adapter.router.type, routers), .meaning = "how experts are chosen"},
+    {CHOICE("adapter.router.type", adapter.router.type, gm_router_type_names), .meaning = "how experts are chosen"},
     {INTEGER("adapter.router.layers", adapter.router.layers, 1, GM_ROUTER_LAYERS), .meaning = "graph convolutions"},
     {INTEGER("adapter.router.hidden_size", adapter.router.hidden_size, 1, 65536), .meaning = "width of the graph router"},
-    {CHOICE("adapter.router.edges", adapter.router.edges, edges), .built = 4, .meaning = "edges among experts"},
+    {CHOICE("adapter.router.edges", adapter.router.edges, gm_edges_names), .built = GM_EDGES_LEARNED, .meaning = "edges among experts"},
     {NUMBER("adapter.router.edge_density", adapter.router.edge_density, 0, 1), .meaning = "share of the possible edges"},
     {INTEGER("adapter.router.edge_seed", adapter.router.edge_seed, 0, MANY), .meaning = "of random edges"},
-    {CHOICE("adapter.router.expert_features", adapter.router.expert_features, features),
+    {CHOICE("adapter.router.expert_features", adapter.router.expert_features, gm_features_names),
      .meaning = "frozen random vectors, or trained ones"},
     {NUMBER("adapter.router.token_gain", adapter.router.token_gain, 0, HUGE_NUMBER),
      .meaning = "gain of the token projection's initial values"},
-    {CHOICE("adapter.losses.divergence", adapter.losses.divergence, divergences), .meaning = "of the Poisson and Normal losses"},
+    {CHOICE("adapter.losses.divergence", adapter.losses.divergence, gm_divergence_names), .meaning = "of the Poisson and Normal losses"},
     {NUMBER("adapter.losses.poisson", adapter.losses.poisson, 0, HUGE_NUMBER), .meaning = "coefficient of the Poisson distinction loss"},
     {NUMBER("adapter.losses.normal", adapter.losses.normal, 0, HUGE_NUMBER), .meaning = "coefficient of the Normal balance loss"},
     {NUMBER("adapter.losses.balance", adapter.losses.balance, 0, HUGE_NUMBER), .meaning = "coefficient of the Mixtral balance loss"},
-    {CHOICE("adapter.losses.count", adapter.losses.count, counts), .meaning = "what the Normal loss remembers of earlier steps"},
+    {CHOICE("adapter.losses.count", adapter.losses.count, gm_count_names), .meaning = "what the Normal loss remembers of earlier steps"},
     {NUMBER("adapter.losses.ema_decay", adapter.losses.ema_decay, 0, 1), .meaning = "decay of count ema"},
-    {CHOICE("adapter.losses.count_at", adapter.losses.count_at, count_ats),
+    {CHOICE("adapter.losses.count_at", adapter.losses.count_at, gm_count_at_names),
      .meaning = "when the counts are taken and join the past; micro_batch: the Normal loss is each micro-batch's"},
-    {CHOICE("adapter.losses.normal_target", adapter.losses.normal_target, normal_targets),
+    {CHOICE("adapter.losses.normal_target", adapter.losses.normal_target, gm_normal_target_names),
      .meaning = "the Normal loss's target: for each layer, or all together"},
 
     {INTEGER("train.epochs", train.epochs, 1, 1000000), .fallback = "5", .resume_may_change = true,

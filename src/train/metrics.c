@@ -33,11 +33,7 @@ static bool keep_line(const char *line, size_t length, int64_t last_step) {
 
 static gm_status write_kept(int file, const char *path, gm_buffer *kept) {
     GM_TRY(gm_buffer_status(kept));
-    for (size_t at = 0; at < kept->length;) {
-        ssize_t n = write(file, kept->bytes + at, kept->length - at);
-        if (n < 0 && errno != EINTR) return gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno));
-        if (n > 0) at += (size_t)n;
-    }
+    GM_TRY(gm_file_put(file, path, kept->bytes, kept->length));
     gm_buffer_clear(kept);
     return GM_OK;
 }

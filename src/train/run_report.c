@@ -279,10 +279,7 @@ typedef struct token_lines {
 } token_lines;
 
 static gm_status begin_line(token_lines *lines) {
-    void *starts = lines->starts;
-    gm_status status = gm_grow(&starts, &lines->capacity, lines->count + 1, sizeof *lines->starts);
-    lines->starts = starts;
-    GM_TRY(status);
+    GM_GROW(lines->starts, lines->capacity, lines->count + 1);
     lines->starts[lines->count++] = lines->text.length;
     lines->columns = 0;
     return GM_OK;

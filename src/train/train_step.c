@@ -9,14 +9,12 @@
 #include <inttypes.h>
 #include <math.h>
 
-static gm_status micro_batch(gm_trainer *t, gm_step_share *share) {
+static void micro_batch(gm_trainer *t, const gm_step_share *share) {
     gm_batch batch = gm_batch_of(&t->pack);
     gm_step_reset(&t->step, true);
     gm_model_loss(t->model, &t->step, &batch, share);
     gm_step_backward(&t->step);
-    share->tokens_before += batch.tokens;
     gm_pack_clear(&t->pack);
-    return GM_OK;
 }
 
 static bool fits(const gm_trainer *t, const gm_sample *sample) {
@@ -24,21 +22,22 @@ static bool fits(const gm_trainer *t, const gm_sample *sample) {
     return samples ? t->pack.sequences < samples : gm_pack_fits(&t->pack, sample, t->config->train.micro_batch_tokens);
 }
 
-static gm_status forward_backward(gm_trainer *t, const uint32_t *indices, uint32_t count, gm_step_share *share) {
+static gm_status forward_backward(gm_trainer *t, const uint32_t *indices, uint32_t count, const gm_step_share *share) {
     gm_pack_clear(&t->pack);
     for (uint32_t i = 0; i < count; i++) {
         const gm_sample *sample = &t->data->samples[indices[i]];
-        if (!fits(t, sample)) GM_TRY(micro_batch(t, share));
+        if (!fits(t, sample)) micro_batch(t, share);
         GM_TRY(gm_pack_add(&t->pack, sample, t->data->loss_on_all));
     }
-    return micro_batch(t, share);
+    micro_batch(t, share);
+    return GM_OK;
 }
 
 /* What the micro-batches of a step of `count` samples share. */
 static gm_step_share share_of(const gm_trainer *t, const uint32_t *indices, uint32_t count, gm_random *dropout) {
     int64_t samples = t->config->train.micro_batch_samples;
     bool means = t->config->train.loss_mean == GM_LOSS_MEAN_MICRO_BATCH;
-    gm_step_share share = {.means = means ? (count + samples - 1) / samples : 0, .dropout = dropout};
+    gm_step_share share = {.micro_batches = means ? (count + samples - 1) / samples : 0, .dropout = dropout};
     for (uint32_t i = 0; i < count; i++) {
         share.step_tokens += t->data->samples[indices[i]].length;
         share.step_loss_tokens += gm_sample_loss_tokens(&t->data->samples[indices[i]], t->data->loss_on_all);

@@ -41,8 +41,8 @@ typedef struct gm_trainer {
     /* as it goes */
     gm_train_state state;
     gm_published best;  /* what is in best/: after a resume possibly of a step that the run has yet to come to again */
-    int64_t saved_step; /* last step in a checkpoint; −1: none      */
-    int save_misses;    /* saves that failed since the last success */
+    int64_t saved_step; /* last step that was saved, or would have been: not tried again; −1: none */
+    int save_misses;    /* saves that failed since the last success: saved_step is in no checkpoint then */
     bool out_of_patience;
 } gm_trainer;
 

@@ -41,7 +41,8 @@ static gm_status task(gm_translation *t, const gm_foreign_key *key, const cJSON 
     const char *name = cJSON_IsString(value) ? value->valuestring : NULL;
     if (!name) return as_it_is(t, ours, value);
     if (strchr(name, ';')) return gm_translate_refuse(t, key->name, value, "several tasks in one run are not built yet; give one task");
-    if (name[0] && strcmp(name, "casual") != 0) return give(t, ours, cJSON_CreateString(strncmp(name, "glue:", 5) == 0 ? name + 5 : name));
+    if (name[0] && strcmp(name, "casual") != 0 && strcmp(name, "causal") != 0)
+        return give(t, ours, cJSON_CreateString(strncmp(name, "glue:", 5) == 0 ? name + 5 : name));
     gm_translate_note(t, key->name, "names no task; for data of your own write prompts and completions and take --set task=jsonl");
     return GM_OK;
 }
@@ -50,6 +51,16 @@ static gm_status scheduler(gm_translation *t, const gm_foreign_key *key, const c
     (void)key;
     bool warm = cJSON_IsString(value) && strcmp(value->valuestring, "constant_with_warmup") == 0;
     return warm ? give(t, ours, cJSON_CreateString("constant")) : as_it_is(t, ours, value);
+}
+
+/* transformers' constant schedule, theirs where none is given, has no warm-up. */
+static gm_status warmup(gm_translation *t, const gm_foreign_key *key, const cJSON *value, cJSON **ours) {
+    const cJSON *given = gm_json_member(t->adapter, "scheduler_type");
+    bool constant = !given || cJSON_IsNull(given) || (cJSON_IsString(given) && strcmp(given->valuestring, "constant") == 0);
+    if (!constant) return as_it_is(t, ours, value);
+    if (!cJSON_IsNumber(value) || value->valuedouble != 0)
+        gm_translate_note(t, key->name, "is not used with scheduler_type \"constant\"; \"constant_with_warmup\" has a warm-up");
+    return GM_OK;
 }
 
 /* A number, or a list of one for each layer. */
@@ -269,7 +280,7 @@ const gm_foreign_key gm_foreign_adapter_keys[] = {
     {"weight_decay", .path = "train.weight_decay"},
     {"loraplus_lr_ratio", .path = "train.lora_plus_ratio"},
     {"scheduler_type", .path = "train.scheduler", .convert = scheduler},
-    {"warmup_steps", .path = "train.warmup_steps"},
+    {"warmup_steps", .path = "train.warmup_steps", .convert = warmup},
     {"warmup_ratio", .same = "0", .remark = "has no counterpart: train.warmup_steps counts steps"},
     {"batch_size", .path = "train.batch_size"},
     {"micro_batch_size", .path = "train.micro_batch_samples"},

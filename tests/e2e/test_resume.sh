@@ -72,6 +72,24 @@ same stopped "signals"
 echo "stopped $stops times"
 [ $stops -ge 2 ] || fail "the run ended before it could be stopped"
 
+# --- activation checkpointing changes no bit: without, with, and resumed across the change
+for dtype in f32 bf16; do
+    steps=(once "${train[@]}" --set dtype=$dtype --set train.max_steps=8 --set train.save_every=4 --set train.eval_every=0)
+    good "${steps[@]}" --output-dir kept-$dtype
+    good "${steps[@]}" --output-dir again-$dtype --set train.activation_checkpointing=true
+    for first in true false; do
+        good "${steps[@]}" --output-dir crossed-$dtype-$first --set train.max_steps=4 --set train.activation_checkpointing=$first
+        [ $first = true ] && then=false || then=true
+        good "${steps[@]}" --output-dir crossed-$dtype-$first --resume --set train.activation_checkpointing=$then
+        grep -q 'resumed from .*step-4' "$work/stderr" || fail "$dtype: not resumed across the change"
+    done
+    for run in again-$dtype crossed-$dtype-true crossed-$dtype-false; do
+        cmp kept-$dtype/adapter/adapter_model.safetensors $run/adapter/adapter_model.safetensors || fail "$run: another adapter"
+        cmp kept-$dtype/checkpoints/step-8/optimizer.safetensors $run/checkpoints/step-8/optimizer.safetensors || fail "$run: other moments"
+    done
+done
+cmp -s kept-f32/adapter/adapter_model.safetensors kept-bf16/adapter/adapter_model.safetensors && fail "dtype changes nothing"
+
 # --- at an epoch's edge, in the middle of an epoch, at the last step: a run that ends there and is told to go on
 for edge in 1 3 6 7; do
     rm -rf edge

@@ -99,15 +99,14 @@ static void forward_backward(golden *g, const gm_batch *batch) {
 
 /* The first step in the micro-batches that make its loss. */
 static void forward_backward_in_parts(golden *g) {
-    int64_t size = g->config.train.micro_batch_samples, samples = g->config.train.batch_size, before = 0;
+    int64_t size = g->config.train.micro_batch_samples, samples = g->config.train.batch_size;
     gm_model_begin_step(g->model);
     for (int64_t i = 0; i < samples; i += size) {
         fill_pack(g, i, i + size < samples ? i + size : samples);
         gm_batch batch = gm_batch_of(&g->pack);
         gm_step_reset(&g->step, true);
-        gm_model_loss(g->model, &g->step, &batch, &(gm_step_share){.tokens_before = before, .means = (samples + size - 1) / size});
+        gm_model_loss(g->model, &g->step, &batch, &(gm_step_share){.micro_batches = (samples + size - 1) / size});
         gm_step_backward(&g->step);
-        before += batch.tokens;
     }
 }
 

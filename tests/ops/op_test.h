@@ -1,7 +1,8 @@
 /* What the tests of single kernels share.
  *
  * Buffers come from op_alloc: filled with NaN, with sentinels on both sides, and known to OP_RUN, which runs a kernel
- * call with 1, 2 and 3 threads from the same starting contents and wants the same bytes in every buffer each time.
+ * call with 1, 2 and 3 threads from the same starting contents and wants the same bytes in every buffer each time (a kernel's
+ * threads are OpenMP's or the backend's own number: both are set).
  * op_main runs the whole group once per instruction level that this processor has. Built with GM_TEST_EMULATED it runs it on
  * the CUDA backend's kernels in emulation (tests/emulation), with GMOE_TEST_DEVICE=cuda in the environment on a GPU: buffers
  * are the backend's memory then, which a test may look at, but the backend's own code not; what a kernel's arguments want
@@ -13,6 +14,7 @@
 #include "test_support.h"
 
 #include "backend/backend.h"
+#include "backend/cpu/cpu.h"
 #ifdef GM_TEST_EMULATED
 #include "backend/cuda/module.h"
 #include "emulation/emulation.h"
@@ -106,8 +108,20 @@ static inline void op_check_sentinels(void) {
         }
 }
 
+/* What `threads` parallel regions ask for is what they get: else the runs would be alike. */
+static inline void op_set_threads(int threads) {
+    omp_set_num_threads(threads);
+    if (!backend->host_memory) return;
+    int got = 0;
+#pragma omp parallel num_threads(threads)
+#pragma omp single
+    got = omp_get_num_threads();
+    if (got != threads) fail_msg("a parallel region has %d threads, not %d", got, threads);
+    gm_cpu(backend)->threads = threads;
+}
+
 static inline void op_scratch_measure(void) {
-    omp_set_num_threads(OP_RUNS);
+    op_set_threads(OP_RUNS);
     gm_backend_measure(backend, true);
     gm_arena_measure(&backend->scratch, "scratch");
 }
@@ -166,7 +180,7 @@ static inline bool op_next_run(void) {
         if (done > 0 && done < OP_RUNS) memcpy(data, b->start, b->bytes);
     }
     op_scratch_fill();
-    omp_set_num_threads(done < OP_RUNS ? done + 1 : 2);
+    op_set_threads(done < OP_RUNS ? done + 1 : OP_RUNS);
     return done < OP_RUNS;
 }
 
@@ -241,14 +255,14 @@ static inline void op_skip(const char *kernel) {
     skip();
 }
 
-#define OP_MISSING(name)                                                                                                                   \
+#define OP_MISSING(name, parameters)                                                                                                       \
     static inline void op_missing_##name(void) { op_skip(#name); }
 GM_KERNEL_LIST(OP_MISSING)
 #undef OP_MISSING
 
 static inline void op_fill_missing(gm_kernels *kernels) {
     void (*stub)(void);
-#define OP_FILL(name)                                                                                                                      \
+#define OP_FILL(name, parameters)                                                                                                          \
     stub = op_missing_##name;                                                                                                              \
     if (!kernels->name) memcpy(&kernels->name, &stub, sizeof stub);
     GM_KERNEL_LIST(OP_FILL)
@@ -300,9 +314,11 @@ static inline int op_run_levels(const char *name, const struct CMUnitTest *tests
         setenv("GMOE_CPU_LEVEL", levels[i], 1);
         op_random = gm_random_begin(seed, GM_RANDOM_TEST, 0);
         if (gm_backend_open_cpu(&backend, OP_RUNS) != GM_OK) return printf("%s\n", gm_error_text()), 1;
+        if (gm_cpu(backend)->threads != OP_RUNS) return printf("%d threads are to be had, not %d\n", gm_cpu(backend)->threads, OP_RUNS), 1;
         seen[i] = backend->real;
         printf("%s: level %s%s\n", name, levels[i], i && seen[i] == seen[i - 1] ? ": not here, skipped" : "");
         if (i == 0 || seen[i] != seen[i - 1]) failed += op_run_group(name, tests, count);
+        op_set_threads(OP_RUNS); /* what the backend was opened with */
         gm_backend_close(backend);
     }
     return failed;

@@ -1,6 +1,7 @@
 /* Router losses against the formulas of method.md in double; gradients against central differences of those, with the
  * sorts' order and the signs of abs held at the point where the gradient is taken. */
 #include "op_test.h"
+#include "ops/ops.h"
 
 /* order[p]: index of the p-th greatest of v, equal values by ascending index. */
 static void sort_order(int32_t *order, const double *v, int64_t n) {
@@ -106,6 +107,10 @@ static void poisson_case(int64_t tokens, int64_t n, double rate, gm_divergence k
     }
     op_close("dweight", args.dweight, GM_F32, dweight, tokens * n, 1e-6);
     check_tail(&args, &p, q);
+    args.accumulate = true; /* to what it has just written */
+    for (int64_t i = 0; i < tokens * n; i++) dweight[i] *= 2;
+    OP_RUN(backend->kernels->poisson(backend, &args));
+    op_close("dweight, added", args.dweight, GM_F32, dweight, tokens * n, 1e-6);
     args.dweight = args.drate = NULL;
     *loss = 3;
     OP_RUN(backend->kernels->poisson(backend, &args));
@@ -289,20 +294,55 @@ static void test_balance(void **state) {
                                     .loss = loss,
                                     .loss_scale = 0.5,
                                     .gradient_scale = 0.3f,
-                                    .dweight = op_typed(GM_F32, want, tokens * n)};
+                                    .dweight = op_typed(GM_F32, want, tokens * n),
+                                    .accumulate = (t + e) % 2 == 0};
             *loss = -1;
             OP_RUN(backend->kernels->balance(backend, &args));
             for (int64_t i = 0; i < n; i++) want_loss += (double)n * share[i] * mean[i];
             want_loss = -1 + 0.5 * want_loss;
-            for (int64_t i = 0; i < tokens * n; i++) want[i] += (double)args.gradient_scale * share[i % n];
+            for (int64_t i = 0; i < tokens * n; i++) want[i] = (args.accumulate ? want[i] : 0) + (double)args.gradient_scale * share[i % n];
             op_close("balance", loss, GM_F64, &want_loss, 1, 1e-12);
             op_close("dweight", args.dweight, GM_F32, want, tokens * n, 2e-7);
             op_end();
         }
 }
 
+/* ---- both losses on one router */
+
+enum { BOTH_TOKENS = 16, BOTH_EXPERTS = 8 };
+
+/* The gradient of π from Poisson and balance, in this order or the other. */
+static float *both_gradients(float *values, float *share, bool balance_first) {
+    size_t bytes = BOTH_TOKENS * BOTH_EXPERTS * sizeof(float);
+    float *rate = op_floats(1), *drate = op_floats(1);
+    double *loss = op_doubles(1);
+    *rate = 1.5f, *drate = 0, *loss = 0;
+    gm_step step = {.backend = backend, .type = GM_F32, .training = true};
+    gm_arena_place(&step.activations, "activations", op_alloc(bytes), bytes);
+    gm_tensor weight = gm_tensor_frozen(values, GM_F32, BOTH_TOKENS, BOTH_EXPERTS), lambda = gm_tensor_frozen(rate, GM_F32, 1, 1);
+    lambda.grad = drate;
+    gm_routing routing = {.weight = &weight, .experts = BOTH_EXPERTS, .slots = 1};
+    gm_loss_scale scale = {1, 0.5f};
+    if (balance_first) OP_CALL(gm_balance_loss(&step, &routing, share, share, scale, loss));
+    OP_CALL(gm_poisson_loss(&step, &routing, &lambda, GM_DIVERGENCE_KL, scale, loss));
+    if (!balance_first) OP_CALL(gm_balance_loss(&step, &routing, share, share, scale, loss));
+    return weight.grad;
+}
+
+/* Neither loses what the other has written. */
+static void test_both_orders(void **state) {
+    (void)state;
+    double *values = op_doubles(BOTH_TOKENS * BOTH_EXPERTS), *parts = op_values(BOTH_EXPERTS, 1);
+    random_weights(values, BOTH_TOKENS, BOTH_EXPERTS, false);
+    float *weight = op_typed(GM_F32, values, BOTH_TOKENS * BOTH_EXPERTS), *share = op_typed(GM_F32, parts, BOTH_EXPERTS);
+    const float *one = both_gradients(weight, share, false), *other = both_gradients(weight, share, true);
+    assert_memory_equal(one, other, BOTH_TOKENS * BOTH_EXPERTS * sizeof *one);
+    op_end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_poisson), cmocka_unit_test(test_normal),
-                                       cmocka_unit_test(test_normal_extreme_widths), cmocka_unit_test(test_balance)};
+                                       cmocka_unit_test(test_normal_extreme_widths), cmocka_unit_test(test_balance),
+                                       cmocka_unit_test(test_both_orders)};
     return op_main("losses", tests);
 }

@@ -9,6 +9,8 @@
 
 #include <locale.h>
 #include <math.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 /* Published vectors of Philox4x32-10 (Random123's kat_vectors). */
 static void test_philox_vectors(void **state) {
@@ -199,6 +201,34 @@ static void test_files(void **state) {
     assert_false(gm_directory_exists(directory));
 }
 
+/* How a child ends that calls `end`; its standard error is thrown away. */
+static int end_of(void (*end)(void)) {
+    int status = -1;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        if (!freopen("/dev/null", "w", stderr)) _exit(99);
+        gm_error(GM_NO_MEMORY, "out of memory: none");
+        end();
+        _exit(98);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void break_promise(void) { GM_CHECK(false, "%s", gm_error_text()); }
+
+/* A kernel without memory is no mistake of ours, and a mistake is none of the machine's, whatever its text. */
+static void test_ends(void **state) {
+    (void)state;
+    int status = end_of(gm_out_of_memory);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == GM_NO_MEMORY);
+    status = end_of(break_promise);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_philox_vectors),
@@ -209,6 +239,7 @@ int main(void) {
         cmocka_unit_test(test_numbers_round_trip),
         cmocka_unit_test(test_map),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

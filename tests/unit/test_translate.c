@@ -87,7 +87,7 @@ static void a_graph_router(void **state) {
     assert_string_equal(config.output_dir, "out");
     assert_string_equal(config.task, "arc-c");
     assert_string_equal(gm_config_method_name(&config), "gmoe");
-    assert_true(config.train.learning_rate == 0.001 && config.train.warmup_steps == 3 && config.train.epochs == 7);
+    assert_true(config.train.learning_rate == 0.001 && config.train.warmup_steps == 0 && config.train.epochs == 7);
     assert_true(config.train.batch_size == 12 && config.train.micro_batch_samples == 4 && config.train.max_length == 300);
     assert_true(config.train.save_every == 17 && config.train.eval_every == 17); /* 50 micro-batches of 3 a step */
     const gm_adapter_config *a = &config.adapter;
@@ -141,6 +141,13 @@ static void spellings(void **state) {
     assert_string_equal(config.task, "sst2");
     assert_true(config.adapter.alpha == 5 && config.adapter.dropout == 0.5 && config.adapter.num_experts == 5 && config.adapter.top_k == 2);
     assert_true(config.train.scheduler == GM_SCHEDULER_CONSTANT && config.train.eval_every == 7 && config.train.save_every == 20);
+    static const char *const warm[] = {"constant_with_warmup", "linear", "cosine"};
+    for (size_t i = 0; i < sizeof warm / sizeof *warm; i++) {
+        char members[100];
+        snprintf(members, sizeof members, "\"warmup_steps\": 3, \"scheduler_type\": \"%s\"", warm[i]);
+        check_loads(file_of(members, ""));
+        assert_int_equal(config.train.warmup_steps, 3);
+    }
     check_notes(file_of("\"alpha\": 5, \"lora_alpha\": 6", ""), "lora[0].lora_alpha: left out: another key gives the same\n",
                 "    alpha                    adapter.alpha 5\n");
 }
@@ -149,6 +156,16 @@ static void notes(void **state) {
     (void)state;
     check_notes(file_of("\"momentum\": 0, \"group_by_length\": false, \"weight_decay\": null", "\"load_4bit\": false, "), "",
                 "    group_by_length          as here\n");
+    check_notes(file_of("\"scheduler_type\": \"constant\", \"warmup_steps\": 0", ""), "", NULL);
+    static const char *const constant[] = {"\"scheduler_type\": \"constant\", \"warmup_steps\": 3", "\"warmup_steps\": 3"};
+    for (int i = 0; i < 2; i++) {
+        check_notes(file_of(constant[i], ""),
+                    "lora[0].warmup_steps: is not used with scheduler_type \"constant\"; \"constant_with_warmup\" has a warm-up\n", NULL);
+        check_loads(file_of(constant[i], ""));
+        assert_int_equal(config.train.warmup_steps, 0);
+    }
+    check_notes(file_of("\"task_name\": \"causal\"", ""),
+                "lora[0].task_name: names no task; for data of your own write prompts and completions and take --set task=jsonl\n", NULL);
     check_notes(file_of("\"momentum\": 0.9, \"expand_side\": \"right\", \"a.b\": 1, \"zzz\": null",
                         "\"train_strategy\": \"optim\", \"adapter\": {}, "),
                 "lora[0].momentum: has no counterpart: it is SGD's, and the optimiser is AdamW\n"

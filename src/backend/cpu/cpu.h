@@ -21,7 +21,6 @@ typedef struct gm_cpu_context {
 static inline gm_cpu_context *gm_cpu(gm_backend *backend) { return backend->context; }
 
 void gm_cpu_gemm(gm_backend *backend, const gm_gemm *gemm);
-void gm_cpu_gemm_measure(gm_backend *backend, const gm_gemm *gemm);
 
 /* A product inside a parallel region: runs on the calling thread alone. `scratch` of gm_cpu_gemm_scratch bytes for
  * this product is the caller's (one a thread). */

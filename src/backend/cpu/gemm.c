@@ -3,7 +3,8 @@
  *
  * Frozen weights are used where they lie, in the mapped file: oneDNN's own layouts gain little (docs/cpu/gemm.md has the
  * figures) and would double or triple the memory. Scratch memory is one buffer that grows when a new shape asks for more: oneDNN
- * bounds its size by nothing that could be planned (a smaller product may need a larger one). */
+ * bounds its size by nothing that could be planned (a smaller product may need a larger one), so measuring leaves it alone, and
+ * makes no primitives for shapes that may never come. */
 #include "backend/cpu/cpu.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -36,17 +37,19 @@ static gm_wide widened(const gm_gemm *gemm) {
     return wide;
 }
 
-static void convert_rows(void *out, gm_type out_type, int64_t out_stride, const void *in, gm_type in_type, int64_t in_stride, int64_t rows,
-                         int64_t columns, bool on_thread) {
+/* Row by row where there are strides; the kernel shares rows that lie side by side among the threads. */
+static void convert_rows(gm_backend *backend, void *out, gm_type out_type, int64_t out_stride, const void *in, gm_type in_type,
+                         int64_t in_stride, int64_t rows, int64_t columns, bool on_thread) {
     size_t out_size = gm_type_size(out_type), in_size = gm_type_size(in_type);
-#pragma omp parallel for schedule(static) if (!on_thread)
+    if (out_stride == columns && in_stride == columns) columns *= rows, rows = 1;
+#pragma omp parallel for schedule(static) if (!on_thread && rows > 1)
     for (int64_t r = 0; r < rows; r++)
-        gm_convert((char *)out + (size_t)(r * out_stride) * out_size, out_type, (const char *)in + (size_t)(r * in_stride) * in_size,
-                   in_type, (size_t)columns);
+        backend->real->convert(backend, (char *)out + (size_t)(r * out_stride) * out_size, out_type,
+                               (const char *)in + (size_t)(r * in_stride) * in_size, in_type, columns);
 }
 
-static void widen(float *out, const void *in, int64_t stride, int64_t rows, int64_t columns, bool on_thread) {
-    convert_rows(out, GM_F32, columns, in, GM_BF16, stride ? stride : columns, rows, columns, on_thread);
+static void widen(gm_backend *backend, float *out, const void *in, int64_t stride, int64_t rows, int64_t columns, bool on_thread) {
+    convert_rows(backend, out, GM_F32, columns, in, GM_BF16, stride ? stride : columns, rows, columns, on_thread);
 }
 
 static void multiply_widened(gm_backend *backend, const gm_gemm *gemm, unsigned char *scratch, bool on_thread) {
@@ -54,12 +57,12 @@ static void multiply_widened(gm_backend *backend, const gm_gemm *gemm, unsigned 
     float *a = (float *)(void *)(scratch + wide.a), *b = (float *)(void *)(scratch + wide.b), *out = (float *)(void *)(scratch + wide.out);
     int64_t stride = gemm->out_stride ? gemm->out_stride : gemm->n;
     bool narrow = gemm->out_type != GM_F32;
-    widen(a, gemm->a, gemm->a_stride, gemm->transpose_a ? gemm->k : gemm->m, gemm->transpose_a ? gemm->m : gemm->k, on_thread);
-    widen(b, gemm->b, gemm->b_stride, gemm->transpose_b ? gemm->n : gemm->k, gemm->transpose_b ? gemm->k : gemm->n, on_thread);
-    if (narrow && gemm->accumulate) widen(out, gemm->out, stride, gemm->m, gemm->n, on_thread);
+    widen(backend, a, gemm->a, gemm->a_stride, gemm->transpose_a ? gemm->k : gemm->m, gemm->transpose_a ? gemm->m : gemm->k, on_thread);
+    widen(backend, b, gemm->b, gemm->b_stride, gemm->transpose_b ? gemm->n : gemm->k, gemm->transpose_b ? gemm->k : gemm->n, on_thread);
+    if (narrow && gemm->accumulate) widen(backend, out, gemm->out, stride, gemm->m, gemm->n, on_thread);
     wide.gemm.a = a, wide.gemm.b = b, wide.gemm.out = narrow ? out : gemm->out;
     gm_onednn_multiply(gm_cpu(backend)->onednn, &wide.gemm, scratch + wide.bytes, on_thread);
-    if (narrow) convert_rows(gemm->out, gemm->out_type, stride, out, GM_F32, gemm->n, gemm->m, gemm->n, on_thread);
+    if (narrow) convert_rows(backend, gemm->out, gemm->out_type, stride, out, GM_F32, gemm->n, gemm->m, gemm->n, on_thread);
 }
 
 static size_t scratch_bytes(gm_backend *backend, const gm_gemm *gemm, bool on_thread) {
@@ -85,7 +88,7 @@ static void reserve_scratch(gm_backend *backend, const gm_gemm *gemm) {
     if (needed <= cpu->gemm_scratch_bytes) return;
     free(cpu->gemm_scratch);
     cpu->gemm_scratch = gm_alloc(1, needed);
-    GM_CHECK(cpu->gemm_scratch, "%s", gm_error_text());
+    if (!cpu->gemm_scratch) gm_out_of_memory();
     cpu->gemm_scratch_bytes = needed;
 }
 
@@ -134,12 +137,6 @@ void gm_cpu_gemm(gm_backend *backend, const gm_gemm *gemm) {
     double begin = gm_clock_seconds();
     in_panels(backend, gemm, multiply_piece);
     gm_cpu(backend)->gemm_seconds += gm_clock_seconds() - begin;
-}
-
-void gm_cpu_gemm_measure(gm_backend *backend, const gm_gemm *gemm) {
-    if (gemm->m == 0 || gemm->n == 0) return;
-    gm_onednn_limit(gm_cpu(backend)->onednn);
-    in_panels(backend, gemm, reserve_scratch);
 }
 
 /* ---- products of one thread ---- */

@@ -1,7 +1,8 @@
 /* oneDNN's matmul, through the C API of its versions 2 and 3: nothing else of gmoe computes with oneDNN.
  *
  * A primitive is made once per shape and kept, PRODUCTS_MOST of them at most: packed micro-batches differ in their number of
- * tokens, and each primitive takes about 100 KB.
+ * tokens, and each primitive takes about 100 KB. oneDNN's own cache of primitives would keep 1024 more of those that are
+ * forgotten here: it is switched off.
  * With many rows of a, b is first copied into the blocked layout that oneDNN likes best: that takes a fiftieth of the product's
  * time and saves two to sixteen per cent of it (docs/cpu/gemm.md). The copy lies in the caller's scratch memory, so that the
  * base model as a whole is never there twice. */
@@ -47,11 +48,15 @@ struct gm_onednn {
     int threads;          /* that may be inside a product at once */
 };
 
-#define DNNL_CHECK(expression)                                                                                                             \
-    do {                                                                                                                                   \
-        dnnl_status_t dnnl_status_ = (expression);                                                                                         \
-        GM_CHECK(dnnl_status_ == dnnl_success, "oneDNN status %d from %s", (int)dnnl_status_, #expression);                                \
-    } while (0)
+static void check(dnnl_status_t status, const char *expression) {
+    if (status == dnnl_out_of_memory) {
+        gm_error(GM_NO_MEMORY, "out of memory: oneDNN got none in %s", expression);
+        gm_out_of_memory();
+    }
+    GM_CHECK(status == dnnl_success, "oneDNN status %d from %s", (int)status, expression);
+}
+
+#define DNNL_CHECK(expression) check((expression), #expression)
 
 #if DNNL_VERSION_MAJOR >= 3
 #define DESC(desc) (desc)
@@ -83,6 +88,7 @@ gm_status gm_onednn_open(gm_onednn **onednn, int threads) {
     opened->threads = threads;
     pthread_mutex_init(&opened->lock, NULL);
     *onednn = opened;
+    DNNL_CHECK(dnnl_set_primitive_cache_capacity(0));
     if (dnnl_engine_create(&opened->engine, dnnl_cpu, 0) != dnnl_success ||
         dnnl_stream_create(&opened->stream, opened->engine, dnnl_stream_default_flags) != dnnl_success)
         return gm_error(GM_FAIL, "oneDNN: no CPU engine could be made");
@@ -208,9 +214,9 @@ static void make_primitive(gm_onednn *onednn, gm_product *product) {
 
 static gm_product *make_product(gm_onednn *onednn, const gm_gemm *gemm, const gm_product_key *key, bool on_thread) {
     gm_product *product = gm_alloc(1, sizeof *product);
-    GM_CHECK(product, "%s", gm_error_text());
+    if (!product) gm_out_of_memory();
     product->memory = gm_alloc((size_t)onednn->threads, sizeof *product->memory);
-    GM_CHECK(product->memory, "%s", gm_error_text());
+    if (!product->memory) gm_out_of_memory();
     product->key = *key, product->shape = *gemm, product->on_thread = on_thread;
     product->shape.a = product->shape.b = product->shape.out = NULL;
     describe(&product->a, gemm->m, gemm->k, gemm->type, gemm->transpose_a, a_stride(gemm));
@@ -232,7 +238,7 @@ static gm_product *find_product(gm_onednn *onednn, const gm_gemm *gemm, bool on_
         product->next = onednn->products;
         onednn->products = product;
         found = (int64_t)(intptr_t)product;
-        GM_CHECK(gm_map_put(&onednn->table, (const char *)&product->key, sizeof key, found, NULL, NULL) == GM_OK, "%s", gm_error_text());
+        if (gm_map_put(&onednn->table, (const char *)&product->key, sizeof key, found, NULL, NULL) != GM_OK) gm_out_of_memory();
     }
     pthread_mutex_unlock(&onednn->lock);
     return (gm_product *)(intptr_t)found;

@@ -56,7 +56,6 @@ void gm_cuda_write(gm_backend *backend, void *out, const void *host, size_t byte
 
 gm_status gm_cuda_blas_open(gm_cuda_context *context);
 void gm_cuda_blas_close(gm_cuda_context *context);
-void gm_cuda_gemm(gm_backend *backend, const gm_gemm *gemm);
 
 /* The kernels: all take the scratch that they need and, measuring, launch nothing. */
 extern const gm_kernels gm_cuda_kernels, gm_cuda_kernels_measuring;

@@ -5,6 +5,7 @@
  * choice is cuBLASLt's heuristic and depends on nothing but the shape, and none is taken that adds up in the output's type or
  * in the order of arrival, so that a second run gives the same bits. */
 #include "backend/cuda/context.h"
+#include "backend/cuda/kernels.h"
 #include "base/clock.h"
 #include "base/memory.h"
 

@@ -3,7 +3,7 @@
 #include "backend/cuda/context.h"
 #include "backend/cuda/kernels.h"
 
-#define ENTRY(name) .name = gm_cuda_##name,
+#define ENTRY(name, parameters) .name = gm_cuda_##name,
 
 const gm_kernels gm_cuda_kernels = {GM_KERNEL_LIST(ENTRY)};
 const gm_kernels gm_cuda_kernels_measuring = {GM_KERNEL_LIST(ENTRY)};

@@ -95,10 +95,15 @@ static gm_status declare_experts(gm_declaration *d, gm_layer_adapter *layer) {
     return GM_OK;
 }
 
-static gm_tensor *declare_gate(gm_declaration *d, gm_parameter like, int64_t rows, int64_t columns, const char *name) {
+/* A tensor of the layer's router; NULL when out of memory. */
+static gm_parameter *declare_part(gm_declaration *d, gm_parameter like, int64_t rows, int64_t columns, const char *name) {
     gm_parameters_align(d->parameters);
     like.tensor.rows = rows, like.tensor.columns = columns;
-    gm_parameter *parameter = gm_parameters_add(d->parameters, like, "mixlora.layers.%lld.gate.%s", (long long)d->layer, name);
+    return gm_parameters_add(d->parameters, like, "mixlora.layers.%lld.gate.%s", (long long)d->layer, name);
+}
+
+static gm_tensor *declare_gate(gm_declaration *d, gm_parameter like, int64_t rows, int64_t columns, const char *name) {
+    gm_parameter *parameter = declare_part(d, like, rows, columns, name);
     return parameter ? &parameter->tensor : NULL;
 }
 
@@ -115,9 +120,10 @@ static gm_status declare_graph(gm_declaration *d, gm_layer_adapter *layer) {
     if (config->router.expert_features == GM_FEATURES_EMBEDDING) {
         DECLARE(graph->features, declare_gate(d, trained(GM_INITIAL_GLOROT), n, size, "experts.weight"));
     } else {
-        DECLARE(graph->structure, declare_gate(d, trained(GM_INITIAL_GLOROT), size, hidden, "mlp_struct.weight"));
-        const gm_tensor *nodes;
-        DECLARE(nodes, declare_gate(d, frozen(GM_INITIAL_GLOROT), n, hidden, "X"));
+        DECLARE(layer->structure, declare_part(d, trained(GM_INITIAL_GLOROT), size, hidden, "mlp_struct.weight"));
+        graph->structure = &layer->structure->tensor;
+        DECLARE(layer->nodes, declare_part(d, frozen(GM_INITIAL_GLOROT), n, hidden, "X"));
+        graph->nodes = &layer->nodes->tensor;
     }
     for (int64_t l = 0; l < graph->layers; l++) {
         char name[48];
@@ -125,9 +131,7 @@ static gm_status declare_graph(gm_declaration *d, gm_layer_adapter *layer) {
         DECLARE(graph->conv[l], declare_gate(d, trained(GM_INITIAL_GLOROT), size, size, name));
     }
     DECLARE(graph->readout, declare_gate(d, trained(GM_INITIAL_GLOROT), 1, size, "proj.weight"));
-    const gm_tensor *edges;
-    DECLARE(edges, declare_gate(d, frozen(GM_INITIAL_ZERO), n, n, "edges"));
-    layer->edges = d->parameters->list[d->parameters->count - 1];
+    DECLARE(layer->edges, declare_part(d, frozen(GM_INITIAL_ZERO), n, n, "edges"));
     GM_ALLOC(layer->adjacency, (size_t)((n + 1) * (n + 1)));
     graph->adjacency = layer->adjacency;
     return GM_OK;
@@ -157,17 +161,6 @@ static gm_status declare_all(gm_adapter *adapter) {
     return GM_OK;
 }
 
-/* The frozen expert features are found by name once they have a place. */
-static void place_nodes(gm_adapter *adapter) {
-    int64_t layer = 0;
-    for (size_t i = 0; i < adapter->parameters.count; i++) {
-        const gm_parameter *parameter = adapter->parameters.list[i];
-        size_t length = strlen(parameter->name);
-        if (length < 7 || strcmp(parameter->name + length - 7, ".gate.X") != 0) continue;
-        adapter->layers[layer++].graph.nodes = parameter->tensor;
-    }
-}
-
 static gm_status make(gm_adapter *adapter) {
     const gm_adapter_config *config = &adapter->config;
     GM_TRY(gm_adapter_config_check(config));
@@ -178,7 +171,6 @@ static gm_status make(gm_adapter *adapter) {
     }
     GM_TRY(declare_all(adapter));
     GM_TRY(gm_parameters_place(&adapter->parameters, adapter->backend));
-    place_nodes(adapter);
     adapter->buffers = (gm_adapter_buffers){.value = adapter->parameters.value, .count = adapter->parameters.trained};
     return gm_model_attach(adapter->model, adapter);
 }

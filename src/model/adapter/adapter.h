@@ -13,10 +13,10 @@ typedef struct gm_layer_adapter {
     gm_lora attention[4];   /* q, k, v, o; NULL pointers where there is none */
     gm_lora gate, up, down; /* experts stacked */
     gm_router_graph graph;
-    gm_parameter *edges;      /* N×N of 0/1 */
-    gm_tensor *linear_router; /* N×D */
-    gm_tensor *rate, *width;  /* λ and σ; NULL where the loss is off */
-    float *adjacency;         /* (N+1)×(N+1): Â, owned */
+    gm_parameter *nodes, *structure, *edges; /* of the graph: X N×D and W_s G×D (NULL without), N×N of 0/1 */
+    gm_tensor *linear_router;                /* N×D */
+    gm_tensor *rate, *width;                 /* λ and σ; NULL where the loss is off */
+    float *adjacency;                        /* (N+1)×(N+1): Â, owned */
 } gm_layer_adapter;
 
 struct gm_adapter {
@@ -34,7 +34,7 @@ struct gm_adapter {
 /* src/model/adapter/edges.c: the expert graph and its normalised adjacency */
 void gm_edges_draw(float *edges, const gm_adapter_config *config, int64_t layer); /* N×N; not "similarity" */
 /* features: N×G (method.md §2, "similarity") */
-void gm_edges_similar(float *edges, const float *features, int64_t experts, int64_t size, double density);
+gm_status gm_edges_similar(float *edges, const float *features, int64_t experts, int64_t size, double density);
 /* Â = Dg^(-1/2) (A + I) Dg^(-1/2) of the graph with the token's node, which is joined to every expert. */
 void gm_edges_normalise(float *adjacency, const float *edges, int64_t experts);
 

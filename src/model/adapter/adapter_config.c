@@ -3,6 +3,20 @@
 #include <math.h>
 #include <string.h>
 
+const char *const gm_target_names[] = {[GM_TARGET_Q] = "q",       [GM_TARGET_K] = "k",   [GM_TARGET_V] = "v",       [GM_TARGET_O] = "o",
+                                       [GM_TARGET_GATE] = "gate", [GM_TARGET_UP] = "up", [GM_TARGET_DOWN] = "down", [GM_TARGETS] = NULL};
+const char *const gm_target_modules[] = {
+    [GM_TARGET_Q] = "q_proj",       [GM_TARGET_K] = "k_proj",   [GM_TARGET_V] = "v_proj",       [GM_TARGET_O] = "o_proj",
+    [GM_TARGET_GATE] = "gate_proj", [GM_TARGET_UP] = "up_proj", [GM_TARGET_DOWN] = "down_proj", [GM_TARGETS] = NULL};
+const char *const gm_router_type_names[] = {[GM_ROUTER_NONE] = "none", [GM_ROUTER_GRAPH] = "graph", [GM_ROUTER_LINEAR] = "linear", NULL};
+const char *const gm_edges_names[] = {[GM_EDGES_RANDOM] = "random", [GM_EDGES_SIMILARITY] = "similarity", [GM_EDGES_FULL] = "full",
+                                      [GM_EDGES_NONE] = "none",     [GM_EDGES_LEARNED] = "learned",       NULL};
+const char *const gm_features_names[] = {[GM_FEATURES_FROZEN] = "frozen", [GM_FEATURES_EMBEDDING] = "embedding", NULL};
+const char *const gm_divergence_names[] = {[GM_DIVERGENCE_KL] = "kl", [GM_DIVERGENCE_ABS] = "abs", NULL};
+const char *const gm_count_names[] = {[GM_COUNT_CUMULATIVE] = "cumulative", [GM_COUNT_EMA] = "ema", [GM_COUNT_BATCH] = "batch", NULL};
+const char *const gm_count_at_names[] = {[GM_COUNT_AT_STEP] = "step", [GM_COUNT_AT_MICRO_BATCH] = "micro_batch", NULL};
+const char *const gm_normal_target_names[] = {[GM_NORMAL_LAYER] = "layer", [GM_NORMAL_JOINT] = "joint", NULL};
+
 const gm_method *const gm_methods[] = {&gm_method_gmoe, &gm_method_lora, NULL};
 
 const gm_method *gm_method_find(const char *name) {
@@ -28,6 +42,8 @@ static gm_status check_router(const gm_adapter_config *config) {
                         GM_ROUTER_LAYERS);
     if (config->router.hidden_size < 1)
         return gm_error(GM_USAGE, "adapter.router.hidden_size: %lld is not at least 1", (long long)config->router.hidden_size);
+    if (config->router.edges >= GM_EDGES_LEARNED)
+        return gm_error(GM_USAGE, "adapter.router.edges: \"%s\" is not built yet", gm_edges_names[config->router.edges]);
     if (!(config->router.edge_density >= 0 && config->router.edge_density <= 1))
         return gm_error(GM_USAGE, "adapter.router.edge_density: %g is not between 0 and 1", config->router.edge_density);
     if (config->router.edges == GM_EDGES_SIMILARITY && config->router.expert_features != GM_FEATURES_FROZEN)

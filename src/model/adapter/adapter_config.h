@@ -17,14 +17,30 @@ typedef enum gm_target {
     GM_TARGET_DOWN,
     GM_TARGETS
 } gm_target;
+extern const char *const gm_target_names[];   /* "q" …      */
+extern const char *const gm_target_modules[]; /* "q_proj" … */
 
+/* Beside each enum its values' names in configurations and adapter files, NULL at the end (adapter_config.c). */
 typedef enum gm_router_type { GM_ROUTER_NONE, GM_ROUTER_GRAPH, GM_ROUTER_LINEAR } gm_router_type;
-typedef enum gm_edges { GM_EDGES_RANDOM, GM_EDGES_SIMILARITY, GM_EDGES_FULL, GM_EDGES_NONE } gm_edges;
+extern const char *const gm_router_type_names[];
+typedef enum gm_edges {
+    GM_EDGES_RANDOM,
+    GM_EDGES_SIMILARITY,
+    GM_EDGES_FULL,
+    GM_EDGES_NONE,
+    GM_EDGES_LEARNED /* planned, as is what may follow */
+} gm_edges;
+extern const char *const gm_edges_names[];
 typedef enum gm_features { GM_FEATURES_FROZEN, GM_FEATURES_EMBEDDING } gm_features;
+extern const char *const gm_features_names[];
+extern const char *const gm_divergence_names[]; /* of gm_divergence */
 typedef enum gm_count { GM_COUNT_CUMULATIVE, GM_COUNT_EMA, GM_COUNT_BATCH } gm_count;
+extern const char *const gm_count_names[];
 /* When counts join the past: after the step, whose micro-batches make one count; or after each of them. */
 typedef enum gm_count_at { GM_COUNT_AT_STEP, GM_COUNT_AT_MICRO_BATCH } gm_count_at;
+extern const char *const gm_count_at_names[];
 typedef enum gm_normal_target { GM_NORMAL_LAYER, GM_NORMAL_JOINT } gm_normal_target;
+extern const char *const gm_normal_target_names[];
 
 typedef struct gm_adapter_config {
     int64_t rank;

@@ -37,21 +37,31 @@ static double cosine(const float *a, const float *b, int64_t size) {
     return ab / fmax(sqrt(aa) * sqrt(bb), 1e-8);
 }
 
-void gm_edges_similar(float *edges, const float *features, int64_t experts, int64_t size, double density) {
-    int64_t found = 0;
-    double needed = density * (double)(experts * experts);
-    for (int step = 0; step <= 100; step++) { /* the threshold falls from 1 in steps of 0.01 */
+/* The highest threshold of 1, 0.99 … 0 at which `needed` of the N² pairs are alike; the diagonal counts. */
+static double find_threshold(const double *alike, int64_t pairs, int64_t experts, double needed) {
+    for (int step = 0; step < 100; step++) {
         double threshold = 1.0 - 0.01 * step;
-        found = 0;
-        memset(edges, 0, (size_t)(experts * experts) * sizeof *edges);
-        for (int64_t i = 0; i < experts; i++)
-            for (int64_t j = 0; j < experts; j++) {
-                if (i != j && fabs(cosine(features + i * size, features + j * size, size)) < threshold) continue;
-                found++; /* the diagonal counts as similar */
-                if (i != j) join(edges, experts, i, j);
-            }
-        if ((double)found >= needed) return;
+        int64_t found = experts;
+        for (int64_t p = 0; p < pairs; p++) found += alike[p] < threshold ? 0 : 2;
+        if ((double)found >= needed) return threshold;
     }
+    return 0;
+}
+
+gm_status gm_edges_similar(float *edges, const float *features, int64_t experts, int64_t size, double density) {
+    int64_t pairs = experts * (experts - 1) / 2, p = 0;
+    double *alike; /* |cos| of every pair (i, j), j < i */
+    GM_ALLOC(alike, (size_t)pairs);
+    for (int64_t i = 0; i < experts; i++)
+        for (int64_t j = 0; j < i; j++) alike[p++] = fabs(cosine(features + i * size, features + j * size, size));
+    double threshold = find_threshold(alike, pairs, experts, density * (double)(experts * experts));
+    memset(edges, 0, (size_t)(experts * experts) * sizeof *edges);
+    p = 0;
+    for (int64_t i = 0; i < experts; i++)
+        for (int64_t j = 0; j < i; j++)
+            if (!(alike[p++] < threshold)) join(edges, experts, i, j);
+    free(alike);
+    return GM_OK;
 }
 
 void gm_edges_normalise(float *adjacency, const float *edges, int64_t experts) {

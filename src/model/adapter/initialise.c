@@ -41,19 +41,19 @@ static gm_status draw_edges(gm_adapter *adapter, const float *values) {
     int64_t n = config->num_experts, size = config->router.hidden_size;
     float *features;
     GM_ALLOC(features, (size_t)(n * size));
-    for (int64_t l = 0; l < adapter->layer_count; l++) {
+    gm_status status = GM_OK;
+    for (int64_t l = 0; l < adapter->layer_count && status == GM_OK; l++) {
         const gm_layer_adapter *layer = &adapter->layers[l];
         if (!layer->edges) continue;
         float *edges = adapter->parameters.frozen_host + layer->edges->offset;
         gm_edges_draw(edges, config, l);
         if (config->router.edges != GM_EDGES_SIMILARITY) continue;
-        const float *nodes = adapter->parameters.frozen_host + ((const float *)layer->graph.nodes.data - adapter->parameters.frozen_value);
-        const float *structure = values + ((const float *)layer->graph.structure->data - adapter->parameters.value);
-        frozen_features(features, nodes, structure, n, size, layer->graph.nodes.columns);
-        gm_edges_similar(edges, features, n, size, config->router.edge_density);
+        frozen_features(features, adapter->parameters.frozen_host + layer->nodes->offset, values + layer->structure->offset, n, size,
+                        layer->nodes->tensor.columns);
+        status = gm_edges_similar(edges, features, n, size, config->router.edge_density);
     }
     free(features);
-    return GM_OK;
+    return status;
 }
 
 gm_status gm_adapter_refresh_frozen(gm_adapter *adapter) {

@@ -74,7 +74,7 @@ static void resolve_all(gm_parameters *parameters) {
 
 static gm_status take(gm_backend *backend, float **buffer, int64_t count, const char *what) {
     void *memory = NULL;
-    GM_TRY(backend->allocate(backend, &memory, (size_t)count * sizeof(float), what)); /* fresh memory is zero on the CPU */
+    GM_TRY(backend->allocate(backend, &memory, (size_t)count * sizeof(float), what));
     *buffer = memory;
     if (count) backend->kernels->zero(backend, memory, (size_t)count * sizeof(float));
     return GM_OK;

@@ -15,59 +15,68 @@ typedef struct gm_strip { /* one slot's values over up to STRIP columns */
 static int64_t slot_expert(const gm_expert_ffn_args *args, int64_t slot) { return args->expert ? args->expert[slot] : 0; }
 static float slot_gate(const gm_expert_ffn_args *args, int64_t slot) { return args->gate ? args->gate[slot] : 1.0f; }
 
+/* Where a loop is: columns first … first + n of one slot. */
+typedef struct slot_place {
+    const gm_expert_ffn_args *args;
+    int64_t slot, token, expert, first, n;
+    float gate;
+} slot_place;
+
+static slot_place place_of(const gm_expert_ffn_args *args, int64_t slot, int64_t first, int64_t n) {
+    return (slot_place){args, slot, slot / args->slots, slot_expert(args, slot), first, n, slot_gate(args, slot)};
+}
+
 /* u of expert e: A1 x (which 0) or A3 x (which 1) of token t */
 static int64_t u_offset(const gm_expert_ffn_args *args, int64_t t, int which, int64_t e) {
     return ((2 * t + which) * args->experts + e) * args->rank;
 }
+static const float *u_at(const slot_place *p, int which) { return p->args->u + u_offset(p->args, p->token, which, p->expert); }
 
-/* h (n columns from `first`) = base + s B u */
-static void expand(float *restrict h, const float *restrict base, const gm_expert_ffn_args *args, const float *b, const float *u, int64_t e,
-                   int64_t first, int64_t n) {
-    memcpy(h, base, (size_t)n * sizeof *h);
-    if (!b) return;
-    for (int64_t j = 0; j < args->rank; j++) gm_axpy(h, args->scale * u[j], b + (e * args->rank + j) * args->ffn + first, n);
+/* Row j of the slot's expert in a site's A (of w2) or B (of w1, w3), from the first column on. */
+static int64_t row_at(const slot_place *p, int64_t j) { return (p->expert * p->args->rank + j) * p->args->ffn + p->first; }
+
+/* h = base + s B u; which: 0 w1, 1 w3 */
+static void expand(const slot_place *p, float *restrict h, const float *restrict base, const float *b, int which) {
+    memcpy(h, base, (size_t)p->n * sizeof *h);
+    for (int64_t j = 0; b && j < p->args->rank; j++) gm_axpy(h, p->args->scale * u_at(p, which)[j], b + row_at(p, j), p->n);
 }
 
-/* h1_k, h3_k and a_k of slot (t, e) over a strip */
-static void slot_values(gm_strip *strip, const gm_expert_ffn_args *args, const float *h1, const float *h3, int64_t t, int64_t e,
-                        int64_t first, int64_t n) {
-    expand(strip->h1, h1, args, args->w1.b, args->w1.b ? args->u + u_offset(args, t, 0, e) : NULL, e, first, n);
-    expand(strip->h3, h3, args, args->w3.b, args->w3.b ? args->u + u_offset(args, t, 1, e) : NULL, e, first, n);
+/* h1_k and h3_k over a strip */
+static void slot_values(const slot_place *p, gm_strip *strip, const float *h1, const float *h3) {
+    expand(p, strip->h1, h1, p->args->w1.b, 0);
+    expand(p, strip->h3, h3, p->args->w3.b, 1);
 }
 
-/* Multiplies columns first … first + n of a slot with dropout's mask. */
-static void drop(const gm_expert_ffn_args *args, float *restrict values, int64_t slot, int64_t first, int64_t n) {
-    if (args->dropout.rate == 0) return;
-    const gm_dropout dropout = args->dropout;
-    uint32_t at = (uint32_t)(slot * args->ffn + first);
-    for (int64_t i = 0; i < n; i++) values[i] *= gm_dropout_factor(&dropout, at + (uint32_t)i);
+/* Multiplies the slot's columns with dropout's mask. */
+static void drop(const slot_place *p, float *restrict values) {
+    if (p->args->dropout.rate == 0) return;
+    const gm_dropout dropout = p->args->dropout;
+    uint32_t at = (uint32_t)(p->slot * p->args->ffn + p->first);
+    for (int64_t i = 0; i < p->n; i++) values[i] *= gm_dropout_factor(&dropout, at + (uint32_t)i);
 }
 
 /* One slot over one strip: z takes its gated values, u2 (rank) its part of A2 a. */
-static void slot_forward(const gm_expert_ffn_args *args, gm_strip *strip, const float *h1, const float *h3, float *restrict z, float *u2,
-                         int64_t slot, int64_t first, int64_t n) {
-    int64_t e = slot_expert(args, slot);
-    float gate = slot_gate(args, slot);
-    slot_values(strip, args, h1, h3, slot / args->slots, e, first, n);
-    for (int64_t i = 0; i < n; i++) {
+static void slot_forward(const slot_place *p, gm_strip *strip, const float *h1, const float *h3, float *restrict z, float *u2) {
+    const float gate = p->gate;
+    slot_values(p, strip, h1, h3);
+    for (int64_t i = 0; i < p->n; i++) {
         strip->a[i] = strip->h1[i] * gm_sigmoid(strip->h1[i]) * strip->h3[i];
         z[i] += gate * strip->a[i];
     }
-    drop(args, strip->a, slot, first, n);
-    for (int64_t j = 0; args->w2.a && j < args->rank; j++)
-        u2[j] += gm_dot(strip->a, args->w2.a + (e * args->rank + j) * args->ffn + first, n);
+    drop(p, strip->a);
+    for (int64_t j = 0; p->args->w2.a && j < p->args->rank; j++) u2[j] += gm_dot(strip->a, p->args->w2.a + row_at(p, j), p->n);
 }
 
 /* The same for all three sites at rank 2 without dropout, in one pass: the paper's setting. */
-static void slot_forward_rank2(const gm_expert_ffn_args *args, const float *restrict h1, const float *restrict h3, float *restrict z,
-                               float *u2, int64_t slot, int64_t first, int64_t n) {
-    int64_t e = slot_expert(args, slot), t = slot / args->slots, row = 2 * e * args->ffn + first;
-    const float *u1 = args->u + u_offset(args, t, 0, e), *u3 = args->u + u_offset(args, t, 1, e);
-    float s = args->scale, gate = slot_gate(args, slot), s10 = s * u1[0], s11 = s * u1[1], s30 = s * u3[0], s31 = s * u3[1], u20 = 0,
-          u21 = 0;
-    const float *restrict b10 = args->w1.b + row, *restrict b11 = b10 + args->ffn, *restrict b30 = args->w3.b + row,
+static void slot_forward_rank2(const slot_place *p, const float *restrict h1, const float *restrict h3, float *restrict z, float *u2) {
+    const gm_expert_ffn_args *args = p->args;
+    const float *u1 = u_at(p, 0), *u3 = u_at(p, 1);
+    const int64_t n = p->n;
+    const float s = args->scale, gate = p->gate, s10 = s * u1[0], s11 = s * u1[1], s30 = s * u3[0], s31 = s * u3[1];
+    const float *restrict b10 = args->w1.b + row_at(p, 0), *restrict b11 = b10 + args->ffn, *restrict b30 = args->w3.b + row_at(p, 0),
                           *restrict b31 = b30 + args->ffn;
-    const float *restrict a0 = args->w2.a + row, *restrict a1 = a0 + args->ffn;
+    const float *restrict a0 = args->w2.a + row_at(p, 0), *restrict a1 = a0 + args->ffn;
+    float u20 = 0, u21 = 0;
 #pragma omp simd reduction(+ : u20, u21)
     for (int64_t i = 0; i < n; i++) {
         float x1 = h1[i] + s10 * b10[i] + s11 * b11[i], x3 = h3[i] + s30 * b30[i] + s31 * b31[i];
@@ -94,17 +103,18 @@ static void forward_token(const gm_expert_ffn_args *args, int64_t t) {
         memset(z, 0, (size_t)n * sizeof *z);
         for (int64_t slot = t * args->slots; slot < (t + 1) * args->slots; slot++) {
             float *u2 = args->w2.a ? args->u2 + slot * args->rank : NULL;
+            slot_place place = place_of(args, slot, first, n);
             if (rank2)
-                slot_forward_rank2(args, h1, h3, z, u2, slot, first, n);
+                slot_forward_rank2(&place, h1, h3, z, u2);
             else
-                slot_forward(args, &strip, h1, h3, z, u2, slot, first, n);
+                slot_forward(&place, &strip, h1, h3, z, u2);
         }
         gm_row_store(args->z, args->type, t * args->ffn + first, n, z);
     }
 }
 
 void GM_KERNEL(gm_cpu_expert_ffn_forward)(gm_backend *backend, const gm_expert_ffn_args *args) {
-    if (gm_backend_measures(backend)) return;
+    (void)backend;
 #pragma omp parallel for schedule(dynamic, TOKEN_BLOCK)
     for (int64_t t = 0; t < args->tokens; t++) forward_token(args, t);
 }
@@ -150,45 +160,46 @@ static float b_gradient(const float *restrict b, float *restrict db, const float
     return sum;
 }
 
-static void lora_gradients(const gm_expert_ffn_args *args, const gm_strip *strip, float gate, const float *w, float *sums, int64_t t,
-                           int64_t e, int64_t first, int64_t n) {
+static void lora_gradients(const slot_place *p, const gm_strip *strip, const float *w, float *sums) {
+    const gm_expert_ffn_args *args = p->args;
     for (int64_t j = 0; j < args->rank; j++) {
-        int64_t row = (e * args->rank + j) * args->ffn + first;
-        if (args->w1.b)
-            sums[1 + j] +=
-                b_gradient(args->w1.b + row, args->w1.db + row, strip->h1, args->scale * args->u[u_offset(args, t, 0, e) + j], n);
+        const int64_t row = row_at(p, j);
+        if (args->w1.b) sums[1 + j] += b_gradient(args->w1.b + row, args->w1.db + row, strip->h1, args->scale * u_at(p, 0)[j], p->n);
         if (args->w3.b)
-            sums[1 + args->rank + j] +=
-                b_gradient(args->w3.b + row, args->w3.db + row, strip->h3, args->scale * args->u[u_offset(args, t, 1, e) + j], n);
-        if (args->w2.a) gm_axpy(args->w2.da + row, gate * args->scale * w[j], strip->a, n);
+            sums[1 + args->rank + j] += b_gradient(args->w3.b + row, args->w3.db + row, strip->h3, args->scale * u_at(p, 1)[j], p->n);
+        if (args->w2.a) gm_axpy(args->w2.da + row, p->gate * args->scale * w[j], strip->a, p->n);
     }
 }
 
-/* One slot over one strip: its gradients; dh1 and dh3 are added to. */
-static void slot_backward(const gm_expert_ffn_args *args, gm_strip *strip, const float *h1, const float *h3, const float *dz,
-                          const float *w, float *sums, float *dh1, float *dh3, int64_t slot, int64_t first, int64_t n) {
-    int64_t t = slot / args->slots, e = slot_expert(args, slot);
-    float gate = slot_gate(args, slot);
-    slot_values(strip, args, h1, h3, t, e, first, n);
-    memset(strip->da, 0, (size_t)n * sizeof *strip->da);
+typedef struct token_rows { /* a token's over one strip, in f32 */
+    const float *h1, *h3, *dz;
+    float *dh1, *dh3; /* added to */
+} token_rows;
+
+/* One slot over one strip: its gradients. */
+static void slot_backward(const slot_place *p, gm_strip *strip, const token_rows *rows, const float *w, float *sums) {
+    const gm_expert_ffn_args *args = p->args;
+    slot_values(p, strip, rows->h1, rows->h3);
+    memset(strip->da, 0, (size_t)p->n * sizeof *strip->da);
     for (int64_t j = 0; args->w2.a && j < args->rank; j++)
-        gm_axpy(strip->da, gate * args->scale * w[j], args->w2.a + (e * args->rank + j) * args->ffn + first, n);
-    drop(args, strip->da, slot, first, n);
-    sums[0] += slot_gradients(strip, dz, gate, n);
-    drop(args, strip->a, slot, first, n); /* what A2 has seen */
-    lora_gradients(args, strip, gate, w, sums, t, e, first, n);
-    gm_axpy(dh1, 1.0f, strip->h1, n);
-    gm_axpy(dh3, 1.0f, strip->h3, n);
+        gm_axpy(strip->da, p->gate * args->scale * w[j], args->w2.a + row_at(p, j), p->n);
+    drop(p, strip->da);
+    sums[0] += slot_gradients(strip, rows->dz, p->gate, p->n);
+    drop(p, strip->a); /* what A2 has seen */
+    lora_gradients(p, strip, w, sums);
+    gm_axpy(rows->dh1, 1.0f, strip->h1, p->n);
+    gm_axpy(rows->dh3, 1.0f, strip->h3, p->n);
 }
 
 /* The same for all three sites at rank 2, in one pass: the paper's setting, and twice as fast. */
-static void slot_backward_rank2(const gm_expert_ffn_args *args, const float *restrict h1, const float *restrict h3,
-                                const float *restrict dz, const float *w, float *sums, float *restrict dh1, float *restrict dh3,
-                                int64_t slot, int64_t first, int64_t n) {
-    int64_t t = slot / args->slots, e = slot_expert(args, slot), row = 2 * e * args->ffn + first;
-    const float *u1 = args->u + u_offset(args, t, 0, e), *u3 = args->u + u_offset(args, t, 1, e);
-    float s = args->scale, gate = slot_gate(args, slot), s10 = s * u1[0], s11 = s * u1[1], s30 = s * u3[0], s31 = s * u3[1],
-          w0 = gate * s * w[0], w1 = gate * s * w[1];
+static void slot_backward_rank2(const slot_place *p, const token_rows *rows, const float *w, float *sums) {
+    const gm_expert_ffn_args *args = p->args;
+    const float *u1 = u_at(p, 0), *u3 = u_at(p, 1);
+    const int64_t n = p->n, row = row_at(p, 0);
+    const float s = args->scale, gate = p->gate, s10 = s * u1[0], s11 = s * u1[1], s30 = s * u3[0], s31 = s * u3[1], w0 = gate * s * w[0],
+                w1 = gate * s * w[1];
+    const float *restrict h1 = rows->h1, *restrict h3 = rows->h3, *restrict dz = rows->dz;
+    float *restrict dh1 = rows->dh1, *restrict dh3 = rows->dh3;
     const float *restrict b10 = args->w1.b + row, *restrict b11 = b10 + args->ffn, *restrict b30 = args->w3.b + row,
                           *restrict b31 = b30 + args->ffn;
     const float *restrict a0 = args->w2.a + row, *restrict a1 = a0 + args->ffn;
@@ -220,12 +231,14 @@ static void backward_strip(const gm_expert_ffn_args *args, int64_t t, const floa
     bool rank2 = all_sites_rank2(args);
     memset(dh1, 0, (size_t)n * sizeof *dh1);
     memset(dh3, 0, (size_t)n * sizeof *dh3);
+    const token_rows rows = {h1, h3, dz, dh1, dh3};
     for (int64_t k = 0; k < args->slots; k++) {
         float *slot_sums = sums + k * sums_size(args);
+        slot_place place = place_of(args, t * args->slots + k, first, n);
         if (rank2)
-            slot_backward_rank2(args, h1, h3, dz, w + k * 2, slot_sums, dh1, dh3, t * args->slots + k, first, n);
+            slot_backward_rank2(&place, &rows, w + k * 2, slot_sums);
         else
-            slot_backward(args, &strip, h1, h3, dz, w + k * args->rank, slot_sums, dh1, dh3, t * args->slots + k, first, n);
+            slot_backward(&place, &strip, &rows, w + k * args->rank, slot_sums);
     }
     gm_row_store(args->h1, args->type, at, n, dh1);
     gm_row_store(args->h3, args->type, at, n, dh3);

@@ -103,40 +103,8 @@ static inline void gm_widen(float *restrict out, const void *in, gm_type type, i
 
 static inline int64_t gm_least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* kernels/elementwise.c */
-void GM_KERNEL(gm_cpu_convert)(gm_backend *, void *out, gm_type out_type, const void *in, gm_type in_type, int64_t count);
-void GM_KERNEL(gm_cpu_add)(gm_backend *, float *out, const void *in, gm_type in_type, int64_t count);
-void GM_KERNEL(gm_cpu_scale)(gm_backend *, float *out, float factor, int64_t count);
-void GM_KERNEL(gm_cpu_add_rows)(gm_backend *, void *out, gm_type type, const void *row, gm_type row_type, int64_t rows, int64_t columns);
-void GM_KERNEL(gm_cpu_silu_forward)(gm_backend *, float *out, const float *in, int64_t count);
-void GM_KERNEL(gm_cpu_silu_backward)(gm_backend *, float *din, const float *dout, const float *in, int64_t count);
-void GM_KERNEL(gm_cpu_column_sums)(gm_backend *, float *out, const float *in, int64_t rows, int64_t columns);
-/* kernels/rows.c */
-void GM_KERNEL(gm_cpu_embedding)(gm_backend *, const gm_rows_args *, gm_type table_type);
-void GM_KERNEL(gm_cpu_gather_rows)(gm_backend *, const gm_rows_args *);
-void GM_KERNEL(gm_cpu_scatter_rows)(gm_backend *, const gm_rows_args *);
-/* one file each, by name */
-void GM_KERNEL(gm_cpu_dropout)(gm_backend *, const gm_dropout_args *);
-void GM_KERNEL(gm_cpu_rmsnorm_forward)(gm_backend *, const gm_rmsnorm_args *);
-void GM_KERNEL(gm_cpu_rmsnorm_backward)(gm_backend *, const gm_rmsnorm_args *);
-void GM_KERNEL(gm_cpu_rope)(gm_backend *, const gm_rope_args *);
-void GM_KERNEL(gm_cpu_attention_forward)(gm_backend *, const gm_attention_args *);
-void GM_KERNEL(gm_cpu_attention_backward)(gm_backend *, const gm_attention_args *);
-void GM_KERNEL(gm_cpu_lora_forward)(gm_backend *, const gm_lora_args *);
-void GM_KERNEL(gm_cpu_lora_backward)(gm_backend *, const gm_lora_args *);
-void GM_KERNEL(gm_cpu_expert_ffn_forward)(gm_backend *, const gm_expert_ffn_args *);
-void GM_KERNEL(gm_cpu_expert_ffn_output)(gm_backend *, const gm_expert_ffn_args *);
-void GM_KERNEL(gm_cpu_expert_ffn_backward)(gm_backend *, const gm_expert_ffn_args *);
-void GM_KERNEL(gm_cpu_route_forward)(gm_backend *, const gm_route_args *);
-void GM_KERNEL(gm_cpu_route_backward)(gm_backend *, const gm_route_args *);
-void GM_KERNEL(gm_cpu_router_graph_forward)(gm_backend *, const gm_router_graph_args *);
-void GM_KERNEL(gm_cpu_router_graph_backward)(gm_backend *, const gm_router_graph_args *);
-void GM_KERNEL(gm_cpu_poisson)(gm_backend *, const gm_poisson_args *);
-void GM_KERNEL(gm_cpu_normal)(gm_backend *, const gm_normal_args *);
-void GM_KERNEL(gm_cpu_balance)(gm_backend *, const gm_balance_args *);
-void GM_KERNEL(gm_cpu_cross_entropy)(gm_backend *, const gm_cross_entropy_args *);
-void GM_KERNEL(gm_cpu_score)(gm_backend *, const gm_score_args *);
-void GM_KERNEL(gm_cpu_adamw)(gm_backend *, const gm_adamw_args *);
-void GM_KERNEL(gm_cpu_sum_squares)(gm_backend *, double *out, const float *in, int64_t count);
+#define GM_DECLARE_KERNEL(name, parameters) void GM_KERNEL(gm_cpu_##name) parameters;
+GM_KERNEL_LIST(GM_DECLARE_KERNEL)
+#undef GM_DECLARE_KERNEL
 
 #endif

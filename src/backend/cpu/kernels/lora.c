@@ -99,6 +99,16 @@ static void backward_tokens(const gm_lora_args *args, float *da, float *db, int6
     }
 }
 
+/* Elements [first, last) of dA, then dB, += those of every group, in order. */
+static void add_groups(const gm_lora_args *args, const float *gradients, int64_t groups, int64_t first, int64_t last) {
+    int64_t a_size = args->rank * args->inputs, size = a_size + args->rank * args->outputs;
+    int64_t a_last = gm_least(a_size, last), b_first = first > a_size ? first : a_size;
+    for (int64_t g = 0; g < groups; g++, gradients += size) {
+        if (first < a_last) gm_axpy(args->da + first, 1.0f, gradients + first, a_last - first);
+        if (b_first < last) gm_axpy(args->db + (b_first - a_size), 1.0f, gradients + b_first, last - b_first);
+    }
+}
+
 void GM_KERNEL(gm_cpu_lora_backward)(gm_backend *backend, const gm_lora_args *args) {
     int64_t a_size = args->rank * args->inputs, size = a_size + args->rank * args->outputs;
     int64_t group = (args->tokens + GROUPS - 1) / GROUPS;
@@ -114,10 +124,8 @@ void GM_KERNEL(gm_cpu_lora_backward)(gm_backend *backend, const gm_lora_args *ar
             memset(da, 0, (size_t)size * sizeof *da);
             for (int64_t t = g * group; t < last; t += TOKENS) backward_tokens(args, da, db, t, gm_least(TOKENS, last - t));
         }
-        for (int64_t g = 0; g < groups; g++) {
-            gm_axpy(args->da, 1.0f, gradients + g * size, a_size);
-            gm_axpy(args->db, 1.0f, gradients + g * size + a_size, size - a_size);
-        }
+#pragma omp parallel for schedule(static) if (size > STRIP)
+        for (int64_t first = 0; first < size; first += STRIP) add_groups(args, gradients, groups, first, gm_least(size, first + STRIP));
     }
     gm_arena_release(&backend->scratch, mark);
 }

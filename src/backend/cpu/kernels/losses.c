@@ -11,7 +11,7 @@
  *     du_p = −f' n_p / (u_p + 1e-8),   dcount_e = (du_e − Σ_j du_j u_j) / Σ count,
  *     da_p = n_p (f_p + f'_p − Σ_j n_j (f_j + f'_j)),   da_p/dσ = d_p² / σ³ − 1/σ
  *
- * Mixtral's balance: ℓ = N Σ_e f_e P_e; dπ_te += gradient_scale · f_e. */
+ * Mixtral's balance: ℓ = N Σ_e f_e P_e; dπ_te = gradient_scale · f_e. */
 #include "backend/cpu/kernels/kernel.h"
 
 enum { CHUNKS = 64, CHUNK = 256, FACTORIALS = 32 };
@@ -66,7 +66,9 @@ static void poisson_token(const gm_poisson_args *a, const poisson_target *target
         divergence f = diverge(a->divergence, target->log_q[p] - (double)logf(v));
         *loss += target->q[p] * f.value;
         *drate += target->slope[p] * (f.value + f.slope);
-        if (a->dweight) a->dweight[token * a->experts + i] = (float)(-f.slope * target->q[p] / (double)v * (double)a->gradient_scale);
+        if (!a->dweight) continue;
+        float *dweight = a->dweight + token * a->experts + i, d = (float)(-f.slope * target->q[p] / (double)v * (double)a->gradient_scale);
+        *dweight = a->accumulate ? *dweight + d : d;
     }
 }
 
@@ -178,5 +180,8 @@ void GM_KERNEL(gm_cpu_balance)(gm_backend *backend, const gm_balance_args *args)
     for (int64_t e = 0; e < n; e++) loss += (double)args->share[e] * (double)args->mean[e];
     *args->loss += loss * (double)n * args->loss_scale;
 #pragma omp parallel for schedule(static) if (args->tokens * n > (1 << 14))
-    for (int64_t t = 0; t < args->tokens; t++) gm_axpy(args->dweight + t * n, args->gradient_scale, args->share, n);
+    for (int64_t t = 0; t < args->tokens; t++) {
+        if (!args->accumulate) memset(args->dweight + t * n, 0, (size_t)n * sizeof *args->dweight);
+        gm_axpy(args->dweight + t * n, args->gradient_scale, args->share, n);
+    }
 }
