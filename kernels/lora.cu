@@ -4,8 +4,7 @@
  *     outer:   Σ_t w_tj x_t over parts        dB += uᵀ dy, dA += duᵀ x
  *     x, y: T×C   m: R×C   w, out: T×R   (B is kept transposed, R×O)
  * RANK is R rounded up to a power of two, so that the R values of a thread stay in registers. */
-#include "common.cuh"
-#include "parts.cuh"
+#include "sums.cuh"
 
 enum { THREADS = 256, WARPS = THREADS / GM_WARP, TOGETHER = 4 /* tokens of a warp */, EXPANDED = 16 /* tokens of a block */, VECTOR = 4 };
 
@@ -146,7 +145,7 @@ static void add_outer(gm_backend *backend, float *gradient, const float *w, cons
                   GM_LAUNCH(backend, (outer<RANK, X>), grid, THREADS, 0, parts, w, (const X *)x, s->tokens, size, s->columns, (int)s->rank,
                             gm_aligned(x, type, s->columns, VECTOR));
               }));
-    gm_add_parts(backend, gradient, parts, number, count);
+    gm_sum_all_parts(backend, gradient, parts, number, count, count, true);
     gm_arena_release(&backend->scratch, mark);
 }
 
