@@ -13,18 +13,6 @@ static const struct {
 size_t gm_type_size(gm_type type) { return types[type].size; }
 const char *gm_type_name(gm_type type) { return types[type].name; }
 
-float gm_f16_to_f32(uint16_t value) {
-    uint32_t sign = (uint32_t)(value & 0x8000u) << 16, exponent = (value >> 10) & 31u, fraction = value & 0x3ffu, bits;
-    if (exponent == 0) { /* zero and subnormals: fraction · 2^-24 */
-        float magnitude = (float)fraction * 0x1p-24f;
-        return sign ? -magnitude : magnitude;
-    }
-    bits = exponent == 31 ? sign | 0x7f800000u | fraction << 13 : sign | (exponent + 112u) << 23 | fraction << 13;
-    float result;
-    memcpy(&result, &bits, sizeof result);
-    return result;
-}
-
 static float load_f32(const unsigned char *in, gm_type type) {
     uint16_t half;
     float single;

@@ -44,7 +44,17 @@ GM_EVERYWHERE static inline uint16_t gm_f32_to_bf16(float value) {
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
 }
 
-float gm_f16_to_f32(uint16_t value);
+/* Without a branch, so that loops over it vectorise; infinity and NaN keep the largest exponent. */
+GM_EVERYWHERE static inline float gm_f16_to_f32(uint16_t value) {
+    uint32_t sign = (uint32_t)(value & 0x8000u) << 16, magnitude = value & 0x7fffu;
+    uint32_t bias = magnitude >= 0x7c00u ? 224u << 23 : 112u << 23;
+    uint32_t normal = (magnitude << 13) + bias, small;
+    float subnormal = (float)(int32_t)magnitude * 0x1p-24f, result;
+    memcpy(&small, &subnormal, sizeof small);
+    uint32_t bits = sign | (magnitude < 0x400u ? small : normal);
+    memcpy(&result, &bits, sizeof result);
+    return result;
+}
 
 /* out[0..count) (f32 or bf16) from in[0..count) (f32, bf16 or f16; any alignment). */
 void gm_convert(void *out, gm_type out_type, const void *in, gm_type in_type, size_t count);

@@ -89,15 +89,7 @@ static inline void gm_widen(float *restrict out, const void *in, gm_type type, i
         for (int64_t i = 0; i < count; i++) out[i] = gm_bf16_to_f32(half[i]);
     } else {
         const uint16_t *half = in;
-        for (int64_t i = 0; i < count; i++) {
-            uint32_t sign = (uint32_t)(half[i] & 0x8000u) << 16, magnitude = half[i] & 0x7fffu;
-            uint32_t bias = magnitude >= 0x7c00u ? 224u << 23 : 112u << 23; /* infinity and NaN keep the largest exponent */
-            uint32_t normal = (magnitude << 13) + bias, small;
-            float subnormal = (float)(int32_t)magnitude * 0x1p-24f;
-            __builtin_memcpy(&small, &subnormal, sizeof small);
-            uint32_t bits = sign | (magnitude < 0x400u ? small : normal);
-            __builtin_memcpy(&out[i], &bits, sizeof bits);
-        }
+        for (int64_t i = 0; i < count; i++) out[i] = gm_f16_to_f32(half[i]);
     }
 }
 
