@@ -170,41 +170,35 @@ static inline bool gm_aligned(const void *memory, gm_type type, int64_t n, int64
 
 /* ---- reductions: a butterfly within the warp, then the warps in order; every thread of the block gets the result. */
 
-template <class F> __device__ __forceinline__ F gm_warp_sum(F value) {
+struct gm_plus {
+    template <class F> __device__ __forceinline__ F operator()(F a, F b) const { return a + b; }
+};
+struct gm_larger {
+    template <class F> __device__ __forceinline__ F operator()(F a, F b) const { return gm_most(a, b); }
+};
+
+template <class F, class Join> __device__ __forceinline__ F gm_warp_join(F value, Join join) {
 #pragma unroll
-    for (int distance = GM_WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
+    for (int distance = GM_WARP / 2; distance > 0; distance /= 2) value = join(value, __shfl_xor_sync(0xffffffffu, value, distance));
     return value;
 }
 
-template <class F> __device__ __forceinline__ F gm_warp_most(F value) {
-#pragma unroll
-    for (int distance = GM_WARP / 2; distance > 0; distance /= 2) value = gm_most(value, __shfl_xor_sync(0xffffffffu, value, distance));
-    return value;
-}
-
-/* All threads of a one-dimensional block call these together. */
-template <class F> __device__ __forceinline__ F gm_block_sum(F value) {
+/* All threads of a one-dimensional block call this together. */
+template <class F, class Join> __device__ __forceinline__ F gm_block_join(F value, Join join) {
     GM_SHARED(F, part, [GM_WARPS_MOST]);
     const int warp = threadIdx.x / GM_WARP, warps = blockDim.x / GM_WARP;
-    value = gm_warp_sum(value);
+    value = gm_warp_join(value, join);
     if (threadIdx.x % GM_WARP == 0) part[warp] = value;
     __syncthreads();
-    F sum = 0;
-    for (int w = 0; w < warps; w++) sum += part[w];
+    F all = part[0];
+    for (int w = 1; w < warps; w++) all = join(all, part[w]);
     __syncthreads(); /* part is free for the next call */
-    return sum;
+    return all;
 }
 
-template <class F> __device__ __forceinline__ F gm_block_most(F value) {
-    GM_SHARED(F, part, [GM_WARPS_MOST]);
-    const int warp = threadIdx.x / GM_WARP, warps = blockDim.x / GM_WARP;
-    value = gm_warp_most(value);
-    if (threadIdx.x % GM_WARP == 0) part[warp] = value;
-    __syncthreads();
-    F most = part[0];
-    for (int w = 1; w < warps; w++) most = gm_most(most, part[w]);
-    __syncthreads();
-    return most;
-}
+template <class F> __device__ __forceinline__ F gm_warp_sum(F value) { return gm_warp_join(value, gm_plus()); }
+template <class F> __device__ __forceinline__ F gm_warp_most(F value) { return gm_warp_join(value, gm_larger()); }
+template <class F> __device__ __forceinline__ F gm_block_sum(F value) { return gm_block_join(value, gm_plus()); }
+template <class F> __device__ __forceinline__ F gm_block_most(F value) { return gm_block_join(value, gm_larger()); }
 
 #endif
