@@ -6,7 +6,7 @@
  * op_main runs the whole group once per instruction level that this processor has. Built with GM_TEST_EMULATED it runs it on
  * the CUDA backend's kernels in emulation (tests/emulation), with GMOE_TEST_DEVICE=cuda in the environment on a GPU: buffers
  * are the backend's memory then, which a test may look at, but the backend's own code not; what a kernel's arguments want
- * on the host goes through op_host. A kernel that is not written yet skips the test that calls it.
+ * on the host goes through op_host.
  * Values are random from a printed seed (GMOE_TEST_SEED sets another). References are naive loops in double. */
 #ifndef GM_OP_TEST_H
 #define GM_OP_TEST_H
@@ -243,33 +243,7 @@ static inline double op_slope(double (*f)(const void *), const void *context, do
     return (8 * (value[2] - value[1]) - (value[3] - value[0])) / (12 * h);
 }
 
-/* ---- kernels that a backend does not have yet */
-
-static int op_skipped;
-
-static inline void op_skip(const char *kernel) {
-    printf("skipped: %s has no kernel %s\n", backend->name, kernel);
-    op_skipped++;
-    op_finish();
-    gm_backend_measure(backend, false);
-    skip();
-}
-
-#define OP_MISSING(name, parameters)                                                                                                       \
-    static inline void op_missing_##name(void) { op_skip(#name); }
-GM_KERNEL_LIST(OP_MISSING)
-#undef OP_MISSING
-
-static inline void op_fill_missing(gm_kernels *kernels) {
-    void (*stub)(void);
-#define OP_FILL(name, parameters)                                                                                                          \
-    stub = op_missing_##name;                                                                                                              \
-    if (!kernels->name) memcpy(&kernels->name, &stub, sizeof stub);
-    GM_KERNEL_LIST(OP_FILL)
-#undef OP_FILL
-}
-
-/* What a test that was skipped or failed left behind. */
+/* What a test that failed left behind. */
 static inline int op_clean(void **state) {
     (void)state;
     op_scratch_given = false;
@@ -293,17 +267,13 @@ static inline int op_run_group(const char *name, const struct CMUnitTest *tests,
 
 /* On a backend that is not the CPU. */
 static inline int op_run_device(const char *name, const struct CMUnitTest *tests, size_t count, gm_status opened) {
-    static gm_kernels real, measuring;
     if (opened != GM_OK) return printf("%s\n", gm_error_text()), 1;
-    real = *backend->real, measuring = *backend->measuring;
-    op_fill_missing(&real), op_fill_missing(&measuring);
-    backend->real = backend->kernels = &real, backend->measuring = &measuring;
     op_finish();
     int failed = op_run_group(name, tests, count);
     op_clean(NULL);
     op_begin();
     gm_backend_close(backend);
-    return !failed && op_skipped == (int)count ? 77 : failed;
+    return failed;
 }
 
 static inline int op_run_levels(const char *name, const struct CMUnitTest *tests, size_t count, unsigned long long seed) {
