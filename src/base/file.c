@@ -174,7 +174,8 @@ static bool look_at_parent(const char *path, struct stat *info, const char **nam
     char parent[GM_PATH];
     const char *slash = strrchr(path, '/');
     *name = slash ? slash + 1 : path;
-    if ((size_t)snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash + 1 - path) : 1, slash ? path : ".") >= sizeof parent) return false;
+    if ((size_t)snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash + 1 - path) : 1, slash ? path : ".") >= sizeof parent)
+        return false;
     return stat(parent, info) == 0;
 }
 
@@ -183,7 +184,8 @@ bool gm_same_file(const char *a, const char *b) {
     const char *name_a, *name_b;
     int seen = (stat(a, &of_a) == 0) + 2 * (stat(b, &of_b) == 0);
     if (seen == 1 || seen == 2) return false;
-    if (seen == 0 && (!look_at_parent(a, &of_a, &name_a) || !look_at_parent(b, &of_b, &name_b) || strcmp(name_a, name_b) != 0)) return false;
+    if (seen == 0 && (!look_at_parent(a, &of_a, &name_a) || !look_at_parent(b, &of_b, &name_b) || strcmp(name_a, name_b) != 0))
+        return false;
     return of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
 }
 

@@ -85,8 +85,17 @@ static gm_status check_writable(const char *option, const char *path) {
 
 /* What a model or an adapter is made of; results may lie beside it. */
 static bool is_part_of_model(const char *name) {
-    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                        "added_tokens.json", "vocab.json", "adapter_config.json", "evaluation.json", "state.json", "MANIFEST"};
+    static const char *const names[] = {"config.json",
+                                        "generation_config.json",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "vocab.json",
+                                        "adapter_config.json",
+                                        "evaluation.json",
+                                        "state.json",
+                                        "MANIFEST"};
     static const char *const endings[] = {".safetensors", ".safetensors.index.json", ".gz", ".bin", ".model", ".txt"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
@@ -113,7 +122,8 @@ static gm_status spare_task(evaluation *e, const gm_task *task) {
     const char *const outputs[][2] = {{"--output", a->output}, {"--items", a->items}};
     for (int i = 0; i < 2; i++)
         if (outputs[i][1] && gm_task_reads(task, a->data_dir, outputs[i][1]))
-            return gm_error(GM_USAGE, "%s %s: is a file of the task %s, and would be replaced", outputs[i][0], outputs[i][1], gm_task_name(task));
+            return gm_error(GM_USAGE, "%s %s: is a file of the task %s, and would be replaced", outputs[i][0], outputs[i][1],
+                            gm_task_name(task));
     return GM_OK;
 }
 

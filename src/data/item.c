@@ -331,7 +331,8 @@ static void want_fields(gm_loader *loader, const gm_template *template) {
 static void warn_of_twin(const char *path) {
     char twin[GM_PATH + 4];
     snprintf(twin, sizeof twin, "%s.gz", path);
-    if (!gm_text_ends_with(path, ".gz") && gm_file_exists(twin)) gm_log(GM_LOG_WARN, "%s: is read, and not %s beside it; remove one of them", path, twin);
+    if (!gm_text_ends_with(path, ".gz") && gm_file_exists(twin))
+        gm_log(GM_LOG_WARN, "%s: is read, and not %s beside it; remove one of them", path, twin);
 }
 
 static gm_status prepare(gm_loader *loader, const char *data_dir) {

@@ -196,8 +196,8 @@ static void warn_of_layers(const gm_safetensors *file, const gm_model_config *c)
         if (layer > last) last = layer;
     }
     if (last >= c->layers)
-        gm_log(GM_LOG_WARN, "%s: holds layers up to %lld; num_hidden_layers in config.json is %lld, the others are not used", any_path(file),
-               (long long)last, (long long)c->layers);
+        gm_log(GM_LOG_WARN, "%s: holds layers up to %lld; num_hidden_layers in config.json is %lld, the others are not used",
+               any_path(file), (long long)last, (long long)c->layers);
 }
 
 static void note_extra(const gm_safetensors *file, const gm_model_config *c) {

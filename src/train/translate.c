@@ -40,8 +40,8 @@ static cJSON *section_of(cJSON *tree, const char *path) {
 static gm_status contradiction(const gm_translation *t, const char *name, const char *path, const cJSON *value, const cJSON *earlier) {
     const cJSON *giver = gm_json_member(t->givers, path);
     char *now = cJSON_PrintUnformatted(value), *before = cJSON_PrintUnformatted(earlier);
-    gm_status status = gm_error(GM_USAGE, "%s: %s%s: gives %.60s for %s, and %s gives %.60s; leave one of them out", t->source, t->place, name,
-                                now ? now : "…", path, giver ? giver->valuestring : "another key", before ? before : "…");
+    gm_status status = gm_error(GM_USAGE, "%s: %s%s: gives %.60s for %s, and %s gives %.60s; leave one of them out", t->source, t->place,
+                                name, now ? now : "…", path, giver ? giver->valuestring : "another key", before ? before : "…");
     cJSON_free(now);
     cJSON_free(before);
     return status;
@@ -110,7 +110,9 @@ static gm_status translate_members(gm_translation *t, const gm_foreign_key *keys
         const gm_foreign_key *key = keys;
         while (key->name && strcmp(key->name, member->string) != 0) key++;
         if (!key->name && keys == gm_foreign_top_keys && is_ours(member->string))
-            return gm_error(GM_USAGE, "%s: %.60s: is a key of ours beside a list \"lora\", which is MoE-PEFT's; write the file in one of the two formats, or give it with --set",
+            return gm_error(GM_USAGE,
+                            "%s: %.60s: is a key of ours beside a list \"lora\", which is MoE-PEFT's; write the file in one of the two "
+                            "formats, or give it with --set",
                             t->source, member->string);
         if (!key->name)
             gm_translate_note(t, member->string, "unknown, left out");

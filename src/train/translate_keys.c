@@ -103,7 +103,8 @@ enum { STRATEGIES = sizeof strategies / sizeof *strategies };
 static const struct {
     const char *type, *own; /* the routing where routing_strategy does not say; NULL: none */
     const char *routings;   /* those that it may say */
-} peft_types[] = {{"LORA", NULL, " "}, {"MIXLORA", "mixlora", " goe mixtral mixlora "}, {"LORAMOE", "loramoe", " loramoe "}, {"MOLA", "mola", " mola "}};
+} peft_types[] = {
+    {"LORA", NULL, " "}, {"MIXLORA", "mixlora", " goe mixtral mixlora "}, {"LORAMOE", "loramoe", " loramoe "}, {"MOLA", "mola", " mola "}};
 enum { PEFT_TYPES = sizeof peft_types / sizeof *peft_types };
 
 static int peft_type_of(const cJSON *adapter) {
