@@ -19,7 +19,7 @@ gm_status gm_model_open(gm_model **model, gm_backend *backend, const char *direc
 gm_status gm_model_open_random(gm_model **model, gm_backend *backend, const gm_model_config *config, gm_type type, uint64_t seed);
 void gm_model_close(gm_model *model);
 const gm_model_config *gm_model_config_of(const gm_model *model);
-uint64_t gm_model_hash(const gm_model *model);      /* of the base: config, names, all bytes */  
+uint64_t gm_model_hash(const gm_model *model);      /* of the base: config, names, all bytes */
 int64_t gm_model_parameters(const gm_model *model); /* frozen parameters that take part in products, head included */
 size_t gm_model_memory(const gm_model *model);      /* bytes of weights copied (not mapped) */
 

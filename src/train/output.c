@@ -3,8 +3,9 @@
  * its name means another file (or none) and opens again. */
 #include "train/output.h"
 #include "train/checkpoint.h"
+#include "train/own_files.h"
 
-#include "base/log.h"
+#include "base/number.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,56 +16,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const run_files[] = {"config.json", "metrics.jsonl", "result.json", "report.html", "summary.json"};
-static const char *const run_directories[] = {"checkpoints", "adapter", "best"};
 static const char *const published[] = {"adapter", "best"};
 static const char *const leftovers[] = {"adapter.tmp", "adapter.old.tmp", "best.tmp", "best.old.tmp"};
-static const char *const other_files[] = {"lock", "config.json.tmp", "metrics.jsonl.tmp", "result.json.tmp"};
-enum {
-    RUN_FILES = sizeof run_files / sizeof *run_files,
-    RUN_DIRECTORIES = sizeof run_directories / sizeof *run_directories,
-    PUBLISHED = sizeof published / sizeof *published,
-    LEFTOVERS = sizeof leftovers / sizeof *leftovers,
-    OTHER_FILES = sizeof other_files / sizeof *other_files,
-};
+enum { PUBLISHED = sizeof published / sizeof *published, LEFTOVERS = sizeof leftovers / sizeof *leftovers };
 
 gm_status gm_output_path(const gm_output *output, char path[GM_PATH], const char *name) {
     return gm_path_join(path, output->directory, name);
-}
-
-static bool run_is_there(const gm_output *output) {
-    char path[GM_PATH];
-    for (int i = 0; i < RUN_FILES; i++)
-        if (gm_output_path(output, path, run_files[i]) == GM_OK && gm_file_exists(path)) return true;
-    for (int i = 0; i < RUN_DIRECTORIES; i++)
-        if (gm_output_path(output, path, run_directories[i]) == GM_OK && gm_directory_exists(path)) return true;
-    return false;
-}
-
-/* ---- names ------------------------------------------------------------------------------------------------------ */
-
-static gm_status check_names(const gm_output *output, const char *const *names, int count, bool directories) {
-    for (int i = 0; i < count; i++) {
-        char path[GM_PATH];
-        struct stat info;
-        GM_TRY(gm_output_path(output, path, names[i]));
-        if (lstat(path, &info) != 0) continue; /* absent; what else is wrong is told by the lock */
-        if (S_ISLNK(info.st_mode))
-            return gm_error(GM_FAIL, "%s: is a symbolic link, through which nothing is written; remove it, or take another output_dir",
-                            path);
-        if (!(directories ? S_ISDIR(info.st_mode) : S_ISREG(info.st_mode)))
-            return gm_error(GM_FAIL, "%s: is no %s, and the run writes one of this name; remove it, or take another output_dir", path,
-                            directories ? "directory" : "regular file");
-    }
-    return GM_OK;
-}
-
-/* A name that is taken by something of another kind would be noticed at the run's end, when it is written. */
-static gm_status check_all_names(const gm_output *output) {
-    GM_TRY(check_names(output, run_files, RUN_FILES, false));
-    GM_TRY(check_names(output, other_files, OTHER_FILES, false));
-    GM_TRY(check_names(output, run_directories, RUN_DIRECTORIES, true));
-    return check_names(output, leftovers, LEFTOVERS, true);
 }
 
 /* ---- the lock --------------------------------------------------------------------------------------------------- */
@@ -72,6 +29,16 @@ static gm_status check_all_names(const gm_output *output) {
 static bool names_this_file(const char *path, int descriptor) {
     struct stat named, opened;
     return stat(path, &named) == 0 && fstat(descriptor, &opened) == 0 && named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
+}
+
+/* Ours is empty, and goes at the end. */
+static gm_status check_lock(gm_output *output, const char *path) {
+    struct stat info;
+    if (fstat(output->lock, &info) == 0 && info.st_size == 0) return GM_OK;
+    close(output->lock);
+    output->lock = -1;
+    return gm_error(GM_USAGE, "%s: is not of a run of gmoe-train, which has a lock of this name; take another output_dir, or move it away",
+                    path);
 }
 
 static gm_status lock_directory(gm_output *output) {
@@ -89,9 +56,19 @@ static gm_status lock_directory(gm_output *output) {
                                   output->directory)
                        : gm_error(GM_FAIL, "%s: cannot be locked: %s", path, strerror(reason));
         }
-        if (names_this_file(path, output->lock)) return GM_OK;
+        if (names_this_file(path, output->lock)) return check_lock(output, path);
         close(output->lock); /* its owner removed it in between */
     }
+}
+
+gm_status gm_output_check(const gm_output *output) {
+    char path[GM_PATH];
+    GM_TRY(gm_output_path(output, path, "lock"));
+    if (names_this_file(path, output->lock)) return GM_OK;
+    return gm_error(
+        GM_FAIL,
+        "output_dir: %s: was moved or removed while the run went on (its lock is not ours); the run ends, and writes nothing there",
+        output->directory);
 }
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
@@ -134,7 +111,13 @@ static gm_status refuse_seeds(const char *directory) {
     DIR *opened = opendir(directory);
     bool found = false;
     if (!opened) return GM_OK;
-    for (struct dirent *entry; !found && (entry = readdir(opened)) != NULL;) found = strncmp(entry->d_name, "seed-", 5) == 0;
+    for (struct dirent *entry; !found && (entry = readdir(opened)) != NULL;) {
+        char path[GM_PATH];
+        int64_t seed;
+        bool named = strncmp(entry->d_name, "seed-", 5) == 0 &&
+                     gm_parse_integer(entry->d_name + 5, strlen(entry->d_name + 5), 0, GM_EXACT_INTEGER, &seed);
+        found = named && gm_path_join(path, directory, entry->d_name) == GM_OK && gm_directory_exists(path);
+    }
     closedir(opened);
     return found ? gm_error(GM_USAGE,
                             "output_dir: %s: holds runs of several seeds; give --seeds to go on with them, or take another output_dir",
@@ -149,10 +132,10 @@ gm_status gm_output_open(gm_output *output, const char *directory, gm_existing e
     GM_TRY(refuse_seeds(directory));
     output->kept = existing_part(directory);
     gm_status status = gm_directory_make(directory);
-    if (status == GM_OK) status = check_all_names(output);
+    if (status == GM_OK) status = gm_own_check_kinds(directory);
     if (status == GM_OK) status = lock_directory(output);
+    if (status == GM_OK) status = gm_own_check(directory, &output->run_exists);
     if (status != GM_OK) return gm_error_prefix(status, "output_dir");
-    output->run_exists = run_is_there(output);
     if (output->run_exists && existing == GM_EXISTING_REFUSE)
         return gm_error(
             GM_USAGE,
@@ -167,22 +150,20 @@ static gm_status remove_file(const gm_output *output, const char *name) {
     return unlink(path) == 0 || errno == ENOENT ? GM_OK : gm_error(GM_FAIL, "%s: cannot be removed: %s", path, strerror(errno));
 }
 
-gm_status gm_output_reopen(const gm_output *output) { return remove_file(output, "result.json"); }
+gm_status gm_output_reopen(const gm_output *output) {
+    GM_TRY(gm_output_check(output));
+    return remove_file(output, "result.json");
+}
 
 gm_status gm_output_clear(const gm_output *output) {
-    char path[GM_PATH];
-    for (int i = 0; i < RUN_FILES; i++) GM_TRY(remove_file(output, run_files[i]));
-    for (int i = 0; i < RUN_DIRECTORIES; i++) {
-        GM_TRY(gm_output_path(output, path, run_directories[i]));
-        GM_TRY(gm_directory_remove(path));
-    }
-    return GM_OK;
+    GM_TRY(gm_output_check(output));
+    return gm_own_remove(output->directory);
 }
 
 void gm_output_close(gm_output *output) {
     char path[GM_PATH];
     if (output->lock >= 0) {
-        if (gm_output_path(output, path, "lock") == GM_OK) unlink(path);
+        if (gm_output_path(output, path, "lock") == GM_OK && names_this_file(path, output->lock)) unlink(path);
         close(output->lock);
     }
     output->lock = -1;
