@@ -155,10 +155,13 @@ gm_status gm_identity_check(const gm_run_identity *now, const cJSON *tree, const
 
 /* Resuming on another number is no fault: a run may have moved to another machine. */
 static void note_threads(const gm_snapshot *s, const cJSON *tree, const char *directory) {
-    int64_t threads;
-    if (read_integer(tree, "threads", &threads) && threads != s->identity->threads)
-        gm_log(GM_LOG_WARN, "%s: was made with %" PRId64 " threads, there are %d now: the last bits of what follows differ", directory,
-               threads, s->identity->threads);
+    int64_t threads, now = s->identity->threads;
+    if (!read_integer(tree, "threads", &threads) || threads == now) return;
+    if (threads == 0 || now == 0)
+        gm_log(GM_LOG_WARN, "%s: was made on another device: the last bits of what follows differ", directory);
+    else
+        gm_log(GM_LOG_WARN, "%s: was made with %" PRId64 " threads, there are %" PRId64 " now: the last bits of what follows differ",
+               directory, threads, now);
 }
 
 static gm_status read_state(const gm_snapshot *s, const char *directory) {
