@@ -159,3 +159,13 @@ bool gm_task_find_answers(const gm_task *task, const char *data_file, int split,
         if (find_either(path, directory, answers->items[i])) return true;
     return false;
 }
+
+bool gm_task_reads(const gm_task *task, const char *data_dir, const char *path) {
+    char file[GM_PATH], answers[GM_PATH];
+    if (!gm_file_exists(path)) return false;
+    for (int i = 0; i < GM_SPLIT_COUNT; i++) {
+        if (!task->splits[i].given || gm_task_find_file(task, data_dir, split_names[i], file) != GM_OK) continue;
+        if (gm_same_file(file, path) || (gm_task_find_answers(task, file, i, answers) && gm_same_file(answers, path))) return true;
+    }
+    return gm_same_file(task->path, path);
+}

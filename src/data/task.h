@@ -42,6 +42,9 @@ gm_status gm_task_find_file(const gm_task *task, const char *data_dir, const cha
 /* Whether the task has such a split and its file is there; faults are those of looking. */
 gm_status gm_task_look_for(const gm_task *task, const char *data_dir, const char *split, bool *there);
 
+/* Whether the path leads, by whatever name, to a file of the data set, a split's or its answers', or to the task file. */
+bool gm_task_reads(const gm_task *task, const char *data_dir, const char *path);
+
 /* Reads a split. A bad line is GM_BAD_FILE with file and line; with skip_bad it is counted, a few are logged, and only
  * a file without a good line fails. Free the set with gm_item_set_free (also after a failure: it is then empty, and
  * set->unlabelled says whether the split as such has no labels). */

@@ -22,7 +22,7 @@ static const char *const metrics[] = {"accuracy", NULL};
 #define BOOL(name, member) AT(name, member, GM_CONFIG_BOOL)
 #define CHOICE(name, member, list) AT(name, member, GM_CONFIG_CHOICE), .choices = list
 
-#define MANY 9007199254740992.0 /* 2^53 */
+#define MANY 9007199254740991.0 /* 2^53 − 1: from there on a double may be a rounded integer */
 #define HUGE_NUMBER 1e30
 
 /* Keys of one section stand together: the dump opens and closes objects as it goes. */

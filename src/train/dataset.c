@@ -20,6 +20,7 @@ int64_t gm_sample_loss_tokens(const gm_sample *sample, bool loss_on_all) {
 }
 
 static gm_status count_samples(gm_dataset *dataset) {
+    dataset->checksum = dataset->items.checksum;
     for (size_t i = 0; i < dataset->items.count; i++) {
         const gm_sample *sample = &dataset->samples[i];
         int64_t loss_tokens = gm_sample_loss_tokens(sample, dataset->loss_on_all);
@@ -30,6 +31,7 @@ static gm_status count_samples(gm_dataset *dataset) {
         dataset->loss_tokens += loss_tokens;
         if (sample->length > dataset->longest) dataset->longest = sample->length;
         if (loss_tokens > dataset->most_loss_tokens) dataset->most_loss_tokens = loss_tokens;
+        dataset->checksum = gm_sample_checksum(dataset->checksum, sample);
     }
     return GM_OK;
 }

@@ -15,7 +15,8 @@ typedef struct gm_dataset {
     int64_t tokens, loss_tokens;       /* of all samples                      */
     int64_t longest, most_loss_tokens; /* of one sample                    */
     bool loss_on_all, append_eos;
-} gm_dataset; /* {0} is empty */
+    uint32_t checksum; /* of the items and of their tokens */
+} gm_dataset;          /* {0} is empty */
 
 /* The training split, encoded. */
 gm_status gm_dataset_load(gm_dataset *dataset, const gm_task *task, const gm_tokenizer *tokenizer, const gm_config *config, bool skip_bad);

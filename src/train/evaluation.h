@@ -48,7 +48,7 @@ typedef struct gm_eval_set {
     size_t sequence_count, query_count, query_capacity;
     size_t *batches; /* batch_count + 1: first sequence of each */
     size_t batch_count;
-    uint32_t checksum; /* of the split's items */
+    uint32_t checksum; /* of the split's items and of their tokens */
     int64_t cut;       /* items that lost the beginning of a prompt                       */
     int64_t tied;      /* label scoring: items with choices that no score can tell apart  */
     gm_region region;

@@ -201,12 +201,13 @@ gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const ch
     *set = (gm_eval_set){.options = *options, .total = first.count, .left_out = items->count - first.count};
     strcpy(set->split, split);
     strcpy(set->file, items->file);
-    set->checksum = items->checksum;
     if (items->count == 0) return gm_error(GM_BAD_FILE, "%s: holds no item", items->file);
     gm_set_builder builder = {.set = set, .items = &first, .tokenizer = tokenizer};
     gm_status status = add_items(&builder);
     gm_region_free(&builder.scratch);
     GM_TRY(status);
+    set->checksum = items->checksum;
+    for (size_t i = 0; i < set->sequence_count; i++) set->checksum = gm_sample_checksum(set->checksum, &set->sequences[i].sample);
     return make_batches(set);
 }
 

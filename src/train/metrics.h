@@ -20,9 +20,10 @@ typedef struct gm_metrics {
     double shown, seconds_a_step; /* when a line was last shown; running mean */
 } gm_metrics;
 
-/* A new file, or, where `resumed_step` ≥ 0, the old one without events after that step. */
-gm_status gm_metrics_open(gm_metrics *metrics, const char *path, int64_t resumed_step, const gm_adapter_config *adapter,
-                          int64_t total_steps);
+/* A new file, or, where `resumed_step` ≥ 0, the old one without events after that step, and without evaluations after
+ * `evaluated_step`: those are made again. */
+gm_status gm_metrics_open(gm_metrics *metrics, const char *path, int64_t resumed_step, int64_t evaluated_step,
+                          const gm_adapter_config *adapter, int64_t total_steps);
 void gm_metrics_close(gm_metrics *metrics);
 
 void gm_metrics_step(gm_metrics *metrics, const gm_step_report *report);

@@ -2,6 +2,7 @@
  * weights later, and nothing is written to the output directory before all of it is known to be good. */
 #include "train/checkpoint.h"
 #include "train/device.h"
+#include "train/own_files.h"
 #include "train/run_parts.h"
 #include "train/signals.h"
 
@@ -16,7 +17,8 @@
 /* ---- beginning -------------------------------------------------------------------------------------------------- */
 
 static const char smaller_adapter[] = "a lower adapter.rank, adapter.num_experts or adapter.router.hidden_size needs less";
-static const char smaller_batches[] = "a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less, or train.activation_checkpointing";
+static const char smaller_batches[] =
+    "a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less, or train.activation_checkpointing";
 
 static gm_status open_model(gm_run_state *run) {
     const gm_config *c = &run->config;
@@ -29,6 +31,7 @@ static gm_status open_model(gm_run_state *run) {
     GM_TRY(gm_run_making(gm_adapter_create(&run->adapter, run->model, &c->adapter, (uint64_t)c->seed), "the adapter", smaller_adapter));
     if (run->options->init_adapter && !run->checkpoint[0]) {
         gm_status status = gm_adapter_load(run->adapter, run->options->init_adapter);
+        if (status == GM_OK) status = gm_adapter_compare_config(run->adapter, run->options->init_adapter);
         if (status != GM_OK) return gm_error_prefix(status, "--init-adapter");
     }
     return gm_run_making(gm_adapter_prepare_training(run->adapter), "the adapter", smaller_adapter);
@@ -44,11 +47,7 @@ static gm_status open_trainer(gm_run_state *run) {
                                 .adapter = run->adapter,
                                 .output = &run->output,
                                 .metrics = &run->metrics};
-    run->trainer.identity = (gm_run_identity){.base = gm_model_hash(run->model),
-                                              .dataset = run->data.items.checksum,
-                                              .samples = (int64_t)run->data.items.count,
-                                              .validation = run->has_validation ? run->validation.checksum : 0};
-    GM_TRY(gm_tokenizer_checksum(run->config.base_model, &run->trainer.identity.tokenizer));
+    GM_TRY(gm_run_identify(run, gm_model_hash(run->model), &run->trainer.identity));
     return gm_run_making(gm_trainer_open(&run->trainer, run->has_test ? &run->test : NULL), "the memory plan", smaller_batches);
 }
 
@@ -58,6 +57,8 @@ static gm_status find_checkpoint(gm_run_state *run) {
     GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
     if (!run->options->dry_run) GM_TRY(gm_checkpoint_clean(folder));
     GM_TRY(gm_checkpoint_newest(folder, run->checkpoint, &run->checkpoint_step));
+    if (run->checkpoint[0] && run->options->init_adapter)
+        gm_log(GM_LOG_INFO, "--init-adapter: %s: is not used: the run goes on from %s", run->options->init_adapter, run->checkpoint);
     if (run->checkpoint[0]) return gm_state_check_config(&run->config, run->checkpoint, NULL);
     char result[GM_PATH];
     GM_TRY(gm_output_path(&run->output, result, "result.json"));
@@ -107,12 +108,14 @@ static gm_status write_config(const gm_run_state *run) {
 /* From here on the output directory holds this run. */
 static gm_status begin_output(gm_run_state *run) {
     char path[GM_PATH];
+    GM_TRY(gm_output_check(&run->output)); /* reading the base model may have taken long */
     bool anew = run->options->existing == GM_EXISTING_OVERWRITE || (run->output.run_exists && !run->checkpoint[0]);
     if (anew) GM_TRY(gm_output_clear(&run->output)); /* nothing of the earlier run stays beside the new one */
     if (!anew && run->trainer.state.step < run->trainer.total_steps) GM_TRY(gm_output_reopen(&run->output));
     GM_TRY(write_config(run));
     GM_TRY(gm_output_path(&run->output, path, "metrics.jsonl"));
-    return gm_metrics_open(&run->metrics, path, run->resumed_step, &run->config.adapter, run->trainer.total_steps);
+    return gm_metrics_open(&run->metrics, path, run->resumed_step, run->trainer.state.evaluated_step, &run->config.adapter,
+                           run->trainer.total_steps);
 }
 
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
@@ -155,7 +158,7 @@ static gm_status evaluate_final(gm_run_state *run, gm_run_result *result) {
     if (status != GM_DIVERGED) return status;
     char text[GM_ERROR_TEXT], adapter[GM_PATH];
     snprintf(text, sizeof text, "%s", gm_error_text());
-    if (gm_output_path(&run->output, adapter, "adapter") == GM_OK) gm_directory_remove(adapter);
+    if (gm_output_check(&run->output) == GM_OK && gm_output_path(&run->output, adapter, "adapter") == GM_OK) gm_directory_remove(adapter);
     return gm_error(status, "%s", text);
 }
 
@@ -176,6 +179,7 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
     gm_trainer *t = &run->trainer;
     gm_snapshot snapshot = gm_trainer_snapshot(t);
     GM_TRY(gm_trainer_check_values(t));
+    GM_TRY(gm_output_check(&run->output));
     GM_TRY(gm_directory_publish(run->output.directory, "adapter", gm_state_write_adapter, &snapshot));
     *result = (gm_run_result){.steps = t->state.step,
                               .trainable = gm_adapter_trainable(run->adapter),
@@ -187,6 +191,7 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
                               .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
     if (run->has_test) GM_TRY(evaluate_final(run, result));
     if (run->has_test && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));
+    GM_TRY(gm_output_check(&run->output));
     return gm_run_report(run, result);
 }
 
@@ -214,11 +219,20 @@ static gm_status leave_nothing(const gm_run_state *run, gm_status status) {
     return gm_error(status, "%s", text);
 }
 
+/* A task names its files itself: they are known when they are read. */
+static gm_status spare_data(const gm_run_state *run) {
+    const char *const files[] = {run->data.items.file, run->validation.file, run->test.file};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (files[i][0]) GM_TRY(gm_own_spare(run->output.directory, "data_dir", files[i]));
+    return GM_OK;
+}
+
 static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     const gm_run_options *options = run->options;
     GM_TRY(gm_device_open(&run->backend, options->device));
-    GM_TRY((options->dry_run ? gm_output_look : gm_output_open)(&run->output, run->config.output_dir, options->existing));
+    GM_TRY(gm_run_open_output(&run->output, &run->config, options));
     GM_TRY(gm_run_load_inputs(run));
+    GM_TRY(spare_data(run));
     if (options->existing == GM_EXISTING_RESUME) GM_TRY(find_checkpoint(run)); /* after eval.scoring is resolved */
     GM_TRY(stop_asked());
     GM_TRY(open_model(run));
@@ -246,11 +260,7 @@ static void close_run(gm_run_state *run) {
     gm_adapter_close(run->adapter);
     gm_model_close(run->model);
     gm_backend_close(run->backend);
-    gm_eval_set_free(&run->validation);
-    gm_eval_set_free(&run->test);
-    gm_dataset_free(&run->data);
-    gm_tokenizer_close(run->tokenizer);
-    gm_task_close(run->task);
+    gm_run_free_inputs(run);
     if (!run->options->dry_run) gm_output_close(&run->output);
     free(run);
 }

@@ -1,9 +1,13 @@
+#include "train/own_files.h"
 #include "train/run_parts.h"
 
 #include "base/log.h"
+#include "io/weights.h"
 
 #include <inttypes.h>
+#include <omp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 gm_status gm_run_making(gm_status status, const char *what, const char *remedy) {
@@ -24,6 +28,15 @@ gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task) {
     if (config->eval.scoring == GM_SCORING_AUTO && !gm_scoring_parse(scoring, &config->eval.scoring))
         return gm_error(GM_USAGE, "%s: scoring %s", gm_task_name(task), scoring);
     return GM_OK;
+}
+
+gm_status gm_run_open_output(gm_output *output, const gm_config *config, const gm_run_options *options) {
+    const struct {
+        const char *key, *path;
+    } read[] = {{"base_model", config->base_model}, {"data_dir", config->data_dir}, {"--init-adapter", options->init_adapter}};
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++)
+        if (read[i].path) GM_TRY(gm_own_spare(config->output_dir, read[i].key, read[i].path));
+    return (options->dry_run ? gm_output_look : gm_output_open)(output, config->output_dir, options->existing);
 }
 
 /* A split that is not there is no fault; one that is there and bad is. */
@@ -63,6 +76,41 @@ gm_status gm_run_load_inputs(gm_run_state *run) {
     if (c->train.eval_every > 0) status = load_evaluation(run, "validation", &run->validation, &run->has_validation);
     GM_TRY(gm_run_making(status, "the validation split", less_data));
     return gm_run_making(load_evaluation(run, "test", &run->test, &run->has_test), "the test split", less_data);
+}
+
+gm_status gm_run_identify(const gm_run_state *run, uint64_t base, gm_run_identity *identity) {
+    *identity = (gm_run_identity){.base = base,
+                                  .dataset = run->data.checksum,
+                                  .samples = (int64_t)run->data.items.count,
+                                  .validation = run->has_validation ? run->validation.checksum : 0,
+                                  .test = run->has_test ? run->test.checksum : 0,
+                                  .threads = run->backend && run->backend->host_memory ? omp_get_max_threads() : 0};
+    return gm_tokenizer_checksum(run->config.base_model, &identity->tokenizer);
+}
+
+gm_status gm_run_identify_inputs(const gm_config *config, const gm_run_options *options, gm_run_identity *identity) {
+    gm_run_state *run;
+    gm_safetensors *file = NULL;
+    gm_model_config model;
+    GM_ALLOC(run, 1);
+    run->config = *config;
+    run->options = options;
+    gm_status status = gm_run_load_inputs(run);
+    if (status == GM_OK) status = gm_model_config_read(&model, config->base_model);
+    if (status == GM_OK) status = gm_safetensors_open_model(&file, config->base_model);
+    if (status == GM_OK) status = gm_run_identify(run, gm_weights_hash(file, &model), identity);
+    gm_safetensors_close(file);
+    gm_run_free_inputs(run);
+    free(run);
+    return status;
+}
+
+void gm_run_free_inputs(gm_run_state *run) {
+    gm_eval_set_free(&run->validation);
+    gm_eval_set_free(&run->test);
+    gm_dataset_free(&run->data);
+    gm_tokenizer_close(run->tokenizer);
+    gm_task_close(run->task);
 }
 
 static void note_evaluation(gm_log_level level, const char *split, bool there, const gm_eval_set *set, const char *absent) {

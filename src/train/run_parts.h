@@ -28,8 +28,15 @@ typedef struct gm_run_state {
 gm_status gm_run_making(gm_status status, const char *what, const char *remedy);
 /* run_inputs.c: eval.scoring auto becomes what the task's prompt says */
 gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task);
+/* run_inputs.c: gm_output_open, of a dry run gm_output_look, once it is known that no input lies in what a run replaces there */
+gm_status gm_run_open_output(gm_output *output, const gm_config *config, const gm_run_options *options);
 /* run_inputs.c: task, tokenizer and data */
 gm_status gm_run_load_inputs(gm_run_state *run);
+void gm_run_free_inputs(gm_run_state *run);
+/* run_inputs.c: what the loaded inputs and a base model of this hash are, to be compared */
+gm_status gm_run_identify(const gm_run_state *run, uint64_t base, gm_run_identity *identity);
+/* run_inputs.c: the same of a configuration whose inputs are read for that alone */
+gm_status gm_run_identify_inputs(const gm_config *config, const gm_run_options *options, gm_run_identity *identity);
 /* run_inputs.c: says what was loaded, with one sample */
 gm_status gm_run_describe_inputs(const gm_run_state *run);
 /* run_report.c: what a dry run prints */

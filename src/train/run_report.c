@@ -220,6 +220,9 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     write_number(&text, "samples_per_s", result->score_count ? result->scores[0].result.samples_per_s : NAN);
     gm_buffer_format(&text, ", \"peak_memory_bytes\": %" PRId64 ", \"device_memory_bytes\": %zu", gm_peak_memory(),
                      run->backend->device_peak);
+    gm_buffer_text(&text, ",\n \"made_from\": {"); /* read by seeds.c */
+    gm_identity_write(&text, &run->trainer.identity);
+    gm_buffer_char(&text, '}');
     write_load(&text, run->adapter);
     write_idle(&text, run->adapter);
     gm_buffer_text(&text, "}\n");

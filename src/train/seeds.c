@@ -1,5 +1,6 @@
-/* The same run for several seeds. A seed that is done (its result.json is there, and its config.json is this configuration) is
+/* The same run for several seeds. A seed that is done (its result.json is there, of this configuration, base model and data) is
  * not run again on --resume: its score is read back, so that an interrupted series goes on where it stopped. */
+#include "train/own_files.h"
 #include "train/run_parts.h"
 
 #include "base/json.h"
@@ -68,29 +69,65 @@ static bool read_score(const char *directory, gm_seed_score *score) {
     return read;
 }
 
+/* What the series is made from, found out when the first seed that is done has to be compared. */
+typedef struct gm_series {
+    const gm_config *config;
+    const gm_run_options *options;
+    const gm_task *task;
+    bool known;
+    gm_run_identity identity;
+} gm_series;
+
+/* The scores of another base model, or of other data, must not be part of this mean. */
+static gm_status check_made_from(gm_series *series, const gm_config *config, const char *result) {
+    cJSON *tree = NULL;
+    if (!series->known) GM_TRY(gm_run_identify_inputs(config, series->options, &series->identity));
+    series->known = true;
+    gm_status status = gm_json_parse_file(result, FILE_BYTES, GM_FAIL, &tree);
+    if (status == GM_OK)
+        status = gm_identity_check(&series->identity, gm_json_member(tree, "made_from"), result, config->output_dir,
+                                   config->train.eval_every > 0, true);
+    cJSON_Delete(tree);
+    return status;
+}
+
 /* A seed that ended is done if it would end the same way now; told to go on for longer, it is resumed as any run. Another
- * configuration's is refused: its score must not be part of this mean. */
-static gm_status find_done(const gm_config *base, const gm_task *task, gm_seed_score *score) {
+ * configuration's is refused. */
+static gm_status find_done(gm_series *series, gm_seed_score *score) {
     gm_config *config;
     char result[GM_PATH];
     GM_ALLOC(config, 1);
-    gm_status status = seed_config(config, base, score->seed);
-    if (status == GM_OK) status = gm_run_resolve_scoring(config, task);
+    gm_status status = seed_config(config, series->config, score->seed);
+    if (status == GM_OK) status = gm_run_resolve_scoring(config, series->task);
     if (status == GM_OK) status = gm_path_join(result, config->output_dir, "result.json");
     if (status == GM_OK && gm_file_exists(result)) {
         status = gm_state_check_config(config, config->output_dir, &score->done);
+        if (status == GM_OK && score->done) status = check_made_from(series, config, result);
         if (status == GM_OK && score->done) score->done = read_score(config->output_dir, score);
     }
     free(config);
     return status == GM_OK ? GM_OK : gm_error_prefix(status, "seed %" PRId64, score->seed);
 }
 
-static gm_status find_all_done(const gm_config *base, gm_seed_score *scores, size_t count) {
+static gm_status find_all_done(const gm_config *config, const gm_run_options *options, gm_seed_score *scores, size_t count) {
     gm_task *task = NULL;
-    gm_status status = gm_task_open(&task, base->task);
-    for (size_t i = 0; i < count && status == GM_OK; i++) status = find_done(base, task, &scores[i]);
+    gm_status status = gm_task_open(&task, config->task);
+    gm_series series = {.config = config, .options = options, .task = task};
+    for (size_t i = 0; i < count && status == GM_OK; i++) status = find_done(&series, &scores[i]);
     gm_task_close(task);
     return status;
+}
+
+/* The summary of an earlier series is replaced, another file of that name is not. */
+static gm_status check_summary(const char *path) {
+    cJSON *tree = NULL;
+    if (!gm_file_exists(path)) return GM_OK;
+    gm_status status = gm_json_parse_file(path, FILE_BYTES, GM_FAIL, &tree);
+    bool ours = status == GM_OK && cJSON_IsArray(gm_json_member(tree, "seeds"));
+    cJSON_Delete(tree);
+    if (ours || (status != GM_OK && status != GM_BAD_FILE)) return status;
+    return gm_error(GM_USAGE, "output_dir: %s: is not of gmoe-train, and would be replaced; take another output_dir, or move it away",
+                    path);
 }
 
 /* What is wrong with any seed's directory, or with the summary's name, is known before the first seed trains. */
@@ -98,15 +135,21 @@ static gm_status check_outputs(const gm_config *base, const gm_run_options *opti
     gm_config *config;
     char summary[GM_PATH];
     struct stat info;
+    bool single;
+    GM_TRY(gm_own_run(base->output_dir, &single));
+    if (single)
+        return gm_error(GM_USAGE, "output_dir: %s: holds a run; give --seeds another output_dir, for a folder of each seed",
+                        base->output_dir);
     GM_TRY(gm_path_join(summary, base->output_dir, "summary.json"));
     if (lstat(summary, &info) == 0 && !S_ISREG(info.st_mode))
         return gm_error(GM_FAIL, "output_dir: %s: is no regular file; remove it, or take another output_dir", summary);
+    GM_TRY(check_summary(summary));
     GM_ALLOC(config, 1);
     gm_status status = GM_OK;
     for (size_t i = 0; i < count && status == GM_OK; i++) {
         gm_output output = {.lock = -1};
         status = seed_config(config, base, scores[i].seed);
-        if (status == GM_OK) status = (options->dry_run ? gm_output_look : gm_output_open)(&output, config->output_dir, options->existing);
+        if (status == GM_OK) status = gm_run_open_output(&output, config, options);
         if (!options->dry_run) gm_output_close(&output);
         if (status != GM_OK) gm_error_prefix(status, "seed %" PRId64, scores[i].seed);
     }
@@ -244,7 +287,7 @@ gm_status gm_run_seeds(const gm_config *config, const gm_run_options *options, c
     GM_ALLOC(scores, count);
     for (size_t i = 0; i < count; i++) scores[i].seed = seeds[i];
     gm_status status = check_outputs(config, options, scores, count);
-    if (status == GM_OK && options->existing == GM_EXISTING_RESUME) status = find_all_done(config, scores, count);
+    if (status == GM_OK && options->existing == GM_EXISTING_RESUME) status = find_all_done(config, options, scores, count);
     for (size_t i = 0; i < count && status == GM_OK; i++) status = run_seed(config, options, &scores[i]);
     if (status == GM_OK && !options->dry_run) status = summarise(config, scores, count);
     free(scores);

@@ -144,6 +144,7 @@ static bool is_better(bool by_loss, double value, double than) { return by_loss 
 static gm_status publish_best(gm_trainer *t, double value, const gm_eval_result *result, bool *published) {
     gm_best_snapshot best = {gm_trainer_snapshot(t), {t->state.step, value, result->n, result->by_loss}};
     GM_TRY(gm_trainer_check_values(t));
+    GM_TRY(gm_output_check(t->output));
     gm_status status = gm_directory_publish(t->output->directory, "best", write_best, &best);
     *published = status == GM_OK;
     if (status == GM_OK) t->best = best.best;
@@ -172,13 +173,20 @@ static gm_status evaluate_validation(gm_trainer *t) {
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------ */
 
+/* Asks again whose directory it is, since writing takes a while. */
+static gm_status write_checkpoint(void *context, const char *directory) {
+    gm_trainer *t = context;
+    gm_snapshot snapshot = gm_trainer_snapshot(t);
+    GM_TRY(gm_state_write(&snapshot, directory));
+    return gm_output_check(t->output);
+}
+
 static gm_status save(gm_trainer *t) {
     char folder[GM_PATH], name[64];
     GM_TRY(gm_trainer_check_values(t));
     double begin = gm_clock_seconds();
-    gm_snapshot snapshot = gm_trainer_snapshot(t);
     GM_TRY(gm_output_path(t->output, folder, "checkpoints"));
-    GM_TRY(gm_checkpoint_save(folder, t->state.step, gm_state_write, &snapshot));
+    GM_TRY(gm_checkpoint_save(folder, t->state.step, write_checkpoint, t));
     t->saved_step = t->state.step;
     t->save_misses = 0;
     snprintf(name, sizeof name, "checkpoints/step-%" PRId64, t->state.step);
@@ -190,6 +198,7 @@ static gm_status save(gm_trainer *t) {
 
 /* A save that fails for now (no space) is tried again later; after MISSES_MOST in a row the run would not be worth going on. */
 static gm_status save_or_go_on(gm_trainer *t) {
+    GM_TRY(gm_output_check(t->output)); /* which no later try makes good */
     gm_status status = save(t);
     if (status != GM_FAIL || ++t->save_misses >= MISSES_MOST) return status;
     gm_log(GM_LOG_WARN, "step %" PRId64 ": no checkpoint: %s; going on with the older ones (%d of %d in a row)", t->state.step,
@@ -199,6 +208,7 @@ static gm_status save_or_go_on(gm_trainer *t) {
 }
 
 gm_status gm_trainer_stop(gm_trainer *t) {
+    GM_TRY(gm_output_check(t->output));
     if (t->saved_step != t->state.step || t->save_misses > 0) GM_TRY(save(t));
     return gm_error(GM_INTERRUPTED, "interrupted by a signal; step %" PRId64 " of %" PRId64 " is saved, --resume continues there",
                     t->state.step, t->total_steps);

@@ -173,13 +173,18 @@ for name in config.json metrics.jsonl result.json result.json.tmp lock; do
 done
 [ -f elsewhere/precious ] && [ ! -s elsewhere/precious ] || fail "something was changed through a link"
 mkdir -p taken/checkpoints && touch taken/checkpoints/step-7
-expect 1 'taken/checkpoints/step-7: is no directory' "${train[@]}" --output-dir taken --resume
+expect 2 'taken/checkpoints/step-7: is not of a run' "${train[@]}" --output-dir taken --resume
 rm -r taken && mkdir taken && ln -s "$PWD/elsewhere" taken/link && ln -s ../elsewhere taken/checkpoints.link
 mkdir taken/checkpoints && ln -s "$PWD/elsewhere" taken/checkpoints/link
+expect 2 'output_dir: taken/checkpoints/link: is not of a run' "${train[@]}" --output-dir taken --overwrite
+rm taken/checkpoints/link
+good "${train[@]}" --output-dir taken --set train.save_every=1
+ln -s "$PWD/elsewhere" taken/checkpoints/link
 good "${train[@]}" --output-dir taken --overwrite
-[ -f elsewhere/precious ] && [ -e taken/link ] || fail "a link was followed when a run was replaced"
+[ -f elsewhere/precious ] && [ -e taken/link ] && [ -e taken/checkpoints/link ] || fail "a link was followed when a run was replaced"
 rm -r taken
-mkdir -p many/seed-4/adapter many/summary.json
+good "${train[@]}" --output-dir many/seed-4
+mkdir many/summary.json
 expect 1 'many/summary.json: is no regular file' "${train[@]}" --output-dir many --seeds 3,4
 rmdir many/summary.json
 expect 2 'seed 4: output_dir: many/seed-4: holds a run already' "${train[@]}" --output-dir many --seeds 3,4
