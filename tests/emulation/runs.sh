@@ -1,7 +1,7 @@
 #!/bin/bash
 # Whole runs on a device: the same bits twice, after a resume and with activation checkpointing; a device without enough memory, and
 # one that fails in the middle. Run with the programs that load the emulated backend, or on a GPU (bit-equality only).
-# usage: test_runs.sh BIN-DIRECTORY
+# usage: runs.sh BIN-DIRECTORY
 . tests/e2e/common.sh "$1"
 golden=$PWD/tests/golden/llama-gmoe
 cd "$work" || exit 1
