@@ -54,15 +54,12 @@ static gm_status bound_micro_batch(const gm_trainer *t, gm_bound *bound) {
     return GM_OK;
 }
 
-/* A micro-batch of the bound's size in sequences of `length` tokens (the last has what is left) as long as there may be so
- * many; what is in it does not matter. */
-static void fill_bound(gm_pack *pack, const gm_bound *bound, int64_t length) {
+/* A micro-batch of the bound's size in `sequences` of about one length; what is in it does not matter. */
+static void fill_bound(gm_pack *pack, const gm_bound *bound, int64_t sequences) {
     pack->tokens = (int32_t)bound->tokens;
     pack->loss_rows = (int32_t)bound->loss_rows;
-    pack->sequences = 0;
-    for (int64_t start = 0; start < bound->tokens && pack->sequences < bound->sequences; start += length)
-        pack->starts[pack->sequences++] = (int32_t)start;
-    pack->starts[pack->sequences] = pack->tokens;
+    pack->sequences = (int32_t)sequences;
+    for (int64_t s = 0; s <= sequences; s++) pack->starts[s] = (int32_t)(bound->tokens * s / sequences);
     for (int64_t s = 0; s < pack->sequences; s++)
         for (int32_t p = pack->starts[s]; p < pack->starts[s + 1]; p++) pack->ids[p] = 0, pack->positions[p] = p - pack->starts[s];
     for (int32_t i = 0; i < pack->loss_rows; i++) pack->loss_row[i] = i, pack->loss_target[i] = 0;
@@ -83,9 +80,9 @@ gm_status gm_trainer_measure(gm_trainer *t, gm_eval_set *test, int tests) {
     GM_TRY(bound_micro_batch(t, &bound));
     GM_TRY(gm_pack_reserve(&t->pack, (size_t)bound.tokens, (size_t)bound.sequences));
     GM_TRY(gm_step_measure(&t->step));
-    const int64_t lengths[] = {t->data->longest, (bound.tokens + bound.sequences - 1) / bound.sequences};
+    const int64_t sequences[] = {least(bound.sequences, (bound.tokens + t->data->longest - 1) / t->data->longest), bound.sequences};
     for (int i = 0; i < 2; i++) {
-        fill_bound(&t->pack, &bound, lengths[i]);
+        fill_bound(&t->pack, &bound, sequences[i]);
         measure_micro_batch(t);
     }
     for (int i = 0; i < t->validations; i++) GM_TRY(gm_eval_set_measure(&t->validation[i], t->model, &t->step));

@@ -99,6 +99,21 @@ static void random_data_sets(void **state) {
     close_world(&w);
 }
 
+/* Many short samples of a step: nearly as many sequences as there may be, of a length that does not divide the tokens. */
+static void many_sequences(void **state) {
+    (void)state;
+    world w = {.random = gm_random_begin(15, GM_RANDOM_TEST, 0)};
+    open_world(&w, 50);
+    for (int i = 0; i < 20; i++) {
+        config.train.batch_size = pick(&w, 17, 90);
+        config.train.micro_batch_tokens = 100000;
+        config.train.activation_checkpointing = i % 2 == 1;
+        make_data(&w, pick(&w, 17, 90), pick(&w, 4, 30), 50);
+        run_steps(&w, 4, false);
+    }
+    close_world(&w);
+}
+
 /* Samples of one length: the batch of all of them is the bound. */
 static void the_plan_is_reached(void **state) {
     (void)state;
@@ -156,7 +171,8 @@ static void too_many_tokens(void **state) {
 
 int main(void) {
     gm_log_set_level(GM_LOG_ERROR);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_data_sets), cmocka_unit_test(the_plan_is_reached),
-                                       cmocka_unit_test(chunks_of_the_head), cmocka_unit_test(too_many_tokens)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_data_sets), cmocka_unit_test(many_sequences),
+                                       cmocka_unit_test(the_plan_is_reached), cmocka_unit_test(chunks_of_the_head),
+                                       cmocka_unit_test(too_many_tokens)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
