@@ -19,9 +19,11 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { MOST_SHOTS = 1000 }; /* as eval.shots */
+
 typedef struct arguments {
     const char *base_model, *adapter, *tasks, *data_dir, *split, *output, *items, *scoring, *prompt, *device, *dtype, *log_level;
-    int64_t batch_tokens, max_length, limit; /* max_length −1: not given */
+    int64_t batch_tokens, max_length, limit, shots; /* max_length and shots −1: not given */
     bool skip_bad, quiet;
 } arguments;
 
@@ -53,8 +55,10 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
          "default: the adapter's run's on its own task, else as the task's prompt says"},
         {"prompt", "NAME", GM_OPTION_TEXT, &a->prompt,
          "the task's prompt of this name (default: the adapter's run's on its own task, else paper)"},
+        {"shots", "N", GM_OPTION_INTEGER, &a->shots,
+         "solved examples before each question, the first N that the task names (default: the adapter's run's on its own task, else 0)"},
         {"output", "FILE.json", GM_OPTION_TEXT, &a->output, "results"},
-        {"items", "FILE.jsonl", GM_OPTION_TEXT, &a->items, "scores of every item"},
+        {"items", "FILE.jsonl", GM_OPTION_TEXT, &a->items, "scores and predictions of every item"},
         {"limit", "N", GM_OPTION_INTEGER, &a->limit, "only the first N items of each task (0: all)"},
         {"batch-tokens", "T", GM_OPTION_INTEGER, &a->batch_tokens, "tokens computed at once (default 16384)"},
         {"max-length", "T", GM_OPTION_INTEGER, &a->max_length,
@@ -153,6 +157,7 @@ static gm_status check_arguments(const arguments *a) {
         return gm_error(GM_USAGE, "--dtype: \"%.40s\" is none of f32, bf16", a->dtype);
     if (a->batch_tokens < 1) return gm_error(GM_USAGE, "--batch-tokens: must be at least 1");
     if (a->max_length >= 0 && a->max_length < 2) return gm_error(GM_USAGE, "--max-length: must be at least 2");
+    if (a->shots < -1 || a->shots > MOST_SHOTS) return gm_error(GM_USAGE, "--shots: must be 0 to %d", MOST_SHOTS);
     if (a->output && a->items && gm_same_file(a->output, a->items))
         return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
     if (a->adapter) GM_TRY(gm_check_adapter_path("--adapter", a->adapter));
@@ -206,6 +211,8 @@ static void say_defaults(const evaluation *e, const char *path) {
     if (e->run_task && !a->prompt)
         gm_buffer_format(&text, ", for %s prompt %s%s%s", gm_task_name(e->run_task), e->run->eval.prompt, a->scoring ? "" : " and scoring ",
                          a->scoring ? "" : gm_scoring_name(e->run->eval.scoring));
+    if (e->run_task && a->shots < 0 && e->run->eval.shots)
+        gm_buffer_format(&text, ", for %s %" PRId64 " shots", gm_task_name(e->run_task), e->run->eval.shots);
     if (text.length) gm_log(GM_LOG_INFO, "%s: defaults of the run that made the adapter: %s", path, gm_buffer_string(&text) + 2);
     gm_buffer_free(&text);
 }
@@ -260,7 +267,10 @@ static void write_items(evaluation *e, const char *task, const gm_eval_set *set)
             if (c) gm_buffer_char(&e->items, ',');
             gm_json_write_double(&e->items, item->scores[c]);
         }
-        gm_buffer_text(&e->items, "]}\n");
+        gm_buffer_char(&e->items, ']');
+        if (set->options.scoring == GM_SCORING_LIKELIHOOD)
+            gm_buffer_format(&e->items, ",\"prediction_norm\":%d,\"prediction_bytes\":%d", item->prediction_norm, item->prediction_bytes);
+        gm_buffer_text(&e->items, "}\n");
     }
 }
 
@@ -302,18 +312,21 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
     gm_eval_options options = {.batch_tokens = a->batch_tokens,
                                .max_length = e->max_length,
                                .limit = a->limit,
+                               .shots = a->shots >= 0 ? a->shots
+                                        : as_run      ? as_run->eval.shots
+                                                      : 0,
                                .append_eos = as_run ? gm_dataset_append_eos(task, as_run) : gm_task_append_eos(task)};
-    gm_item_set items = {0};
+    gm_eval_source source = {
+        .task = task, .data_dir = a->data_dir, .split = a->split, .prompt = prompt, .shots_name = "--shots", .skip_bad = a->skip_bad};
+    bool unlabelled;
     gm_eval_set set = {0};
     gm_eval_result result;
     if (!scoring) return gm_error(GM_USAGE, "--prompt: the task %s has no prompt \"%.40s\"", gm_task_name(task), prompt);
     if (as_run && !a->scoring && !a->prompt && as_run->eval.scoring != GM_SCORING_AUTO)
         scoring = gm_scoring_name(as_run->eval.scoring); /* it suits the run's prompt */
     gm_scoring_parse(a->scoring ? a->scoring : scoring, &options.scoring);
-    gm_status status = gm_task_load(task, a->data_dir, a->split, prompt, a->skip_bad, &items);
-    if (status == GM_OK) status = gm_eval_set_build(&set, &items, a->split, e->tokenizer, &options);
+    gm_status status = gm_eval_set_load(&set, &source, e->tokenizer, &options, &unlabelled);
     if (status == GM_OK) gm_eval_set_warn(&set, "--max-length", "--scoring");
-    gm_item_set_free(&items);
     if (status == GM_OK && !e->model) status = open_model(e);
     if (status == GM_OK) status = score_set(e, &set, gm_task_name(task), &result);
     if (status == GM_OK) status = report(e, gm_task_name(task), &set, prompt, &result);
@@ -399,7 +412,7 @@ static gm_status run(const arguments *a) {
 }
 
 int main(int argc, char **argv) {
-    arguments a = {.data_dir = "data", .split = "test", .device = "auto", .batch_tokens = 16384, .max_length = -1};
+    arguments a = {.data_dir = "data", .split = "test", .device = "auto", .batch_tokens = 16384, .max_length = -1, .shots = -1};
     bool done;
     gm_mapped_guard_install("gmoe-eval");
     gm_status status = parse(&a, argc, argv, &done);
