@@ -240,6 +240,11 @@ static const char *prompt_for(const evaluation *e, const gm_task *task) {
     return run_on(e, task) ? run_on(e, task)->eval.prompt : "paper";
 }
 
+static int64_t shots_for(const evaluation *e, const gm_task *task) {
+    if (e->arguments->shots >= 0) return e->arguments->shots;
+    return run_on(e, task) ? run_on(e, task)->eval.shots : 0;
+}
+
 static gm_status open_model(evaluation *e) {
     const arguments *a = e->arguments;
     GM_TRY(choose_type(e, &e->type));
@@ -312,9 +317,7 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
     gm_eval_options options = {.batch_tokens = a->batch_tokens,
                                .max_length = e->max_length,
                                .limit = a->limit,
-                               .shots = a->shots >= 0 ? a->shots
-                                        : as_run      ? as_run->eval.shots
-                                                      : 0,
+                               .shots = shots_for(e, task),
                                .append_eos = as_run ? gm_dataset_append_eos(task, as_run) : gm_task_append_eos(task)};
     gm_eval_source source = {
         .task = task, .data_dir = a->data_dir, .split = a->split, .prompt = prompt, .shots_name = "--shots", .skip_bad = a->skip_bad};
@@ -353,15 +356,22 @@ static gm_status for_each_task(evaluation *e, gm_status (*visit)(evaluation *, c
     }
 }
 
-static gm_status check_task(evaluation *e, const gm_task *task) {
+/* The split's file is there; else what loading it says. */
+static gm_status check_split(evaluation *e, const gm_task *task, const char *split) {
     const arguments *a = e->arguments;
     gm_item_set items = {0};
     bool there;
-    GM_TRY(gm_task_look_for(task, a->data_dir, a->split, &there));
+    GM_TRY(gm_task_look_for(task, a->data_dir, split, &there));
     if (there) return GM_OK;
-    gm_status status = gm_task_load(task, a->data_dir, a->split, prompt_for(e, task), a->skip_bad, &items); /* says what is missing */
+    gm_status status = gm_task_load(task, a->data_dir, split, prompt_for(e, task), a->skip_bad, &items);
     gm_item_set_free(&items);
     return status;
+}
+
+static gm_status check_task(evaluation *e, const gm_task *task) {
+    const char *shots = gm_task_shots_of(task)->split;
+    GM_TRY(check_split(e, task, e->arguments->split));
+    return shots_for(e, task) && shots ? check_split(e, task, shots) : GM_OK;
 }
 
 /* With several tasks a file that the last one lacks is found before the first one is scored. */
