@@ -24,7 +24,7 @@ enum { MOST_SHOTS = 1000 }; /* as eval.shots */
 typedef struct arguments {
     const char *base_model, *adapter, *tasks, *data_dir, *split, *output, *items, *scoring, *prompt, *device, *dtype, *log_level;
     int64_t batch_tokens, max_length, limit, shots; /* max_length and shots −1: not given */
-    bool skip_bad, quiet;
+    bool texts, skip_bad, quiet;
 } arguments;
 
 typedef struct evaluation { /* what all tasks share */
@@ -59,6 +59,7 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
          "solved examples before each question, the first N that the task names (default: the adapter's run's on its own task, else 0)"},
         {"output", "FILE.json", GM_OPTION_TEXT, &a->output, "results"},
         {"items", "FILE.jsonl", GM_OPTION_TEXT, &a->items, "scores and predictions of every item"},
+        {"texts", NULL, GM_OPTION_FLAG, &a->texts, "with --items: each item's prompt, shots and all, and choices, as they are scored"},
         {"limit", "N", GM_OPTION_INTEGER, &a->limit, "only the first N items of each task (0: all)"},
         {"batch-tokens", "T", GM_OPTION_INTEGER, &a->batch_tokens, "tokens computed at once (default 16384)"},
         {"max-length", "T", GM_OPTION_INTEGER, &a->max_length,
@@ -160,6 +161,7 @@ static gm_status check_arguments(const arguments *a) {
     if (a->shots < -1 || a->shots > MOST_SHOTS) return gm_error(GM_USAGE, "--shots: must be 0 to %d", MOST_SHOTS);
     if (a->output && a->items && gm_same_file(a->output, a->items))
         return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
+    if (a->texts && !a->items) return gm_error(GM_USAGE, "--texts: stands without --items FILE, which they would be written to");
     if (a->adapter) GM_TRY(gm_check_adapter_path("--adapter", a->adapter));
     GM_TRY(check_writable("--output", a->output));
     GM_TRY(check_writable("--items", a->items));
@@ -257,24 +259,47 @@ static gm_status open_model(evaluation *e) {
 
 /* ---- one task --------------------------------------------------------------------------------------------------- */
 
+static void write_strings(gm_buffer *out, const char *name, const char **strings, int count) {
+    gm_buffer_format(out, ",\"%s\":[", name);
+    for (int i = 0; i < count; i++) {
+        if (i) gm_buffer_char(out, ',');
+        gm_json_write_string(out, strings[i], strlen(strings[i]));
+    }
+    gm_buffer_char(out, ']');
+}
+
+/* The prompt once where the choices share it. */
+static void write_texts(gm_buffer *out, const gm_eval_item *item) {
+    if (item->prompts[item->choices - 1] == item->prompts[0]) {
+        gm_buffer_text(out, ",\"prompt\":");
+        gm_json_write_string(out, item->prompts[0], strlen(item->prompts[0]));
+    } else {
+        write_strings(out, "prompts", item->prompts, item->choices);
+    }
+    write_strings(out, "choices", item->texts, item->choices);
+}
+
+static void write_item(gm_buffer *out, const gm_eval_item *item, bool likelihood) {
+    gm_buffer_format(out, "\"index\":%" PRId64 ",\"answer\":%d,\"prediction\":%d,\"scores\":[", item->index, item->answer,
+                     item->prediction);
+    for (int c = 0; c < item->choices; c++) {
+        if (c) gm_buffer_char(out, ',');
+        gm_json_write_double(out, item->scores[c]);
+    }
+    gm_buffer_char(out, ']');
+    if (likelihood) gm_buffer_format(out, ",\"prediction_norm\":%d,\"prediction_bytes\":%d", item->prediction_norm, item->prediction_bytes);
+    if (item->texts) write_texts(out, item);
+}
+
 static void write_items(evaluation *e, const char *task, const gm_eval_set *set) {
     for (size_t i = 0; i < set->count; i++) {
-        const gm_eval_item *item = &set->items[i];
         gm_buffer_char(&e->items, '{');
         if (e->several) {
             gm_buffer_text(&e->items, "\"task\":");
             gm_json_write_string(&e->items, task, strlen(task));
             gm_buffer_char(&e->items, ',');
         }
-        gm_buffer_format(&e->items, "\"index\":%" PRId64 ",\"answer\":%d,\"prediction\":%d,\"scores\":[", item->index, item->answer,
-                         item->prediction);
-        for (int c = 0; c < item->choices; c++) {
-            if (c) gm_buffer_char(&e->items, ',');
-            gm_json_write_double(&e->items, item->scores[c]);
-        }
-        gm_buffer_char(&e->items, ']');
-        if (set->options.scoring == GM_SCORING_LIKELIHOOD)
-            gm_buffer_format(&e->items, ",\"prediction_norm\":%d,\"prediction_bytes\":%d", item->prediction_norm, item->prediction_bytes);
+        write_item(&e->items, &set->items[i], set->options.scoring == GM_SCORING_LIKELIHOOD);
         gm_buffer_text(&e->items, "}\n");
     }
 }
@@ -318,6 +343,7 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
                                .max_length = e->max_length,
                                .limit = a->limit,
                                .shots = shots_for(e, task),
+                               .keep_texts = a->texts,
                                .append_eos = as_run ? gm_dataset_append_eos(task, as_run) : gm_task_append_eos(task)};
     gm_eval_source source = {
         .task = task, .data_dir = a->data_dir, .split = a->split, .prompt = prompt, .shots_name = "--shots", .skip_bad = a->skip_bad};

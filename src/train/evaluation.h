@@ -20,6 +20,7 @@ typedef struct gm_eval_options {
     gm_scoring scoring;                      /* label or likelihood */
     int64_t batch_tokens, max_length, limit; /* limit: only the first so many items; 0: all */
     bool append_eos;                         /* of data without choices, whose loss is the result */
+    bool keep_texts;                         /* in the items */
     int64_t shots;                           /* solved examples before each prompt */
 } gm_eval_options;
 
@@ -29,6 +30,7 @@ typedef struct gm_eval_item {
     int prediction, prediction_norm, prediction_bytes; /* by score, by score a character and a byte: those of likelihood only */
     double *scores;                                    /* choices */
     int32_t *characters, *bytes;                       /* choices: Unicode characters and bytes without the leading space */
+    const char **prompts, **texts; /* choices, with keep_texts: the prompt of each, shots and all, and the choice as it is scored */
 } gm_eval_item;
 
 typedef struct gm_eval_query {

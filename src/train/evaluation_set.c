@@ -52,6 +52,14 @@ static gm_status prompt_with_shots(gm_set_builder *b, const char *prompt, size_t
     return status;
 }
 
+static gm_status keep_texts(gm_eval_set *set, int choice, const char *prompt, bool same, const char *text) {
+    gm_eval_item *item = &set->items[set->count];
+    if (!set->options.keep_texts) return GM_OK;
+    item->prompts[choice] = same ? item->prompts[choice - 1] : gm_region_copy(&set->region, prompt, strlen(prompt));
+    item->texts[choice] = gm_region_copy(&set->region, text, strlen(text));
+    return item->prompts[choice] && item->texts[choice] ? GM_OK : GM_NO_MEMORY;
+}
+
 /* Each choice behind its prompt, in scratch memory. `index`: of the item in its split. */
 static gm_status encode_choices(gm_set_builder *b, const gm_item *item, size_t index, gm_sample **samples) {
     gm_eval_set *set = b->set;
@@ -61,6 +69,7 @@ static gm_status encode_choices(gm_set_builder *b, const gm_item *item, size_t i
     for (int c = 0; c < item->choice_count; c++) {
         if (c == 0 || item->prompts) GM_TRY(prompt_with_shots(b, item->prompts ? item->prompts[c] : item->prompt, index, &prompt));
         GM_TRY(gm_sample_encode(&(*samples)[c], b->tokenizer, prompt, item->choices[c], false, set->options.max_length, &b->scratch));
+        GM_TRY(keep_texts(set, c, prompt, c > 0 && !item->prompts, item->choices[c]));
         cut |= (*samples)[c].cut;
     }
     set->cut += cut;
@@ -182,6 +191,10 @@ static gm_status add_item(gm_set_builder *b, const gm_item *item, size_t index) 
     GM_REGION_ALLOC(&set->region, result->scores, (size_t)item->choice_count);
     GM_REGION_ALLOC(&set->region, result->characters, (size_t)item->choice_count);
     GM_REGION_ALLOC(&set->region, result->bytes, (size_t)item->choice_count);
+    if (set->options.keep_texts) {
+        GM_REGION_ALLOC(&set->region, result->prompts, (size_t)item->choice_count);
+        GM_REGION_ALLOC(&set->region, result->texts, (size_t)item->choice_count);
+    }
     gm_status status = set->options.scoring == GM_SCORING_LABEL ? add_label_item(b, item, index) : add_likelihood_item(b, item, index);
     if (status == GM_OK) set->count++;
     return status;
