@@ -158,7 +158,7 @@ static gm_status check_arguments(const arguments *a) {
         return gm_error(GM_USAGE, "--dtype: \"%.40s\" is none of f32, bf16", a->dtype);
     if (a->batch_tokens < 1) return gm_error(GM_USAGE, "--batch-tokens: must be at least 1");
     if (a->max_length >= 0 && a->max_length < 2) return gm_error(GM_USAGE, "--max-length: must be at least 2");
-    if (a->shots < -1 || a->shots > MOST_SHOTS) return gm_error(GM_USAGE, "--shots: must be 0 to %d", MOST_SHOTS);
+    if (a->shots > MOST_SHOTS) return gm_error(GM_USAGE, "--shots: must be 0 to %d", MOST_SHOTS);
     if (a->output && a->items && gm_same_file(a->output, a->items))
         return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
     if (a->texts && !a->items) return gm_error(GM_USAGE, "--texts: stands without --items FILE, which they would be written to");
