@@ -13,7 +13,7 @@ cat >data/test.jsonl <<'END'
 {"prompt": "Once upon a time there was a little girl who lived in a house by the sea, and every day she went to the water to look for shells.\nQuestion: what did she look for?\nAnswer:", "choices": [" shells", " shoes and a hat that she had lost in the water on another day", " water"], "answer": 0}
 {"prompt": "Only one", "choices": [" choice"], "answer": 0}
 {"prompt": "ends in space ", "choices": ["x y", "x", "xz"], "answer": 2}
-{"prompt": "Grün ist", "choices": [" schön", " süß", " lang"], "answer": 1}
+{"prompt": "Grün ist", "choices": [" schön", " süß", " lang", " 草草草草", " ßßßßßßßß"], "answer": 1}
 {"prompt": "The cat", "choices": [" sat on the mat", " sat on the mat"], "answer": 1}
 END
 for i in 1 2 3 4 5 6; do sed -n "$((i % 7 + 1))p" data/test.jsonl; done >more
@@ -53,10 +53,12 @@ for model in llama-lora qwen2-lora mistral-lora phi3-gmoe; do
     [ -s wrong ] && fail "$model: choices alone score otherwise: $(head -3 wrong)"
 done
 
-# --- scores by length: 3, 4 characters against 3, 5 bytes
-good "${base[@]}" --data-dir data --items items --output output
+# --- scores by length, in characters and in bytes
+base=("${eval[@]}" --base-model "$golden/llama-lora/base" --data-dir data)
+good "${base[@]}" --items items --output output
 grep -q '"scoring": "likelihood", "shots": 0,.*"accuracy_norm": [0-9.]*, "stderr_norm": [0-9.]*, "accuracy_bytes": [0-9.]*, "stderr_bytes": [0-9.]*, "tokens": [0-9]' output ||
     fail "--output: $(cat output)"
+grep -q '"prediction_norm":2,"prediction_bytes":3' items || fail "no item whose characters and bytes decide otherwise: $(cat items)"
 # awk counts a choice's bytes (LC_ALL=C) and code points, and finds the best by each
 expected() {
     paste <(values items) <(sed -E 's/.*"choices": \[(.*)\], "answer".*/\1/' data/test.jsonl) | LC_ALL=C awk -F'\t' '
@@ -74,7 +76,6 @@ expected() {
 diff <(expected) <(grep -o '"prediction_norm":[0-9]*,"prediction_bytes":[0-9]*' items) >wrong || fail "predictions by length: $(cat wrong)"
 
 # --- shots
-base=("${eval[@]}" --base-model "$golden/llama-lora/base" --data-dir data)
 cat >data/train.jsonl <<'END'
 {"prompt": "one", "completion": " 1"}
 {"prompt": "two", "choices": [" 1", " 2"], "answer": 1}
@@ -101,7 +102,6 @@ expect 2 '^gmoe-eval: --shots: must be 0 to 1000' "${base[@]}" --shots 1001
 expect 2 '^gmoe-eval: --texts: stands without --items' "${base[@]}" --texts
 # those that the task names, in its order
 named() { sed "s/\"shots\": .*/\"shots\": $1,/" "$GMOE_TASKS/jsonl.json" >named.json; }
-base=("${eval[@]}" --base-model "$golden/llama-lora/base" --data-dir data)
 task=(once "${base[@]}" --task ./named.json)
 named '{"split": "train", "items": [2, 0]}'
 good "${task[@]}" --shots 2 --items items --texts
