@@ -25,9 +25,14 @@ struct attention_tile { /* tokens begin … begin + tokens are the sequence; `fi
     int begin, tokens, first, unused;
 };
 
+struct attention_prefix { /* of a tile's sequence: its first so many tokens, counted as if they lay before the others, lie `away` */
+    int tokens, away;
+};
+
 struct attention_shape {
     const attention_tile *tiles;
-    int all; /* tokens of the micro-batch; times heads it is an int, too */
+    const attention_prefix *prefixes; /* one a tile; NULL: no sequence has one */
+    int all;                          /* tokens of the micro-batch; times heads it is an int, too */
     int heads, kv_heads, group, size;
     int window, window_rows; /* window · group; both ATTENTION_UNLIMITED where there is none, or none that matters */
     unsigned divide_factor;
@@ -53,30 +58,53 @@ static inline attention_shape attention_begin(const gm_attention_args *args) {
     return a;
 }
 
-/* Lists the tiles of `unit` rows (or keys) of all sequences, longest first: a row's work grows with its place, a key's falls.
- * Returns their number; scratch depends on the tokens alone. */
-static inline int64_t attention_list(gm_backend *backend, const gm_attention_args *args, attention_shape *a, int unit, bool keys) {
+static inline attention_prefix attention_prefix_of(const gm_attention_args *args, int64_t sequence) {
+    const int before = args->prefix ? args->prefix[sequence] : -1;
+    if (before < 0) return {0, 0};
+    return {args->starts[before + 1] - args->starts[before], args->starts[before + 1] - args->starts[sequence]};
+}
+
+/* A list of tiles as it is written, in chunks. */
+struct attention_writer {
     enum { CHUNK = 256 };
-    attention_tile chunk[CHUNK];
-    const int64_t heads = keys ? 1 : a->group;
-    attention_tile *tiles =
-        (attention_tile *)gm_cuda_scratch(backend, (size_t)(args->tokens * heads / unit + args->tokens) * sizeof *tiles);
-    a->tiles = tiles;
+    gm_backend *backend;
+    attention_tile *tiles, tile[CHUNK];
+    attention_prefix *prefixes, prefix[CHUNK];
+    int64_t done, held;
+};
+
+static inline void attention_flush(attention_writer *w) {
+    if (w->held == 0) return;
+    w->backend->write(w->backend, w->tiles + w->done, w->tile, (size_t)w->held * sizeof *w->tile);
+    if (w->prefixes) w->backend->write(w->backend, w->prefixes + w->done, w->prefix, (size_t)w->held * sizeof *w->prefix);
+    w->done += w->held, w->held = 0;
+}
+
+/* Lists the tiles of `unit` rows (or keys) of all sequences, longest first: a row's work grows with its place, a key's falls.
+ * Returns their number; scratch depends on the tokens, and on whether there are prefixes. */
+static inline int64_t attention_list(gm_backend *backend, const gm_attention_args *args, attention_shape *a, int unit, bool keys) {
+    const int64_t heads = keys ? 1 : a->group, room = args->tokens * heads / unit + args->tokens;
+    attention_writer w;
+    w.backend = backend, w.done = w.held = 0;
+    w.tiles = (attention_tile *)gm_cuda_scratch(backend, (size_t)room * sizeof *w.tiles);
+    w.prefixes = args->prefix ? (attention_prefix *)gm_cuda_scratch(backend, (size_t)room * sizeof *w.prefixes) : NULL;
+    a->tiles = w.tiles, a->prefixes = w.prefixes;
     if (gm_backend_measures(backend)) return 0;
-    int64_t most = 0, done = 0, held = 0;
+    int64_t most = 0;
     for (int64_t s = 0; s < args->sequences; s++) most = gm_most(most, gm_parts((args->starts[s + 1] - args->starts[s]) * heads, unit));
     for (int64_t rank = most; rank-- > 0;)
         for (int64_t s = 0; s < args->sequences; s++) {
             const int begin = args->starts[s], tokens = args->starts[s + 1] - begin;
             const int64_t count = gm_parts(tokens * heads, unit);
             if (count <= rank) continue;
-            chunk[held++] = {begin, tokens, (int)((keys ? count - 1 - rank : rank) * unit), 0};
-            if (held < CHUNK) continue;
-            backend->write(backend, tiles + done, chunk, (size_t)held * sizeof *chunk);
-            done += held, held = 0;
+            const attention_prefix prefix = attention_prefix_of(args, s);
+            const int first = (int)(prefix.tokens * heads + (keys ? count - 1 - rank : rank) * unit);
+            w.prefix[w.held] = prefix;
+            w.tile[w.held++] = {begin - prefix.tokens, prefix.tokens + tokens, first, 0};
+            if (w.held == attention_writer::CHUNK) attention_flush(&w);
         }
-    if (held > 0) backend->write(backend, tiles + done, chunk, (size_t)held * sizeof *chunk);
-    return done + held;
+    attention_flush(&w);
+    return w.done;
 }
 
 /* Where the tensor cores' kernels apply: bf16 whose rows are whole vectors of 16 bytes. */
@@ -126,6 +154,14 @@ __device__ __forceinline__ attention_place attention_find(const attention_shape 
     return {t.x, t.y, t.z, (int)blockIdx.x - tile * a.kv_heads};
 }
 
+template <bool PREFIXED> __device__ __forceinline__ attention_prefix attention_find_prefix(const attention_shape &a) {
+    if (!PREFIXED) return {0, 0};
+    return a.prefixes[(int)blockIdx.x / a.kv_heads];
+}
+
+/* Where key (or value) `key` of the sequence lies, from its first one, in tokens. */
+__device__ __forceinline__ int attention_key(int key, attention_prefix prefix) { return key + (key < prefix.tokens ? prefix.away : 0); }
+
 __device__ __forceinline__ int attention_token(const attention_shape &a, int row) {
     const unsigned high = (unsigned)(((uint64_t)(unsigned)row * a.divide_factor) >> 32);
     return (int)((high + (unsigned)row) >> a.divide_shift);
@@ -163,13 +199,13 @@ template <int C> struct attention_layout {
  * and from column `size` on. */
 template <int C, int ROWS, bool PACKED>
 __device__ __forceinline__ void attention_copy(unsigned char *to, const gm_bf16 *from, int base, const attention_shape &a, int first,
-                                               int end) {
+                                               int end, attention_prefix prefix = {0, 0}) {
     constexpr int CHUNKS = attention_layout<C>::CHUNKS, COUNT = ROWS * CHUNKS;
 #pragma unroll 1 /* or addresses fill the registers that the kernels are short of */
     for (int index = (int)threadIdx.x; index < COUNT; index += ATTENTION_THREADS) {
         const int row = index / CHUNKS, chunk = index % CHUNKS;
         const bool there = first + row < end && chunk * 8 < a.size;
-        const int place = PACKED ? attention_row(a, first + row) : (first + row) * a.kv_heads;
+        const int place = PACKED ? attention_row(a, first + row) : attention_key(first + row, prefix) * a.kv_heads;
         const int64_t at = there ? (int64_t)(base + place) * a.size + chunk * 8 : 0;
         gm_copy_async(to + row * attention_layout<C>::PITCH + chunk * 16, from + at, there);
     }

@@ -305,6 +305,7 @@ template <int C> static void backward(gm_backend *backend, const gm_attention_ar
 }
 
 extern "C" void gm_cuda_attention_backward(gm_backend *backend, const gm_attention_args *args) {
+    GM_CHECK(!args->prefix, "attention backward has no prefixes");
     const size_t mark = gm_arena_mark(&backend->scratch);
     const bool whole = attention_whole(args->dout) && attention_whole(args->dq) && attention_whole(args->dk) && attention_whole(args->dv);
     if (attention_on_tensor_cores(args) && whole)

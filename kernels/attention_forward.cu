@@ -104,13 +104,14 @@ __device__ __forceinline__ void forward_store(unsigned char *memory, const float
     attention_store<C, ATTENTION_WARPS * M * 16, true>(out, base, memory, a, at.first, end);
 }
 
-template <int C>
+template <int C, bool PREFIXED>
 __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
     attention_forward(attention_shape a, const gm_bf16 *q, const gm_bf16 *k, const gm_bf16 *v, gm_bf16 *out, float *log_sum) {
     typedef forward_plan<C> plan;
     constexpr int PITCH = attention_layout<C>::PITCH, M = plan::M, N = plan::KEYS / 8;
     GM_DYNAMIC_SHARED(unsigned char, memory);
     const attention_place at = attention_find(a);
+    const attention_prefix prefix = attention_find_prefix<PREFIXED>(a);
     const int mine = forward_part() * M * 16;
     const int end = at.tokens * a.group, first = at.first + mine;
     const int key_begin = attention_first_key(a, at.first) / plan::KEYS * plan::KEYS;
@@ -120,7 +121,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
     const int base = attention_keys_of(a, at);
 
     attention_copy<C, plan::ROWS, true>(queries, q, attention_rows_of(a, at), a, at.first, end);
-    attention_copy<C, plan::KEYS, false>(keys, k, base, a, key_begin, at.tokens);
+    attention_copy<C, plan::KEYS, false>(keys, k, base, a, key_begin, at.tokens, prefix);
     gm_copy_async_commit();
     forward_rows<M> rows;
     float o[M][C / 8][4] = {};
@@ -137,12 +138,12 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
         float s[M][N][4];
         gm_copy_async_wait<0>(); /* the keys are there, and nobody needs the values of before */
         __syncthreads();
-        attention_copy<C, plan::KEYS, false>(values, v, base, a, key, at.tokens);
+        attention_copy<C, plan::KEYS, false>(values, v, base, a, key, at.tokens, prefix);
         gm_copy_async_commit();
         if (seen) attention_scores(s, left, keys);
         gm_copy_async_wait<0>(); /* the values are there, and nobody needs the keys */
         __syncthreads();
-        if (key + plan::KEYS < key_end) attention_copy<C, plan::KEYS, false>(keys, k, base, a, key + plan::KEYS, at.tokens);
+        if (key + plan::KEYS < key_end) attention_copy<C, plan::KEYS, false>(keys, k, base, a, key + plan::KEYS, at.tokens, prefix);
         gm_copy_async_commit();
         if (!seen) continue;
         if (key + plan::KEYS - 1 > low || key <= high - a.window) forward_mask(s, a, first, key);
@@ -155,8 +156,14 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
 template <int C> static void forward(gm_backend *backend, const gm_attention_args *args) {
     attention_shape a = attention_begin(args);
     const int64_t tiles = attention_list(backend, args, &a, forward_plan<C>::ROWS, false);
-    GM_LAUNCH(backend, attention_forward<C>, tiles * a.kv_heads, ATTENTION_THREADS, forward_plan<C>::SHARED, a, (const gm_bf16 *)args->q,
-              (const gm_bf16 *)args->k, (const gm_bf16 *)args->v, (gm_bf16 *)args->out, args->log_sum);
+    const gm_bf16 *q = (const gm_bf16 *)args->q, *k = (const gm_bf16 *)args->k, *v = (const gm_bf16 *)args->v;
+    gm_bf16 *out = (gm_bf16 *)args->out;
+    if (args->prefix)
+        GM_LAUNCH(backend, (attention_forward<C, true>), tiles * a.kv_heads, ATTENTION_THREADS, forward_plan<C>::SHARED, a, q, k, v, out,
+                  args->log_sum);
+    else
+        GM_LAUNCH(backend, (attention_forward<C, false>), tiles * a.kv_heads, ATTENTION_THREADS, forward_plan<C>::SHARED, a, q, k, v, out,
+                  args->log_sum);
 }
 
 extern "C" void gm_cuda_attention_forward(gm_backend *backend, const gm_attention_args *args) {

@@ -21,11 +21,12 @@ __device__ static simple_thread simple_me() { return {(int)threadIdx.x / SHARERS
 
 /* Rows (or keys) first … of `from`, whose row 0 is element `base`; zeros from `end` on. */
 template <bool ROWS, class T>
-__device__ static void simple_load(simple_strip &to, const T *from, int base, const attention_shape &a, int first, int end, int column) {
+__device__ static void simple_load(simple_strip &to, const T *from, int base, const attention_shape &a, int first, int end, int column,
+                                   attention_prefix prefix = {0, 0}) {
     for (int index = (int)threadIdx.x; index < SIDE * STRIP; index += THREADS) {
         const int row = index / STRIP, c = index % STRIP;
         const bool there = first + row < end && column + c < a.size;
-        const int place = ROWS ? attention_row(a, first + row) : (first + row) * a.kv_heads;
+        const int place = ROWS ? attention_row(a, first + row) : attention_key(first + row, prefix) * a.kv_heads;
         to[row][c] = there ? gm_load(from + (int64_t)(base + place) * a.size + column + c) : 0.0f;
     }
 }
@@ -86,11 +87,12 @@ __device__ static float simple_softmax(float (&p)[SIDE][SIDE + 1], float (&s)[EA
     return factor;
 }
 
-template <int STRIPS, class T>
+template <int STRIPS, bool PREFIXED, class T>
 __global__ void __launch_bounds__(THREADS, 1)
     attention_simple_rows_forward(attention_shape a, const T *q, const T *k, const T *v, T *out, float *log_sum) {
     GM_SHARED(simple_memory, memory, [1]);
     const attention_place at = attention_find(a);
+    const attention_prefix prefix = attention_find_prefix<PREFIXED>(a);
     const simple_thread me = simple_me();
     const int end = at.tokens * a.group, row = at.first + me.own, token = attention_token(a, row);
     const int key_end = attention_token(a, gm_least(at.first + SIDE, end) - 1) + 1;
@@ -101,7 +103,7 @@ __global__ void __launch_bounds__(THREADS, 1)
         for (int column = 0; column < a.size; column += STRIP) {
             __syncthreads();
             simple_load<true>(memory->own[0], q, rows, a, at.first, end, column);
-            simple_load<false>(memory->other[0], k, keys, a, key, at.tokens, column);
+            simple_load<false>(memory->other[0], k, keys, a, key, at.tokens, column, prefix);
             __syncthreads();
             simple_dots(s, memory->own[0], memory->other[0]);
         }
@@ -110,7 +112,7 @@ __global__ void __launch_bounds__(THREADS, 1)
         for (int n = 0; n < STRIPS; n++) {
             if (n * STRIP >= a.size) break;
             __syncthreads();
-            simple_load<false>(memory->other[1], v, keys, a, key, at.tokens, n * STRIP);
+            simple_load<false>(memory->other[1], v, keys, a, key, at.tokens, n * STRIP, prefix);
             __syncthreads();
 #pragma unroll
             for (int y = 0; y < STRIP_EACH; y++) sum[n][y] *= factor;
@@ -228,8 +230,13 @@ __global__ void __launch_bounds__(THREADS, 1)
 template <int STRIPS, class T> static void forward(gm_backend *backend, const gm_attention_args *args) {
     attention_shape a = attention_begin(args);
     const int64_t rows = attention_list(backend, args, &a, SIDE, false);
-    GM_LAUNCH(backend, (attention_simple_rows_forward<STRIPS, T>), rows * a.kv_heads, THREADS, 0, a, (const T *)args->q, (const T *)args->k,
-              (const T *)args->v, (T *)args->out, args->log_sum);
+    const T *q = (const T *)args->q, *k = (const T *)args->k, *v = (const T *)args->v;
+    if (args->prefix)
+        GM_LAUNCH(backend, (attention_simple_rows_forward<STRIPS, true, T>), rows * a.kv_heads, THREADS, 0, a, q, k, v, (T *)args->out,
+                  args->log_sum);
+    else
+        GM_LAUNCH(backend, (attention_simple_rows_forward<STRIPS, false, T>), rows * a.kv_heads, THREADS, 0, a, q, k, v, (T *)args->out,
+                  args->log_sum);
 }
 
 template <int STRIPS, class T> static void backward(gm_backend *backend, const gm_attention_args *args, const float2 *pairs) {

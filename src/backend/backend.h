@@ -62,12 +62,14 @@ typedef struct gm_rope_args { /* rotates pairs (i, i + C/2) of every head in pla
     bool inverse; /* rotate back: the backward pass */
 } gm_rope_args;
 
-/* Causal attention within each packed sequence; query t sees keys max(start, t − window + 1) … t (window 0: all). */
+/* Causal attention within each packed sequence; query t sees keys max(start, t − window + 1) … t (window 0: all). A sequence
+ * with a prefix comes after the tokens of another one, which its queries see as if they stood before its own: forward only. */
 typedef struct gm_attention_args {
     void *out;             /* T×H×C, act                           */
     float *log_sum;        /* T×H: log Σ exp of the scaled scores  */
     const void *q, *k, *v; /* T×H×C, T×Hkv×C, T×Hkv×C, act         */
     const int32_t *starts; /* S+1, first token of each sequence, on the host */
+    const int32_t *prefix; /* S, on the host: the sequence before it, one without a prefix; −1: none. NULL: no sequence has one */
     gm_type type;
     int64_t tokens, sequences, heads, kv_heads, head_size, window;
     float scale;

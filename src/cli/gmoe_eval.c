@@ -19,10 +19,12 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { MOST_SHOTS = 1000 }; /* as eval.shots */
+
 typedef struct arguments {
     const char *base_model, *adapter, *tasks, *data_dir, *split, *output, *items, *scoring, *prompt, *device, *dtype, *log_level;
-    int64_t batch_tokens, max_length, limit; /* max_length −1: not given */
-    bool skip_bad, quiet;
+    int64_t batch_tokens, max_length, limit, shots; /* max_length and shots −1: not given */
+    bool texts, skip_bad, quiet;
 } arguments;
 
 typedef struct evaluation { /* what all tasks share */
@@ -53,8 +55,11 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
          "default: the adapter's run's on its own task, else as the task's prompt says"},
         {"prompt", "NAME", GM_OPTION_TEXT, &a->prompt,
          "the task's prompt of this name (default: the adapter's run's on its own task, else paper)"},
+        {"shots", "N", GM_OPTION_INTEGER, &a->shots,
+         "solved examples before each question, the first N that the task names (default: the adapter's run's on its own task, else 0)"},
         {"output", "FILE.json", GM_OPTION_TEXT, &a->output, "results"},
-        {"items", "FILE.jsonl", GM_OPTION_TEXT, &a->items, "scores of every item"},
+        {"items", "FILE.jsonl", GM_OPTION_TEXT, &a->items, "scores and predictions of every item"},
+        {"texts", NULL, GM_OPTION_FLAG, &a->texts, "with --items: each item's prompt, shots and all, and choices, as they are scored"},
         {"limit", "N", GM_OPTION_INTEGER, &a->limit, "only the first N items of each task (0: all)"},
         {"batch-tokens", "T", GM_OPTION_INTEGER, &a->batch_tokens, "tokens computed at once (default 16384)"},
         {"max-length", "T", GM_OPTION_INTEGER, &a->max_length,
@@ -153,8 +158,10 @@ static gm_status check_arguments(const arguments *a) {
         return gm_error(GM_USAGE, "--dtype: \"%.40s\" is none of f32, bf16", a->dtype);
     if (a->batch_tokens < 1) return gm_error(GM_USAGE, "--batch-tokens: must be at least 1");
     if (a->max_length >= 0 && a->max_length < 2) return gm_error(GM_USAGE, "--max-length: must be at least 2");
+    if (a->shots > MOST_SHOTS) return gm_error(GM_USAGE, "--shots: must be 0 to %d", MOST_SHOTS);
     if (a->output && a->items && gm_same_file(a->output, a->items))
         return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
+    if (a->texts && !a->items) return gm_error(GM_USAGE, "--texts: stands without --items FILE, which they would be written to");
     if (a->adapter) GM_TRY(gm_check_adapter_path("--adapter", a->adapter));
     GM_TRY(check_writable("--output", a->output));
     GM_TRY(check_writable("--items", a->items));
@@ -203,10 +210,14 @@ static void say_defaults(const evaluation *e, const char *path) {
     gm_buffer text = {0};
     if (!a->dtype) gm_buffer_format(&text, ", dtype %s", e->run->dtype == GM_F32 ? "f32" : "bf16");
     if (a->max_length < 0) gm_buffer_format(&text, ", max-length %" PRId64, e->run->train.max_length);
-    for (int i = 0; i < e->run->task.count && !a->prompt; i++)
-        if (e->run_tasks[i])
-            gm_buffer_format(&text, ", for %s prompt %s%s%s", gm_task_name(e->run_tasks[i]), e->run->eval.prompt,
-                             a->scoring ? "" : " and scoring ", a->scoring ? "" : gm_scoring_name(e->run->eval.scoring));
+    for (int i = 0; i < e->run->task.count; i++) {
+        if (!e->run_tasks[i]) continue;
+        const char *name = gm_task_name(e->run_tasks[i]);
+        if (!a->prompt)
+            gm_buffer_format(&text, ", for %s prompt %s%s%s", name, e->run->eval.prompt, a->scoring ? "" : " and scoring ",
+                             a->scoring ? "" : gm_scoring_name(e->run->eval.scoring));
+        if (a->shots < 0 && e->run->eval.shots) gm_buffer_format(&text, ", for %s %" PRId64 " shots", name, e->run->eval.shots);
+    }
     if (text.length) gm_log(GM_LOG_INFO, "%s: defaults of the run that made the adapter: %s", path, gm_buffer_string(&text) + 2);
     gm_buffer_free(&text);
 }
@@ -236,6 +247,11 @@ static const char *prompt_for(const evaluation *e, const gm_task *task) {
     return run_on(e, task) ? run_on(e, task)->eval.prompt : "paper";
 }
 
+static int64_t shots_for(const evaluation *e, const gm_task *task) {
+    if (e->arguments->shots >= 0) return e->arguments->shots;
+    return run_on(e, task) ? run_on(e, task)->eval.shots : 0;
+}
+
 static gm_status open_model(evaluation *e) {
     const arguments *a = e->arguments;
     GM_TRY(choose_type(e, &e->type));
@@ -248,22 +264,48 @@ static gm_status open_model(evaluation *e) {
 
 /* ---- one task --------------------------------------------------------------------------------------------------- */
 
+static void write_strings(gm_buffer *out, const char *name, const char **strings, int count) {
+    gm_buffer_format(out, ",\"%s\":[", name);
+    for (int i = 0; i < count; i++) {
+        if (i) gm_buffer_char(out, ',');
+        gm_json_write_string(out, strings[i], strlen(strings[i]));
+    }
+    gm_buffer_char(out, ']');
+}
+
+/* The prompt once where the choices share it. */
+static void write_texts(gm_buffer *out, const gm_eval_item *item) {
+    if (item->prompts[item->choices - 1] == item->prompts[0]) {
+        gm_buffer_text(out, ",\"prompt\":");
+        gm_json_write_string(out, item->prompts[0], strlen(item->prompts[0]));
+    } else {
+        write_strings(out, "prompts", item->prompts, item->choices);
+    }
+    write_strings(out, "choices", item->texts, item->choices);
+}
+
+static void write_item(gm_buffer *out, const gm_eval_item *item, bool likelihood) {
+    gm_buffer_format(out, "\"index\":%" PRId64 ",\"answer\":%d,\"prediction\":%d,\"scores\":[", item->index, item->answer,
+                     item->prediction);
+    for (int c = 0; c < item->choices; c++) {
+        if (c) gm_buffer_char(out, ',');
+        gm_json_write_double(out, item->scores[c]);
+    }
+    gm_buffer_char(out, ']');
+    if (likelihood) gm_buffer_format(out, ",\"prediction_norm\":%d,\"prediction_bytes\":%d", item->prediction_norm, item->prediction_bytes);
+    if (item->texts) write_texts(out, item);
+}
+
 static void write_items(evaluation *e, const char *task, const gm_eval_set *set) {
     for (size_t i = 0; i < set->count; i++) {
-        const gm_eval_item *item = &set->items[i];
         gm_buffer_char(&e->items, '{');
         if (e->several) {
             gm_buffer_text(&e->items, "\"task\":");
             gm_json_write_string(&e->items, task, strlen(task));
             gm_buffer_char(&e->items, ',');
         }
-        gm_buffer_format(&e->items, "\"index\":%" PRId64 ",\"answer\":%d,\"prediction\":%d,\"scores\":[", item->index, item->answer,
-                         item->prediction);
-        for (int c = 0; c < item->choices; c++) {
-            if (c) gm_buffer_char(&e->items, ',');
-            gm_json_write_double(&e->items, item->scores[c]);
-        }
-        gm_buffer_text(&e->items, "]}\n");
+        write_item(&e->items, &set->items[i], set->options.scoring == GM_SCORING_LIKELIHOOD);
+        gm_buffer_text(&e->items, "}\n");
     }
 }
 
@@ -305,18 +347,20 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
     gm_eval_options options = {.batch_tokens = a->batch_tokens,
                                .max_length = e->max_length,
                                .limit = a->limit,
+                               .shots = shots_for(e, task),
+                               .keep_texts = a->texts,
                                .append_eos = as_run ? gm_dataset_append_eos(task, as_run) : gm_task_append_eos(task)};
-    gm_item_set items = {0};
+    gm_eval_source source = {
+        .task = task, .data_dir = a->data_dir, .split = a->split, .prompt = prompt, .shots_name = "--shots", .skip_bad = a->skip_bad};
+    bool unlabelled;
     gm_eval_set set = {0};
     gm_eval_result result;
     if (!scoring) return gm_error(GM_USAGE, "--prompt: the task %s has no prompt \"%.40s\"", gm_task_name(task), prompt);
     if (as_run && !a->scoring && !a->prompt && as_run->eval.scoring != GM_SCORING_AUTO)
         scoring = gm_scoring_name(as_run->eval.scoring); /* it suits the run's prompt */
     gm_scoring_parse(a->scoring ? a->scoring : scoring, &options.scoring);
-    gm_status status = gm_task_load(task, a->data_dir, a->split, prompt, a->skip_bad, &items);
-    if (status == GM_OK) status = gm_eval_set_build(&set, &items, gm_task_name(task), a->split, e->tokenizer, &options);
+    gm_status status = gm_eval_set_load(&set, &source, e->tokenizer, &options, &unlabelled);
     if (status == GM_OK) gm_eval_set_warn(&set, "--max-length", "--scoring");
-    gm_item_set_free(&items);
     if (status == GM_OK && !e->model) status = open_model(e);
     if (status == GM_OK) status = score_set(e, &set, gm_task_name(task), &result);
     if (status == GM_OK) status = report(e, gm_task_name(task), &set, prompt, &result);
@@ -343,15 +387,22 @@ static gm_status for_each_task(evaluation *e, gm_status (*visit)(evaluation *, c
     }
 }
 
-static gm_status check_task(evaluation *e, const gm_task *task) {
+/* The split's file is there; else what loading it says. */
+static gm_status check_split(evaluation *e, const gm_task *task, const char *split) {
     const arguments *a = e->arguments;
     gm_item_set items = {0};
     bool there;
-    GM_TRY(gm_task_look_for(task, a->data_dir, a->split, &there));
+    GM_TRY(gm_task_look_for(task, a->data_dir, split, &there));
     if (there) return GM_OK;
-    gm_status status = gm_task_load(task, a->data_dir, a->split, prompt_for(e, task), a->skip_bad, &items); /* says what is missing */
+    gm_status status = gm_task_load(task, a->data_dir, split, prompt_for(e, task), a->skip_bad, &items);
     gm_item_set_free(&items);
     return status;
+}
+
+static gm_status check_task(evaluation *e, const gm_task *task) {
+    const char *shots = gm_task_shots_of(task)->split;
+    GM_TRY(check_split(e, task, e->arguments->split));
+    return shots_for(e, task) && shots ? check_split(e, task, shots) : GM_OK;
 }
 
 /* With several tasks a file that the last one lacks is found before the first one is scored. */
@@ -402,7 +453,7 @@ static gm_status run(const arguments *a) {
 }
 
 int main(int argc, char **argv) {
-    arguments a = {.data_dir = "data", .split = "test", .device = "auto", .batch_tokens = 16384, .max_length = -1};
+    arguments a = {.data_dir = "data", .split = "test", .device = "auto", .batch_tokens = 16384, .max_length = -1, .shots = -1};
     bool done;
     gm_mapped_guard_install("gmoe-eval");
     gm_status status = parse(&a, argc, argv, &done);

@@ -12,6 +12,8 @@
  *               labels, the 0-based index
  *   completion  path of what training appends, in tasks whose choices are optional
  *   append_eos  whether training ends a sample with EOS
+ *   shots       {"split": SPLIT, "items": [indices in it, from 0]}: solved examples that may stand before a question, in
+ *               this order; without items the split's, from its beginning
  *   prompts     {name: {"prompt", "option", "completion": templates (data/template.h), "labels": in place of the choices',
  *                       "scoring": "label" or "likelihood", "clean": HellaSwag's cleaning of prompt and choices}}
  * Faults of a task file are GM_USAGE, unknown keys included. */
@@ -34,6 +36,13 @@ bool gm_task_append_eos(const gm_task *task);
 const char *gm_task_default_scoring(const gm_task *task, const char *prompt);
 int gm_task_prompt_count(const gm_task *task);
 const char *gm_task_prompt_name(const gm_task *task, int index);
+
+typedef struct gm_task_shots {
+    const char *split;    /* NULL: the task names none */
+    const int64_t *items; /* count, from 0 in the split; count 0: those from its beginning */
+    int count;
+} gm_task_shots;
+const gm_task_shots *gm_task_shots_of(const gm_task *task);
 
 /* The file of a split ("train", "validation", "test"); GM_BAD_FILE naming what was looked for, GM_USAGE where there is
  * no such directory or split. A task may give one file for two splits. */

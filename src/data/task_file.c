@@ -252,18 +252,49 @@ static gm_status read_prompts(gm_task *task, const cJSON *root) {
     return task->prompt_count ? GM_OK : FAULT(task, "", "prompts", "is empty");
 }
 
+static gm_status read_shot_items(gm_task *task, const cJSON *shots) {
+    const cJSON *array = gm_json_member(shots, "items"), *item;
+    if (!array) return GM_OK;
+    if (!cJSON_IsArray(array) || cJSON_GetArraySize(array) == 0)
+        return FAULT(task, "shots", "items", "must be an array of indices, from 0");
+    int64_t *items;
+    GM_REGION_ALLOC(&task->region, items, (size_t)cJSON_GetArraySize(array));
+    task->shots.items = items;
+    cJSON_ArrayForEach(item, array) {
+        int64_t index;
+        if (!gm_json_is_integer(item, &index) || index < 0) return FAULT(task, "shots", "items", "must be an array of indices, from 0");
+        for (int i = 0; i < task->shots.count; i++)
+            if (items[i] == index) return FAULT(task, "shots", "items", "%lld stands twice", (long long)index);
+        items[task->shots.count++] = index;
+    }
+    return GM_OK;
+}
+
+static gm_status read_shots(gm_task *task, const cJSON *root) {
+    static const char *const keys[] = {"split", "items"};
+    const cJSON *shots;
+    GM_TRY(get_object(task, root, "", "shots", GM_OPTIONAL, &shots));
+    if (!shots) return GM_OK;
+    GM_TRY(check_keys(task, shots, "shots", keys, 2));
+    GM_TRY(get_string(task, shots, "shots", "split", GM_REQUIRED, &task->shots.split));
+    int split = gm_task_split_index(task->shots.split);
+    if (split < 0 || !task->splits[split].given) return FAULT(task, "shots", "split", "\"%s\" is no split of the task", task->shots.split);
+    return read_shot_items(task, shots);
+}
+
 static gm_status read_task(gm_task *task, const cJSON *root) {
-    static const char *const keys[] = {"summary", "folders",    "splits",     "fields", "choices",
-                                       "answer",  "completion", "append_eos", "prompts"};
+    static const char *const keys[] = {"summary", "folders",    "splits",     "fields",  "choices",
+                                       "answer",  "completion", "append_eos", "prompts", "shots"};
     const char *summary; /* for people who read the file */
     if (!cJSON_IsObject(root)) return gm_error(GM_USAGE, "%s: must be a JSON object", task->path);
-    GM_TRY(check_keys(task, root, "", keys, 9));
+    GM_TRY(check_keys(task, root, "", keys, sizeof keys / sizeof *keys));
     GM_TRY(get_string(task, root, "", "summary", GM_REQUIRED, &summary));
     GM_TRY(get_names(task, root, "", "folders", GM_OPTIONAL, &task->folders));
     GM_TRY(read_splits(task, root));
     GM_TRY(read_fields(task, root));
     GM_TRY(read_choices(task, root));
     GM_TRY(get_bool(task, root, "", "append_eos", &task->append_eos));
+    GM_TRY(read_shots(task, root));
     return read_prompts(task, root);
 }
 

@@ -46,6 +46,7 @@ struct gm_task {
     gm_task_prompt *prompts;
     int prompt_count;
     bool append_eos;
+    gm_task_shots shots;
 };
 
 /* Index of "train", "validation" or "test"; −1 for another name. */

@@ -60,7 +60,8 @@ gm_tensor *gm_model_hidden(gm_model *model, gm_step *step, const gm_batch *batch
                     {.tokens = batch->tokens,
                      .sequences = batch->sequences,
                      .positions = gm_batch_upload(step, batch->positions, batch->tokens),
-                     .starts = gm_step_save(step, batch->starts, (size_t)(batch->sequences + 1) * sizeof *batch->starts)},
+                     .starts = gm_step_save(step, batch->starts, (size_t)(batch->sequences + 1) * sizeof *batch->starts),
+                     .prefix = batch->prefix},
                     count,
                     share};
     gm_tensor *x = gm_embedding(step, &model->embedding, ids, batch->tokens);

@@ -67,6 +67,7 @@ typedef struct gm_batch { /* one micro-batch, packed; all host memory, valid dur
     const int32_t *starts;          /* S+1 */
     int64_t loss_rows;
     const int32_t *loss_row, *loss_target; /* loss_rows */
+    const int32_t *prefix; /* S: the sequence before it, one without a prefix; −1: none. NULL: none has one. Evaluation alone */
 } gm_batch;
 
 typedef struct gm_step_share {             /* what a step's micro-batches share */

@@ -23,6 +23,7 @@ static void attention_backward(gm_step *step, const void *saved) {
 gm_tensor *gm_attention(gm_step *step, gm_tensor *q, gm_tensor *k, gm_tensor *v, const gm_layout *layout, int64_t head_size,
                         int64_t window) {
     GM_CHECK_SHAPE(v, k->rows, k->columns);
+    GM_CHECK(!layout->prefix || !step->training, "attention with prefixes has no gradient");
     gm_tensor *out = gm_step_tensor(step, q->type, q->rows, q->columns);
     int64_t heads = q->columns / head_size;
     saved_attention saved = {q,
@@ -35,6 +36,7 @@ gm_tensor *gm_attention(gm_step *step, gm_tensor *q, gm_tensor *k, gm_tensor *v,
                               .k = k->data,
                               .v = v->data,
                               .starts = layout->starts,
+                              .prefix = layout->prefix,
                               .type = q->type,
                               .tokens = layout->tokens,
                               .sequences = layout->sequences,

@@ -9,8 +9,9 @@
 /* The micro-batch's layout, on the host: T tokens in S packed sequences. */
 typedef struct gm_layout {
     int64_t tokens, sequences;
-    const int32_t *positions; /* T, from 0 in each sequence (backend memory) */
+    const int32_t *positions; /* T, from 0 in each sequence, or from its prefix's end (backend memory) */
     const int32_t *starts;    /* S+1 (host memory)                           */
+    const int32_t *prefix;    /* S (host memory), or NULL: gm_attention_args; without gradients alone */
 } gm_layout;
 
 /* x: T×D f32 = rows `ids` of table V×D. Frozen: no gradient. */
@@ -39,7 +40,7 @@ typedef struct gm_rope {
 /* Rotates x (T×H·C) in place. */
 void gm_rotate(gm_step *step, gm_tensor *x, const gm_rope *rope, const gm_layout *layout);
 
-/* out: T×H·C act. Query row t attends to its sequence's rows t−window+1 … t (window 0: all before). */
+/* out: T×H·C act. Query row t attends to its sequence's rows t−window+1 … t (window 0: all before), a prefix's rows before them. */
 gm_tensor *gm_attention(gm_step *step, gm_tensor *q, gm_tensor *k, gm_tensor *v, const gm_layout *layout, int64_t head_size,
                         int64_t window);
 

@@ -73,7 +73,7 @@ static gm_status make_batch(gm_bench_run *run) {
         targets[loss_rows++] = ids[t + 1];
     }
     for (int64_t s = 0; s <= sequences; s++) starts[s] = (int32_t)(s * b->sequence < tokens ? s * b->sequence : tokens);
-    run->batch = (gm_batch){tokens, sequences, ids, positions, starts, loss_rows, rows, targets};
+    run->batch = (gm_batch){tokens, sequences, ids, positions, starts, loss_rows, rows, targets, NULL};
     return GM_OK;
 }
 

@@ -45,12 +45,12 @@ typedef struct gm_config {
         gm_scoring scoring;
         char prompt[64];
         int64_t limit;    /* items of a split; 0: all */
+        int64_t shots;    /* before a question */
         int64_t patience; /* evaluations without improvement that end the run; 0: never */
     } eval;
     struct { /* keys of the interface with one value that is built so far */
         bool dora;
         int routing, optimizer, metric;
-        int64_t shots;
     } only;
 } gm_config;
 

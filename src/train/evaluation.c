@@ -7,10 +7,18 @@
 
 #include <math.h>
 
+/* Packs the batch's sequences; one that comes after a prefix counts its positions from the prefix's end. */
 static gm_status fill_pack(gm_eval_set *set, size_t batch) {
+    int32_t first = 0; /* of the item's sequences, in the pack */
     gm_pack_clear(&set->pack);
-    for (size_t i = set->batches[batch]; i < set->batches[batch + 1]; i++)
-        GM_TRY(gm_pack_add(&set->pack, &set->sequences[i].sample, false));
+    for (size_t i = set->batches[batch]; i < set->batches[batch + 1]; i++) {
+        const gm_eval_sequence *sequence = &set->sequences[i];
+        int32_t number = set->pack.sequences, begin = set->pack.tokens;
+        if (number == 0 || sequence->item != sequence[-1].item) first = number;
+        GM_TRY(gm_pack_add(&set->pack, &sequence->sample, false));
+        for (int32_t row = begin; row < set->pack.tokens; row++) set->pack.positions[row] += sequence->prefix;
+        set->prefix[number] = sequence->prefix ? first : -1;
+    }
     return GM_OK;
 }
 
@@ -50,6 +58,7 @@ static gm_status run_batch(gm_eval_set *set, gm_model *model, gm_step *step, siz
         return gm_backend_check(step->backend);
     }
     packed.loss_rows = 0;
+    packed.prefix = set->options.scoring == GM_SCORING_LIKELIHOOD ? set->prefix : NULL;
     gm_score_request request = request_of(set, batch);
     gm_model_score(model, step, &packed, &request);
     if (gm_backend_measures(step->backend)) return GM_OK;
@@ -73,15 +82,15 @@ static void normalise_over_choices(gm_eval_item *item) {
     for (int c = 0; c < item->choices; c++) item->scores[c] -= highest + log(sum);
 }
 
-static void predict(gm_eval_item *item) { /* ties: the first */
-    item->prediction = item->prediction_norm = 0;
-    for (int c = 1; c < item->choices; c++) {
-        if (item->scores[c] > item->scores[item->prediction]) item->prediction = c;
-        int n = item->prediction_norm; /* a choice without characters has no mean */
-        if (item->characters[c] > 0 &&
-            (item->characters[n] == 0 || item->scores[c] / item->characters[c] > item->scores[n] / item->characters[n]))
-            item->prediction_norm = c;
-    }
+/* The choice of the highest score, with `lengths` of the highest score over its length; ties: the first. A choice without length has
+ * no such mean. */
+static int best_choice(const gm_eval_item *item, const int32_t *lengths) {
+    int best = 0;
+    for (int c = 1; c < item->choices; c++)
+        if (!lengths ? item->scores[c] > item->scores[best]
+                     : lengths[c] > 0 && (lengths[best] == 0 || item->scores[c] / lengths[c] > item->scores[best] / lengths[best]))
+            best = c;
+    return best;
 }
 
 static double standard_error(double share, int64_t n) { return n > 1 ? sqrt(share * (1 - share) / (double)(n - 1)) : 0; }
@@ -100,20 +109,25 @@ static gm_status summarise(gm_eval_set *set, gm_eval_result *result) {
         for (int c = 0; c < item->choices; c++)
             if (!isfinite(item->scores[c]))
                 return gm_error(GM_DIVERGED, "%s: item %lld: a score is not finite", set->file, (long long)item->index);
-        predict(item);
+        item->prediction = best_choice(item, NULL);
+        item->prediction_norm = best_choice(item, item->characters);
+        item->prediction_bytes = best_choice(item, item->bytes);
         result->correct += item->prediction == item->answer;
         result->correct_norm += item->prediction_norm == item->answer;
+        result->correct_bytes += item->prediction_bytes == item->answer;
     }
     result->accuracy = (double)result->correct / (double)result->n;
     result->accuracy_norm = (double)result->correct_norm / (double)result->n;
+    result->accuracy_bytes = (double)result->correct_bytes / (double)result->n;
     result->stderr_ = standard_error(result->accuracy, result->n);
     result->stderr_norm = standard_error(result->accuracy_norm, result->n);
+    result->stderr_bytes = standard_error(result->accuracy_bytes, result->n);
     return GM_OK;
 }
 
 gm_status gm_evaluate_items(gm_eval_set *set, gm_model *model, gm_step *step, gm_eval_result *result, gm_eval_progress progress,
                             void *context) {
-    *result = (gm_eval_result){.checksum = set->checksum};
+    *result = (gm_eval_result){.checksum = set->checksum, .shots = set->options.shots, .tokens = set->tokens};
     double begin = gm_clock_seconds();
     for (size_t i = 0; i < set->count; i++)
         for (int c = 0; c < set->items[i].choices; c++) set->items[i].scores[c] = 0;

@@ -10,19 +10,23 @@
 typedef struct gm_set_builder {
     gm_eval_set *set;
     const gm_item_set *items;
+    const gm_shots *shots; /* NULL: none */
     const gm_tokenizer *tokenizer;
-    gm_region scratch; /* the choices' samples under label scoring: only their common part stays */
+    gm_region scratch; /* of one item: prompts with their shots, the choices' samples */
     size_t sequence_capacity;
 } gm_set_builder;
 
 /* ---- queries and sequences -------------------------------------------------------------------------------------- */
 
-static gm_status add_sequence(gm_set_builder *b, const gm_sample *sample, size_t item) {
+/* Adds ids first … end of the sample as the item's next sequence, which comes after `prefix` tokens of its first. */
+static gm_status add_sequence(gm_set_builder *b, const gm_sample *sample, int32_t first, int32_t end, int32_t prefix, size_t item) {
     gm_eval_set *set = b->set;
+    gm_eval_sequence sequence = {.item = (uint32_t)item, .first_query = (uint32_t)set->query_count, .prefix = prefix};
+    sequence.sample = (gm_sample){.length = end - first, .prompt_length = sample->prompt_length};
+    GM_REGION_ALLOC(&set->region, sequence.sample.ids, (size_t)(end - first));
+    memcpy(sequence.sample.ids, sample->ids + first, (size_t)(end - first) * sizeof *sample->ids);
     GM_GROW(set->sequences, b->sequence_capacity, set->sequence_count + 1);
-    set->cut += sample->cut;
-    set->sequences[set->sequence_count++] =
-        (gm_eval_sequence){.sample = *sample, .item = (uint32_t)item, .first_query = (uint32_t)set->query_count};
+    set->sequences[set->sequence_count++] = sequence;
     return GM_OK;
 }
 
@@ -30,6 +34,45 @@ static gm_status add_query(gm_eval_set *set, int32_t row, int32_t token, int32_t
     GM_GROW(set->queries, set->query_capacity, set->query_count + 1);
     set->queries[set->query_count++] = (gm_eval_query){row, token, choice};
     set->sequences[set->sequence_count - 1].queries++;
+    return GM_OK;
+}
+
+/* ---- an item's samples ------------------------------------------------------------------------------------------ */
+
+/* The prompt behind the shots, in scratch memory. */
+static gm_status prompt_with_shots(gm_set_builder *b, const char *prompt, size_t index, const char **result) {
+    gm_buffer text = {0};
+    *result = prompt;
+    if (!b->shots) return GM_OK;
+    gm_shots_write(&text, b->shots, index);
+    gm_buffer_text(&text, prompt);
+    gm_status status = gm_buffer_status(&text);
+    if (status == GM_OK && !(*result = gm_region_copy(&b->scratch, gm_buffer_string(&text), text.length))) status = GM_NO_MEMORY;
+    gm_buffer_free(&text);
+    return status;
+}
+
+static gm_status keep_texts(gm_eval_set *set, int choice, const char *prompt, bool same, const char *text) {
+    gm_eval_item *item = &set->items[set->count];
+    if (!set->options.keep_texts) return GM_OK;
+    item->prompts[choice] = same ? item->prompts[choice - 1] : gm_region_copy(&set->region, prompt, strlen(prompt));
+    item->texts[choice] = gm_region_copy(&set->region, text, strlen(text));
+    return item->prompts[choice] && item->texts[choice] ? GM_OK : GM_NO_MEMORY;
+}
+
+/* Each choice behind its prompt, in scratch memory. `index`: of the item in its split. */
+static gm_status encode_choices(gm_set_builder *b, const gm_item *item, size_t index, gm_sample **samples) {
+    gm_eval_set *set = b->set;
+    const char *prompt = NULL;
+    bool cut = false;
+    GM_REGION_ALLOC(&b->scratch, *samples, (size_t)item->choice_count);
+    for (int c = 0; c < item->choice_count; c++) {
+        if (c == 0 || item->prompts) GM_TRY(prompt_with_shots(b, item->prompts ? item->prompts[c] : item->prompt, index, &prompt));
+        GM_TRY(gm_sample_encode(&(*samples)[c], b->tokenizer, prompt, item->choices[c], false, set->options.max_length, &b->scratch));
+        GM_TRY(keep_texts(set, c, prompt, c > 0 && !item->prompts, item->choices[c]));
+        cut |= (*samples)[c].cut;
+    }
+    set->cut += cut;
     return GM_OK;
 }
 
@@ -61,23 +104,18 @@ static gm_status add_label_item(gm_set_builder *b, const gm_item *item, size_t i
     gm_eval_set *set = b->set;
     if (item->prompts)
         return gm_error(GM_BAD_FILE, "each choice has a prompt of its own: label scoring cannot compare them; use likelihood");
-    gm_sample *samples = gm_region_alloc(&b->scratch, (size_t)item->choice_count, sizeof *samples);
-    if (!samples) return GM_NO_MEMORY;
-    for (int c = 0; c < item->choice_count; c++)
-        GM_TRY(gm_sample_encode(&samples[c], b->tokenizer, item->prompt, item->choices[c], false, set->options.max_length, &b->scratch));
+    gm_sample *samples;
+    GM_TRY(encode_choices(b, item, index, &samples));
     int32_t common = common_tokens(samples, item->choice_count);
     if (common < 0)
         return gm_error(GM_BAD_FILE,
                         "the tokens of one choice are the beginning of the others': label scoring cannot tell them apart; use likelihood");
     set->tied += has_ties(samples, item->choice_count, common);
     gm_sample sequence = samples[0];
-    for (int c = 1; c < item->choice_count; c++) sequence.cut |= samples[c].cut;
     sequence.length = sequence.prompt_length + common;
     if (sequence.length == 0) return gm_error(GM_BAD_FILE, "the prompt has no token: there is nothing that the first token could follow");
-    sequence.ids = gm_region_alloc(&set->region, (size_t)sequence.length, sizeof *sequence.ids);
-    if (!sequence.ids) return GM_NO_MEMORY;
-    memcpy(sequence.ids, samples[0].ids, (size_t)sequence.length * sizeof *sequence.ids);
-    GM_TRY(add_sequence(b, &sequence, index));
+    set->checksum = gm_sample_checksum(set->checksum, &sequence);
+    GM_TRY(add_sequence(b, &sequence, 0, sequence.length, 0, set->count));
     for (int c = 0; c < item->choice_count; c++)
         GM_TRY(add_query(set, sequence.length - 1, samples[c].ids[samples[c].prompt_length + common], c));
     return GM_OK;
@@ -85,50 +123,79 @@ static gm_status add_label_item(gm_set_builder *b, const gm_item *item, size_t i
 
 /* ---- likelihood scoring ----------------------------------------------------------------------------------------- */
 
-static int32_t count_characters(const char *text) { /* code points, without one leading space */
-    int32_t count = 0;
+static void measure_choice(gm_eval_item *item, int choice, const char *text) { /* without one leading space */
     if (*text == ' ') text++;
-    for (; *text; text++) count += ((unsigned char)*text & 0xc0) != 0x80;
-    return count;
+    for (; *text; text++) item->bytes[choice]++, item->characters[choice] += ((unsigned char)*text & 0xc0) != 0x80;
+}
+
+/* How many tokens all samples begin with. */
+static int32_t shared_tokens(const gm_sample *samples, int choices) {
+    int32_t shared = samples[0].length;
+    for (int c = 1; c < choices; c++) {
+        int32_t length = shared < samples[c].length ? shared : samples[c].length;
+        for (shared = 0; shared < length && samples[c].ids[shared] == samples[0].ids[shared];) shared++;
+    }
+    return shared;
+}
+
+/* Queries of row `row` of the whole sequence where it is the choice's: it predicts the choice's next token. */
+static gm_status ask(gm_eval_set *set, const gm_sample *sample, int32_t row, int32_t first, int choice) {
+    bool asked = row >= sample->prompt_length - 1 && row < sample->length;
+    return asked ? add_query(set, row - first, sample->ids[row + 1], choice) : GM_OK;
 }
 
 static gm_status add_likelihood_item(gm_set_builder *b, const gm_item *item, size_t index) {
     gm_eval_set *set = b->set;
+    gm_sample *samples;
+    GM_TRY(encode_choices(b, item, index, &samples));
     for (int c = 0; c < item->choice_count; c++) {
-        const char *prompt = item->prompts ? item->prompts[c] : item->prompt;
-        gm_sample sample;
-        GM_TRY(gm_sample_encode(&sample, b->tokenizer, prompt, item->choices[c], false, set->options.max_length, &set->region));
-        if (sample.prompt_length == 0)
+        if (samples[c].prompt_length == 0)
             return gm_error(GM_BAD_FILE, "the prompt has no token: there is nothing that the first token could follow");
-        if (tail_length(&sample) < 1) return gm_error(GM_BAD_FILE, "choice %d has no token", c);
-        GM_TRY(add_sequence(b, &sample, index));
-        for (int32_t p = sample.prompt_length; p < sample.length; p++) GM_TRY(add_query(set, p - 1, sample.ids[p], c));
-        /* the last token is only a target: nothing needs its row */
-        set->sequences[set->sequence_count - 1].sample.length--;
-        set->items[index].characters[c] = count_characters(item->choices[c]);
+        if (tail_length(&samples[c]) < 1) return gm_error(GM_BAD_FILE, "choice %d has no token", c);
+        samples[c].length--; /* the last token is only a target: nothing needs its row */
+        set->checksum = gm_sample_checksum(set->checksum, &samples[c]);
+        measure_choice(&set->items[set->count], c, item->choices[c]);
+    }
+    int32_t shared = shared_tokens(samples, item->choice_count);
+    if (shared) GM_TRY(add_sequence(b, &samples[0], 0, shared, 0, set->count));
+    for (int32_t row = 0; row < shared; row++)
+        for (int c = 0; c < item->choice_count; c++) GM_TRY(ask(set, &samples[c], row, 0, c));
+    for (int c = 0; c < item->choice_count; c++) {
+        if (samples[c].length == shared) continue;
+        GM_TRY(add_sequence(b, &samples[c], shared, samples[c].length, shared, set->count));
+        for (int32_t row = shared; row < samples[c].length; row++) GM_TRY(ask(set, &samples[c], row, shared, c));
     }
     return GM_OK;
 }
 
 /* ---- data without choices --------------------------------------------------------------------------------------- */
 
-static gm_status add_loss_item(gm_set_builder *b, const gm_item *item) {
+static gm_status add_loss_item(gm_set_builder *b, const gm_item *item, size_t index) {
+    gm_eval_set *set = b->set;
+    const char *prompt;
     gm_sample sample;
-    GM_TRY(gm_sample_encode(&sample, b->tokenizer, item->prompt, item->completion, b->set->options.append_eos, b->set->options.max_length,
-                            &b->set->region));
-    return add_sequence(b, &sample, 0);
+    GM_TRY(prompt_with_shots(b, item->prompt, index, &prompt));
+    GM_TRY(
+        gm_sample_encode(&sample, b->tokenizer, prompt, item->completion, set->options.append_eos, set->options.max_length, &b->scratch));
+    set->cut += sample.cut;
+    set->checksum = gm_sample_checksum(set->checksum, &sample);
+    return add_sequence(b, &sample, 0, sample.length, 0, index);
 }
 
 static gm_status add_item(gm_set_builder *b, const gm_item *item, size_t index) {
     gm_eval_set *set = b->set;
-    if (b->items->with_choices == 0) return add_loss_item(b, item);
+    if (b->items->with_choices == 0) return add_loss_item(b, item, index);
     if (item->choice_count == 0) return GM_OK;
     gm_eval_item *result = &set->items[set->count];
     *result = (gm_eval_item){.index = (int64_t)index, .answer = item->answer, .choices = item->choice_count};
     GM_REGION_ALLOC(&set->region, result->scores, (size_t)item->choice_count);
     GM_REGION_ALLOC(&set->region, result->characters, (size_t)item->choice_count);
-    gm_status status =
-        set->options.scoring == GM_SCORING_LABEL ? add_label_item(b, item, set->count) : add_likelihood_item(b, item, set->count);
+    GM_REGION_ALLOC(&set->region, result->bytes, (size_t)item->choice_count);
+    if (set->options.keep_texts) {
+        GM_REGION_ALLOC(&set->region, result->prompts, (size_t)item->choice_count);
+        GM_REGION_ALLOC(&set->region, result->texts, (size_t)item->choice_count);
+    }
+    gm_status status = set->options.scoring == GM_SCORING_LABEL ? add_label_item(b, item, index) : add_likelihood_item(b, item, index);
     if (status == GM_OK) set->count++;
     return status;
 }
@@ -158,24 +225,35 @@ static void enlarge(gm_batch_size *largest, const gm_batch_size *size) {
     if (size->queries > largest->queries) largest->queries = size->queries;
 }
 
+/* The sequences of the item whose first one is `first`: up to which one, and what they take. */
+static size_t measure_item(const gm_eval_set *set, size_t first, gm_batch_size *size) {
+    size_t i = first;
+    *size = (gm_batch_size){0};
+    for (; i < set->sequence_count && set->sequences[i].item == set->sequences[first].item; i++) {
+        size->tokens += (size_t)set->sequences[i].sample.length;
+        size->sequences++;
+        size->rows += set->sequences[i].queries; /* at most */
+        size->queries += set->sequences[i].queries;
+    }
+    return i;
+}
+
 static gm_status make_batches(gm_eval_set *set) {
-    gm_batch_size size = {0}, largest = {0};
+    gm_batch_size size = {0}, item, largest = {0};
     GM_REGION_ALLOC(&set->region, set->batches, set->sequence_count + 1);
-    for (size_t i = 0; i < set->sequence_count; i++) {
-        const gm_eval_sequence *sequence = &set->sequences[i];
-        size_t length = (size_t)sequence->sample.length;
-        if (i == 0 || (int64_t)(size.tokens + length) > set->options.batch_tokens) {
+    for (size_t i = 0, next; i < set->sequence_count; i = next) {
+        next = measure_item(set, i, &item);
+        if (i == 0 || (int64_t)(size.tokens + item.tokens) > set->options.batch_tokens) {
             set->batches[set->batch_count++] = i;
             size = (gm_batch_size){0};
         }
-        size.tokens += length;
-        size.sequences++;
-        size.queries += sequence->queries;
-        size.rows += sequence->queries; /* at most */
+        size.tokens += item.tokens, size.sequences += item.sequences, size.rows += item.rows, size.queries += item.queries;
+        set->tokens += (int64_t)item.tokens;
         enlarge(&largest, &size);
     }
     set->batches[set->batch_count] = set->sequence_count;
     GM_TRY(gm_pack_reserve(&set->pack, largest.tokens, largest.sequences));
+    GM_REGION_ALLOC(&set->region, set->prefix, largest.sequences);
     GM_REGION_ALLOC(&set->region, set->row, largest.rows);
     GM_REGION_ALLOC(&set->region, set->log_sum, largest.rows);
     GM_REGION_ALLOC(&set->region, set->which, largest.queries);
@@ -194,27 +272,46 @@ static gm_item_set first_items(const gm_item_set *items, int64_t limit) {
     return first;
 }
 
-gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *task, const char *split, const gm_tokenizer *tokenizer,
-                            const gm_eval_options *options) {
+static gm_status build(gm_eval_set *set, const gm_item_set *items, const gm_shots *shots, const gm_eval_source *source,
+                       const gm_tokenizer *tokenizer, const gm_eval_options *options) {
+    const char *split = source->split;
     gm_item_set first = first_items(items, options->limit);
     GM_CHECK(options->scoring != GM_SCORING_AUTO && strlen(split) < sizeof set->split, "scoring of split %s", split);
-    *set = (gm_eval_set){.options = *options, .task = task, .total = first.count, .left_out = items->count - first.count};
+    *set = (gm_eval_set){.options = *options,
+                         .task = gm_task_name(source->task),
+                         .total = first.count,
+                         .left_out = items->count - first.count,
+                         .checksum = items->checksum};
     strcpy(set->split, split);
     strcpy(set->file, items->file);
     if (items->count == 0) return gm_error(GM_BAD_FILE, "%s: holds no item", items->file);
-    gm_set_builder builder = {.set = set, .items = &first, .tokenizer = tokenizer};
+    gm_set_builder builder = {.set = set, .items = &first, .shots = shots, .tokenizer = tokenizer};
     gm_status status = add_items(&builder);
     gm_region_free(&builder.scratch);
     GM_TRY(status);
-    set->checksum = items->checksum;
-    for (size_t i = 0; i < set->sequence_count; i++) set->checksum = gm_sample_checksum(set->checksum, &set->sequences[i].sample);
     return make_batches(set);
+}
+
+gm_status gm_eval_set_load(gm_eval_set *set, const gm_eval_source *source, const gm_tokenizer *tokenizer, const gm_eval_options *options,
+                           bool *unlabelled) {
+    gm_item_set items = {0};
+    gm_shots shots = {0};
+    gm_status status = gm_task_load(source->task, source->data_dir, source->split, source->prompt, source->skip_bad, &items);
+    *unlabelled = items.unlabelled;
+    if (status == GM_OK && options->shots) {
+        status = gm_shots_load(&shots, source->task, source->data_dir, source->prompt, source->skip_bad, options->shots, items.file);
+        if (status == GM_USAGE || status == GM_BAD_FILE) status = gm_error_prefix(status, "%s", source->shots_name);
+    }
+    if (status == GM_OK) status = build(set, &items, options->shots ? &shots : NULL, source, tokenizer, options);
+    gm_shots_free(&shots);
+    gm_item_set_free(&items);
+    return status;
 }
 
 void gm_eval_set_warn(const gm_eval_set *set, const char *max_length_name, const char *scoring_name) {
     if (set->cut)
-        gm_log(GM_LOG_WARN, "%s %s: %" PRId64 " prompts are longer than %s and lost their beginning", set->task, set->split, set->cut,
-               max_length_name);
+        gm_log(GM_LOG_WARN, "%s %s: %" PRId64 " prompts are longer than %s and lost their beginning%s", set->task, set->split, set->cut,
+               max_length_name, set->options.shots ? ", the first shots" : "");
     if (set->tied)
         gm_log(GM_LOG_WARN,
                "%s %s: in %" PRId64 " of %zu items some choices have the same token where label scoring compares them, and the first of "

@@ -78,22 +78,27 @@ gm_status gm_run_open_output(gm_output *output, const gm_config *config, const g
 /* A split that is not there is no fault; one that is there and bad is. */
 static gm_status load_evaluation(gm_run_state *run, const gm_task *task, const char *split, gm_eval_set *set, bool *there) {
     const gm_config *c = &run->config;
-    gm_item_set items = {0};
+    bool unlabelled;
     GM_TRY(gm_task_look_for(task, c->data_dir, split, there));
     if (!*there) return GM_OK;
+    gm_eval_source source = {.task = task,
+                             .data_dir = c->data_dir,
+                             .split = split,
+                             .prompt = c->eval.prompt,
+                             .shots_name = "eval.shots",
+                             .skip_bad = run->options->skip_bad};
     gm_eval_options options = {.batch_tokens = c->eval.batch_tokens,
                                .max_length = c->train.max_length,
                                .limit = c->eval.limit,
+                               .shots = c->eval.shots,
                                .append_eos = gm_dataset_append_eos(task, c)};
     GM_TRY(scoring_of(c, task, &options.scoring));
-    gm_status status = gm_task_load(task, c->data_dir, split, c->eval.prompt, run->options->skip_bad, &items);
-    if (status == GM_BAD_FILE && items.unlabelled) { /* a run needs no such split; it only is not evaluated */
+    gm_status status = gm_eval_set_load(set, &source, run->tokenizer, &options, &unlabelled);
+    if (status == GM_BAD_FILE && unlabelled) { /* a run needs no such split; it only is not evaluated */
         gm_log(GM_LOG_WARN, "%s", gm_error_text());
         *there = false;
         return GM_OK;
     }
-    if (status == GM_OK) status = gm_eval_set_build(set, &items, gm_task_name(task), split, run->tokenizer, &options);
-    gm_item_set_free(&items);
     return status;
 }
 

@@ -19,8 +19,9 @@ void gm_print_score(const char *task, const char *split, const char *adapter, co
         printf("loss %.4f over %" PRId64 " tokens of %" PRId64 " samples\n", result->loss, result->loss_tokens, result->n);
         return;
     }
-    printf("accuracy %.4f ± %.4f  (%" PRId64 " of %" PRId64 ", %s)", result->accuracy, result->stderr_, result->correct, result->n,
-           scoring);
+    printf("accuracy %.4f ± %.4f  (%" PRId64 " of %" PRId64 ", %s", result->accuracy, result->stderr_, result->correct, result->n, scoring);
+    if (result->shots) printf(", %" PRId64 " shots", result->shots);
+    putchar(')');
     if (strcmp(scoring, "likelihood") == 0) printf("  per character %.4f ± %.4f", result->accuracy_norm, result->stderr_norm);
     putchar('\n');
 }
@@ -44,7 +45,8 @@ void gm_write_score(gm_buffer *out, const char *task, const char *split, const c
     if (adapter) write_text(out, "adapter", adapter);
     write_text(out, "prompt", prompt);
     if (!result->by_loss) write_text(out, "scoring", scoring);
-    gm_buffer_format(out, "\"items_crc32\": \"%08" PRIx32 "\", \"n\": %" PRId64, result->checksum, result->n);
+    gm_buffer_format(out, "\"shots\": %" PRId64 ", \"items_crc32\": \"%08" PRIx32 "\", \"n\": %" PRId64, result->shots, result->checksum,
+                     result->n);
     if (result->by_loss) {
         write_number(out, "loss", result->loss);
         gm_buffer_format(out, ", \"loss_tokens\": %" PRId64, result->loss_tokens);
@@ -56,7 +58,10 @@ void gm_write_score(gm_buffer *out, const char *task, const char *split, const c
     if (!result->by_loss && strcmp(scoring, "likelihood") == 0) {
         write_number(out, "accuracy_norm", result->accuracy_norm);
         write_number(out, "stderr_norm", result->stderr_norm);
+        write_number(out, "accuracy_bytes", result->accuracy_bytes);
+        write_number(out, "stderr_bytes", result->stderr_bytes);
     }
+    gm_buffer_format(out, ", \"tokens\": %" PRId64, result->tokens);
     write_number(out, "samples_per_s", result->samples_per_s);
     gm_buffer_char(out, '}');
 }
@@ -75,6 +80,10 @@ static bool read_score(const cJSON *tree, gm_eval_result *result) {
                                .stderr_ = gm_json_number_at(tree, "stderr"),
                                .accuracy_norm = gm_json_number_at(tree, "accuracy_norm"),
                                .stderr_norm = gm_json_number_at(tree, "stderr_norm"),
+                               .accuracy_bytes = gm_json_number_at(tree, "accuracy_bytes"),
+                               .stderr_bytes = gm_json_number_at(tree, "stderr_bytes"),
+                               .shots = integer_at(tree, "shots"),
+                               .tokens = integer_at(tree, "tokens"),
                                .loss = gm_json_number_at(tree, "loss"),
                                .loss_tokens = integer_at(tree, "loss_tokens"),
                                .samples_per_s = gm_json_number_at(tree, "samples_per_s"),
@@ -431,9 +440,9 @@ static void print_training(const gm_run_state *run) {
 
 static void print_evaluations(const char *split, const gm_eval_set *sets, int count, const char *prompt) {
     for (int i = 0; i < count; i++)
-        printf("%s%s%s: %zu items%s, %zu with labels, %" PRId64 " cut, prompt %s, scoring %s\n", count > 1 ? sets[i].task : "",
-               count > 1 ? " " : "", split, sets[i].total, sets[i].left_out ? ", the first (eval.limit)" : "", sets[i].count, sets[i].cut,
-               prompt, gm_scoring_name(sets[i].options.scoring));
+        printf("%s%s%s: %zu items%s, %zu with labels, %" PRId64 " tokens, %" PRId64 " cut, prompt %s, %" PRId64 " shots, scoring %s\n",
+               count > 1 ? sets[i].task : "", count > 1 ? " " : "", split, sets[i].total, sets[i].left_out ? ", the first (eval.limit)" : "",
+               sets[i].count, sets[i].tokens, sets[i].cut, prompt, sets[i].options.shots, gm_scoring_name(sets[i].options.scoring));
     if (count == 0) printf("%s: not evaluated\n", split);
 }
 

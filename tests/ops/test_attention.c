@@ -1,6 +1,7 @@
 /* Attention against naive loops in double, forward and backward; the naive gradients against finite differences of the
  * naive forward. Every call runs on 1, 2 and 3 threads with equal bytes, in scratch memory of exactly the measured size
- * that begins as NaN. Sequences packed together give the bytes that each gives alone, whatever their neighbours hold. */
+ * that begins as NaN. Sequences packed together give the bytes that each gives alone, whatever their neighbours hold; those
+ * with a prefix (forward only) give what they and their prefix give as one sequence. */
 #include "op_test.h"
 
 enum { MOST_SEQUENCES = 64 };
@@ -84,24 +85,43 @@ static void add(double *y, double a, const double *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
 }
 
-/* One query of one head over keys first … t; with `gradients` adds its part of dq, dk and dv. */
-static void naive_query(attention_naive *naive, int64_t first, int64_t t, int64_t h, bool gradients) {
+typedef struct naive_keys { /* of a query: `count` tokens, the first `before` of them from `prefix` on, the others from `own` */
+    int64_t count, before, prefix, own;
+} naive_keys;
+
+static naive_keys keys_of(const gm_attention_args *a, int64_t s, int64_t t) {
+    int64_t before = a->prefix ? a->prefix[s] : -1, length = before < 0 ? 0 : a->starts[before + 1] - a->starts[before];
+    int64_t all = length + t - a->starts[s] + 1, hidden = a->window > 0 && a->window < all ? all - a->window : 0;
+    naive_keys keys = {.count = all - hidden, .before = hidden < length ? length - hidden : 0};
+    keys.prefix = before < 0 ? 0 : a->starts[before] + hidden;
+    keys.own = t + 1 - (keys.count - keys.before);
+    return keys;
+}
+
+/* Where key j of head g begins. */
+static int64_t key_at(const gm_attention_args *a, const naive_keys *keys, int64_t j, int64_t g) {
+    int64_t token = j < keys->before ? keys->prefix + j : keys->own + j - keys->before;
+    return (token * a->kv_heads + g) * a->head_size;
+}
+
+/* One query of one head; with `gradients` adds its part of dq, dk and dv. */
+static void naive_query(attention_naive *naive, const naive_keys *keys, int64_t t, int64_t h, bool gradients) {
     const gm_attention_args *a = naive->args;
     int64_t c = a->head_size, g = h / (a->heads / a->kv_heads), row = (t * a->heads + h) * c;
     double most = -INFINITY, sum = 0, *out = naive->out + row;
-    for (int64_t j = first; j <= t; j++) {
-        naive->p[j] = (double)a->scale * dot(naive->in.q + row, naive->in.k + (j * a->kv_heads + g) * c, c);
+    for (int64_t j = 0; j < keys->count; j++) {
+        naive->p[j] = (double)a->scale * dot(naive->in.q + row, naive->in.k + key_at(a, keys, j, g), c);
         most = fmax(most, naive->p[j]);
     }
-    for (int64_t j = first; j <= t; j++) sum += naive->p[j] = exp(naive->p[j] - most);
+    for (int64_t j = 0; j < keys->count; j++) sum += naive->p[j] = exp(naive->p[j] - most);
     naive->log_sum[t * a->heads + h] = most + log(sum);
     memset(out, 0, (size_t)c * sizeof *out);
-    for (int64_t j = first; j <= t; j++) add(out, naive->p[j] /= sum, naive->in.v + (j * a->kv_heads + g) * c, c);
+    for (int64_t j = 0; j < keys->count; j++) add(out, naive->p[j] /= sum, naive->in.v + key_at(a, keys, j, g), c);
     if (!gradients) return;
     const double *dout = naive->in.dout + row;
     double d = dot(dout, out, c);
-    for (int64_t j = first; j <= t; j++) {
-        int64_t key = (j * a->kv_heads + g) * c;
+    for (int64_t j = 0; j < keys->count; j++) {
+        int64_t key = key_at(a, keys, j, g);
         double ds = naive->p[j] * (dot(dout, naive->in.v + key, c) - d) * (double)a->scale;
         add(naive->dv + key, naive->p[j], dout, c);
         add(naive->dk + key, ds, naive->in.q + row, c);
@@ -115,12 +135,10 @@ static void naive_run(attention_naive *naive, bool gradients) {
     memset(naive->dk, 0, (size_t)(a->tokens * a->kv_heads * a->head_size) * sizeof *naive->dk);
     memset(naive->dv, 0, (size_t)(a->tokens * a->kv_heads * a->head_size) * sizeof *naive->dv);
     for (int64_t s = 0; s < a->sequences; s++)
-        for (int64_t t = a->starts[s]; t < a->starts[s + 1]; t++)
-            for (int64_t h = 0; h < a->heads; h++) {
-                int64_t first = a->starts[s];
-                if (a->window > 0 && t - a->window + 1 > first) first = t - a->window + 1;
-                naive_query(naive, first, t, h, gradients);
-            }
+        for (int64_t t = a->starts[s]; t < a->starts[s + 1]; t++) {
+            naive_keys keys = keys_of(a, s, t);
+            for (int64_t h = 0; h < a->heads; h++) naive_query(naive, &keys, t, h, gradients);
+        }
 }
 
 /* The root mean square of the differences within `tolerance` of that of the values (or of 1/4: with a single key the
@@ -317,6 +335,75 @@ static void test_isolation(void **state) {
     }
 }
 
+/* ---- prefixes: prompts shared by several continuations */
+
+typedef struct prefix_case {
+    attention_case sequences;
+    int32_t prefix[8]; /* of each: its prefix, or −1 */
+} prefix_case;
+
+static const prefix_case prefixed[] = {
+    {{6, 2, 20, 0, GM_F32, {17, 5, 1, 40, 9}}, {-1, 0, 0, 0, -1}},
+    {{6, 2, 20, 7, GM_F32, {17, 5, 1, 40, 3}}, {-1, 0, 0, 0, 0}},
+    {{2, 1, 64, 0, GM_F32, {3, 300, 70, 200, 1, 64}}, {-1, -1, 1, 1, 0, 1}},
+    {{3, 1, 8, 64, GM_F32, {1, 130, 65, 2, 31}}, {-1, -1, 1, 0, 1}},
+    {{2, 2, 256, 0, GM_F32, {600, 17, 513}}, {-1, 0, 0}},
+    {{2, 1, 20, 0, GM_F32, {1030, 5, 1025, 2}}, {-1, 0, 0, -1}},
+    {{130, 1, 8, 5, GM_F32, {7, 3, 4}}, {-1, 0, 0}},
+    {{6, 2, 64, 0, GM_BF16, {33, 5, 1, 127, 64}}, {-1, 0, 0, 0, -1}},
+    {{7, 1, 128, 20, GM_BF16, {130, 1, 17, 40}}, {-1, 0, 0, -1}},
+    {{7, 1, 9, 0, GM_BF16, {40, 2, 65}}, {-1, 0, 0}},
+    {{2, 1, 256, 0, GM_BF16, {65, 1, 31}}, {-1, 0, 0}},
+};
+enum { PREFIXED = sizeof prefixed / sizeof *prefixed };
+
+/* What sequence s sees, it and its prefix alone, gives the same bytes. */
+static void check_prefix_alone(const gm_attention_args *all, int64_t s) {
+    int64_t before = all->prefix[s], count = all->starts[s + 1] - all->starts[s], length = all->starts[before + 1] - all->starts[before];
+    size_t row = (size_t)(all->heads * all->head_size) * gm_type_size(all->type);
+    size_t kv_row = (size_t)(all->kv_heads * all->head_size) * gm_type_size(all->type), log_row = (size_t)all->heads * sizeof(float);
+    const int32_t starts[] = {0, (int32_t)length, (int32_t)(length + count)}, prefix[] = {-1, 0};
+    gm_attention_args one = *all;
+    const void **in[] = {&one.q, &one.k, &one.v};
+    for (int i = 0; i < 3; i++) {
+        size_t bytes = i ? kv_row : row;
+        unsigned char *copy = op_malloc((size_t)(length + count) * bytes);
+        memcpy(copy, slice(*in[i], bytes, all->starts[before]), (size_t)length * bytes);
+        memcpy(copy + (size_t)length * bytes, slice(*in[i], bytes, all->starts[s]), (size_t)count * bytes);
+        *in[i] = copy;
+    }
+    one.out = op_malloc((size_t)(length + count) * row), one.log_sum = op_malloc((size_t)(length + count) * log_row);
+    one.starts = starts, one.prefix = prefix, one.sequences = 2, one.tokens = length + count;
+    op_scratch_fill();
+    OP_CALL(backend->kernels->attention_forward(backend, &one));
+    same_rows("out", all->out, slice(one.out, row, length), row, all->starts[s], count);
+    same_rows("log_sum", all->log_sum, slice(one.log_sum, log_row, length), log_row, all->starts[s], count);
+    for (int i = 0; i < 3; i++) op_free((void *)*in[i], (size_t)(length + count) * (i ? kv_row : row));
+    op_free(one.out, (size_t)(length + count) * row), op_free(one.log_sum, (size_t)(length + count) * log_row);
+}
+
+static void test_prefixes(void **state) {
+    (void)state;
+    for (int i = 0; i < PREFIXED; i++) {
+        const attention_case *c = &prefixed[i].sequences;
+        if (too_large(c)) continue;
+        attention_values values;
+        gm_attention_args args = make(c, &values);
+        int32_t *prefix = op_integers(args.sequences);
+        memcpy(prefix, prefixed[i].prefix, (size_t)args.sequences * sizeof *prefix);
+        args.prefix = op_host(prefix, (size_t)args.sequences * sizeof *prefix);
+        OP_SCRATCH(backend->kernels->attention_forward(backend, &args));
+        OP_RUN(backend->kernels->attention_forward(backend, &args));
+        attention_naive naive = naive_begin(&args, values);
+        naive_run(&naive, false);
+        close_to("out", args.out, c->type, naive.out, args.tokens * args.heads * args.head_size, c->type == GM_F32 ? 2e-6 : 6e-3);
+        close_to("log_sum", args.log_sum, GM_F32, naive.log_sum, args.tokens * args.heads, 1e-6);
+        for (int64_t s = 0; s < args.sequences; s++)
+            if (args.prefix[s] >= 0) check_prefix_alone(&args, s);
+        op_end();
+    }
+}
+
 /* What a plan measured with one division into sequences suffices for any other. */
 static void test_scratch(void **state) {
     (void)state;
@@ -333,6 +420,7 @@ static void test_scratch(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_double), cmocka_unit_test(test_naive_gradients),
-                                       cmocka_unit_test(test_packing), cmocka_unit_test(test_isolation), cmocka_unit_test(test_scratch)};
+                                       cmocka_unit_test(test_packing),        cmocka_unit_test(test_isolation),
+                                       cmocka_unit_test(test_prefixes),       cmocka_unit_test(test_scratch)};
     return op_main("attention", tests);
 }

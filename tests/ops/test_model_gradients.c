@@ -46,7 +46,7 @@ static void fill_batch(fixture *f) {
         f->loss_row[i] = i + 2;
         f->loss_target[i] = (int32_t)gm_random_below(&random, 50);
     }
-    f->batch = (gm_batch){TOKENS, SEQUENCES, f->ids, f->positions, f->starts, LOSS_ROWS, f->loss_row, f->loss_target};
+    f->batch = (gm_batch){TOKENS, SEQUENCES, f->ids, f->positions, f->starts, LOSS_ROWS, f->loss_row, f->loss_target, NULL};
 }
 
 /* B takes small random values, so that every gradient is there; a linear router large ones, so that no step of the
@@ -263,7 +263,7 @@ static void test_packing_equals_one_by_one(void **state) {
     open_fixture(&f, &model, &config, 0.3f);
     double packed = score_of(&f, 15, 7);
     const int32_t starts[] = {0, 13};
-    f.batch = (gm_batch){13, 1, f.ids + 10, f.positions + 10, starts, 0, NULL, NULL};
+    f.batch = (gm_batch){13, 1, f.ids + 10, f.positions + 10, starts, 0, NULL, NULL, NULL};
     assert_true(fabs(score_of(&f, 5, 7) - packed) < 1e-5);
     close_fixture(&f);
 }
@@ -274,8 +274,8 @@ static void split_batch(fixture *f, gm_batch parts[2], int32_t second_rows[LOSS_
     int first = 0;
     while (f->loss_row[first] < 10) first++;
     for (int i = first; i < LOSS_ROWS; i++) second_rows[i - first] = f->loss_row[i] - 10;
-    parts[0] = (gm_batch){10, 2, f->ids, f->positions, first_starts, first, f->loss_row, f->loss_target};
-    parts[1] = (gm_batch){13, 1, f->ids + 10, f->positions + 10, second_starts, LOSS_ROWS - first, second_rows, f->loss_target + first};
+    parts[0] = (gm_batch){10, 2, f->ids, f->positions, first_starts, first, f->loss_row, f->loss_target, NULL};
+    parts[1] = (gm_batch){13, 1, f->ids + 10, f->positions + 10, second_starts, LOSS_ROWS - first, second_rows, f->loss_target + first, NULL};
 }
 
 static void test_two_micro_batches_equal_one(void **state) {

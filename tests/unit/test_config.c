@@ -125,6 +125,7 @@ static void wrong_values(void **state) {
     check_refused("{\"train\": {\"batch_size\": \"16\"}}", "train.batch_size: is \"16\"; it must be an integer");
     check_refused("{\"train\": {\"batch_size\": 16.5}}", "train.batch_size: is 16.5; it must be an integer");
     check_refused("{\"train\": {\"batch_size\": 0}}", "train.batch_size: is 0; it must be between 1 and 1048576");
+    check_refused("{\"eval\": {\"shots\": 1001}}", "eval.shots: is 1001; it must be between 0 and 1000");
     check_refused("{\"train\": {\"batch_size\": null}}", "train.batch_size: is null; it must be an integer");
     check_refused("{\"train\": {\"shuffle\": 1}}", "train.shuffle: is 1; it must be true|false");
     check_refused("{\"train\": {\"betas\": [0.9]}}", "train.betas: is [0.9]; it must be two numbers");
@@ -168,7 +169,6 @@ static void what_is_planned_is_refused_by_name(void **state) {
     check_refused("{\"adapter\": {\"router\": {\"edges\": \"learned\"}}}",
                   "adapter.router.edges: \"learned\" is not built yet; take another value");
     check_refused("{\"method\": \"mixlora\"}", "method: \"mixlora\" is not built yet; take another value");
-    check_refused("{\"eval\": {\"shots\": 5}}", "eval.shots: 5 is not built yet; only 0 is");
     check_refused("{\"train\": {\"optimizer\": \"sgd\"}}", "train.optimizer: \"sgd\" is none of adamw");
     assert_int_equal(load("{\"adapter\": {\"dropout\": 0.0, \"dora\": false}, \"eval\": {\"shots\": 0}}", NULL, 0), GM_OK);
 }

@@ -35,6 +35,7 @@ static void test_shipped(void **state) {
         assert_string_equal(gm_task_default_scoring(task, "lm-eval"), "likelihood");
         assert_null(gm_task_default_scoring(task, "none"));
         assert_int_equal(gm_task_prompt_count(task), 2);
+        assert_string_equal(gm_task_shots_of(task)->split, "train");
         gm_task_close(task);
     }
 }
@@ -66,7 +67,7 @@ static void test_finding(void **state) {
 /* A good task in pieces; every case replaces one piece and names what the message must say. */
 static void test_refused(void **state) {
     (void)state;
-    enum { PIECES = 7 };
+    enum { PIECES = 8 };
     static const char *const good[PIECES] = {
         "\"summary\":\"s\"",
         "\"splits\":{\"train\":{\"files\":[\"a.jsonl\"],\"answers\":[\"b\"]},\"test\":{\"same_as\":\"train\"}}",
@@ -76,6 +77,7 @@ static void test_refused(void **state) {
         "\"append_eos\":true",
         "\"prompts\":{\"p\":{\"prompt\":\"{q:capitalize}{{x}}{options}\",\"option\":\"{label}{text}\",\"completion\":\"{label}\","
         "\"scoring\":\"label\",\"clean\":false}}",
+        "\"shots\":{\"split\":\"train\",\"items\":[3,0]}",
     };
     static const struct {
         int piece;
@@ -129,6 +131,15 @@ static void test_refused(void **state) {
         {6, "\"prompts\":{\"p\":{\"prompt\":\"{q}\",\"completions\":\"x\",\"scoring\":\"label\"}}", "prompts.p.completions: no such key"},
         {6, "\"prompts\":{\"p\":7}", "prompts.p: must be an object"},
         {6, "\"prompts\":{\"p\":{}", "t.json: "},
+        {7, "\"shots\":2", "shots: must be an object"},
+        {7, "\"shots\":{}", "shots.split: is missing"},
+        {7, "\"shots\":{\"split\":\"dev\"}", "shots.split: \"dev\" is no split of the task"},
+        {7, "\"shots\":{\"split\":\"validation\"}", "shots.split: \"validation\" is no split of the task"},
+        {7, "\"shots\":{\"split\":\"train\",\"item\":[1]}", "shots.item: no such key"},
+        {7, "\"shots\":{\"split\":\"train\",\"items\":[]}", "shots.items: must be an array of indices"},
+        {7, "\"shots\":{\"split\":\"train\",\"items\":[-1]}", "shots.items: must be an array of indices"},
+        {7, "\"shots\":{\"split\":\"train\",\"items\":[\"1\"]}", "shots.items: must be an array of indices"},
+        {7, "\"shots\":{\"split\":\"train\",\"items\":[1,2,1]}", "shots.items: 1 stands twice"},
     };
     for (int i = -1; i < (int)(sizeof bad / sizeof *bad); i++) {
         gm_buffer text = {0};

@@ -41,9 +41,10 @@ typedef struct attention {
     size_t element; /* bytes of an act element                            */
 } attention;
 
-/* A part first … last of the sequence begin … end, in tokens. */
+/* A part first … last of the sequence begin … end, in tokens. The tokens of its prefix are counted as those before it:
+ * begin − prefix … begin, and token t of them lies at t + away. */
 typedef struct attention_part {
-    int64_t begin, end, first, last;
+    int64_t begin, end, first, last, prefix, away;
 } attention_part;
 
 /* Packed keys first … first + count, zero rows up to `ready`. */
@@ -104,6 +105,9 @@ static inline bool attention_find(const attention *at, int64_t unit, int64_t slo
     part->begin = starts[s], part->end = starts[s + 1];
     part->first = part->begin + (slot - (starts[s] / unit + s)) * unit;
     part->last = gm_least(part->first + unit, part->end);
+    int64_t before = at->args->prefix ? at->args->prefix[s] : -1;
+    part->prefix = before < 0 ? 0 : starts[before + 1] - starts[before];
+    part->away = before < 0 ? 0 : starts[before + 1] - part->begin;
     return part->first < part->end;
 }
 
@@ -125,24 +129,34 @@ static inline bool attention_tile_at(const attention *at, int64_t begin, int64_t
     return true;
 }
 
-/* Copies tokens first … first + count, `width` elements each at `column` of rows of `stride`; zeros up to rows·C. */
-static inline void attention_pack(const attention *at, void *out, const void *in, int64_t stride, int64_t column, int64_t width,
-                                  int64_t first, int64_t count, int64_t rows) {
-    size_t bytes = (size_t)width * at->element, all = (size_t)(rows * at->args->head_size) * at->element;
+/* Copies tokens first … first + count, `width` elements each at `column` of rows of `stride`. */
+static inline void attention_copy(const attention *at, void *out, const void *in, int64_t stride, int64_t column, int64_t width,
+                                  int64_t first, int64_t count) {
+    size_t bytes = (size_t)width * at->element;
     unsigned char *to = out;
     const unsigned char *from = (const unsigned char *)in + (size_t)(first * stride + column) * at->element;
     for (int64_t i = 0; i < count; i++) memcpy(to + (size_t)i * bytes, from + (size_t)(i * stride) * at->element, bytes);
-    memset(to + (size_t)count * bytes, 0, all - (size_t)count * bytes);
+}
+
+/* Zeros behind the first `used` elements, up to rows·C. */
+static inline void attention_pad(const attention *at, void *out, int64_t used, int64_t rows) {
+    memset((unsigned char *)out + (size_t)used * at->element, 0, (size_t)(rows * at->args->head_size - used) * at->element);
 }
 
 static inline void attention_pack_queries(const attention *at, void *out, const void *in, int64_t kv_head, int64_t first, int64_t count) {
     int64_t width = at->group * at->args->head_size;
-    attention_pack(at, out, in, at->args->heads * at->args->head_size, kv_head * width, width, first, count, attention_rows(at, count));
+    attention_copy(at, out, in, at->args->heads * at->args->head_size, kv_head * width, width, first, count);
+    attention_pad(at, out, count * width, attention_rows(at, count));
 }
 
-static inline void attention_pack_keys(const attention *at, void *out, const void *in, int64_t kv_head, const attention_panel *panel) {
-    int64_t width = at->args->head_size;
-    attention_pack(at, out, in, at->args->kv_heads * width, kv_head * width, width, panel->first, panel->count, panel->ready);
+static inline void attention_pack_keys(const attention *at, void *out, const void *in, int64_t kv_head, const attention_part *part,
+                                       const attention_panel *panel) {
+    int64_t width = at->args->head_size, stride = at->args->kv_heads * width;
+    int64_t before = attention_clamp(part->begin - panel->first, 0, panel->count); /* of the prefix */
+    attention_copy(at, out, in, stride, kv_head * width, width, panel->first + part->away, before);
+    attention_copy(at, (unsigned char *)out + (size_t)(before * width) * at->element, in, stride, kv_head * width, width,
+                   panel->first + before, panel->count - before);
+    attention_pad(at, out, panel->count * width, panel->ready);
 }
 
 /* Element `index` of an act buffer. */

@@ -72,10 +72,10 @@ static void pack_queries(const attention *at, backward_work *work, int64_t kv_he
         }
 }
 
-static void pack_keys(const attention *at, backward_work *work, int64_t kv_head, attention_panel *panel) {
+static void pack_keys(const attention *at, backward_work *work, int64_t kv_head, const attention_part *part, attention_panel *panel) {
     panel->ready = attention_key_size(panel->count);
-    attention_pack_keys(at, work->k, at->args->k, kv_head, panel);
-    attention_pack_keys(at, work->v, at->args->v, kv_head, panel);
+    attention_pack_keys(at, work->k, at->args->k, kv_head, part, panel);
+    attention_pack_keys(at, work->v, at->args->v, kv_head, part, panel);
 }
 
 /* For one key: p = exp(scale·s − L) over the scores s, ds = scale · p (dp − D) over dp; in bf16 beside. */
@@ -132,7 +132,7 @@ static void keys_item(const attention *at, backward_work *work, const attention_
     int64_t c = args->head_size, last = part->end;
     bool whole = part->end - part->begin <= at->keys;
     attention_panel panel = {.first = part->first, .count = part->last - part->first};
-    pack_keys(at, work, kv_head, &panel);
+    pack_keys(at, work, kv_head, part, &panel);
     memset(work->dk, 0, (size_t)(panel.ready * c) * sizeof(float));
     memset(work->dv, 0, (size_t)(panel.ready * c) * sizeof(float));
     if (at->window > 0) last = gm_least(last, part->last - 1 + at->window);
@@ -163,7 +163,7 @@ static void queries_item(const attention *at, backward_work *work, const attenti
     memset(work->dq, 0, (size_t)(row * at->args->head_size) * sizeof(float));
     for (int64_t key = attention_first_key(at, part->begin, part->first); key < part->last; key += at->keys) {
         attention_panel panel = {.first = key, .count = gm_least(at->keys, part->last - key)};
-        pack_keys(at, work, kv_head, &panel);
+        pack_keys(at, work, kv_head, part, &panel);
         row = 0;
         for (int64_t token = part->first; token < part->last; token += at->block, row += at->height) {
             attention_tile tile;
@@ -179,6 +179,7 @@ static void queries_item(const attention *at, backward_work *work, const attenti
 
 void GM_KERNEL(gm_cpu_attention_backward)(gm_backend *backend, const gm_attention_args *args) {
     if (args->tokens == 0) return;
+    GM_CHECK(!args->prefix, "attention backward has no prefixes");
     attention at = attention_plan(backend, args);
     size_t product = attention_product_scratch(&at, ATTENTION_KEYS), mark = gm_arena_mark(&backend->scratch);
     backward_work sizes;

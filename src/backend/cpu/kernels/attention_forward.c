@@ -111,18 +111,18 @@ static void begin_block(const attention *at, forward_work *work, int64_t kv_head
 
 static void forward_item(const attention *at, forward_work *work, const attention_part *part, int64_t kv_head) {
     const gm_attention_args *args = at->args;
-    int64_t c = args->head_size, row = 0;
+    int64_t c = args->head_size, begin = part->begin - part->prefix, row = 0;
     for (int64_t token = part->first; token < part->last; token += at->block, row += at->height)
         begin_block(at, work, kv_head, token, gm_least(at->block, part->last - token), row);
-    for (int64_t key = attention_first_key(at, part->begin, part->first); key < part->last; key += at->keys) {
+    for (int64_t key = attention_first_key(at, begin, part->first); key < part->last; key += at->keys) {
         attention_panel panel = {.first = key, .count = gm_least(at->keys, part->last - key)};
         panel.ready = attention_key_size(panel.count);
-        attention_pack_keys(at, work->k, args->k, kv_head, &panel);
-        attention_pack_keys(at, work->v, args->v, kv_head, &panel);
+        attention_pack_keys(at, work->k, args->k, kv_head, part, &panel);
+        attention_pack_keys(at, work->v, args->v, kv_head, part, &panel);
         row = 0;
         for (int64_t token = part->first; token < part->last; token += at->block, row += at->height) {
             attention_tile tile;
-            if (!attention_tile_at(at, part->begin, token, part->last, &panel, &tile)) continue;
+            if (!attention_tile_at(at, begin, token, part->last, &panel, &tile)) continue;
             const void *q = attention_at(at, work->q, row * c), *k = attention_at(at, work->k, tile.offset * c);
             const void *v = attention_at(at, work->v, tile.offset * c);
             attention_multiply(at, ATTENTION_TILE, &tile, work->scores, k, q, work->product);
