@@ -104,7 +104,7 @@ static gm_status replace(const gm_normalizer_step *step, gm_encoder *encoder, gm
         new_head += gm_head_after(*head < end ? *head : end, copied);
         gm_buffer_append(out, text.bytes + copied, end - copied);
         if (!found) break;
-        if (search.end <= *head) new_head += step->content.length;
+        if (*head > 0 && search.end <= *head) new_head += step->content.length;
         gm_buffer_append(out, step->content.bytes, step->content.length);
         copied = search.end;
     }
