@@ -77,10 +77,16 @@ class Tokenizer:
         self._batch = []
 
     def decode(self, ids, skip_special=True):
-        self._buffer.length = 0
-        array = (ctypes.c_int32 * len(ids))(*ids)
-        self._check(_library.gm_tokenizer_decode(self._handle, array, len(ids), skip_special, ctypes.byref(self._buffer)))
+        self._decode((ctypes.c_int32 * len(ids))(*ids), len(ids), skip_special)
         return ctypes.string_at(self._buffer.bytes, self._buffer.length).decode() if self._buffer.length else ""
+
+    def decode_counted(self):
+        """Decodes what the last `count` made, for its time alone."""
+        self._decode(self._ids.ids, self._ids.count, False)
+
+    def _decode(self, array, count, skip_special):
+        self._buffer.length = 0
+        self._check(_library.gm_tokenizer_decode(self._handle, array, count, skip_special, ctypes.byref(self._buffer)))
 
     def close(self):
         self._free_batch()

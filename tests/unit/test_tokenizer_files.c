@@ -394,8 +394,9 @@ static void test_small_components(void **state) {
                NULL, "ab a", 0, "3 2 0", -1, -1);
 }
 
-/* What fuzz_tokenizers.py found to differ, with the package's ids: an empty match at the beginning of what follows an added
- * token comes from that place, not from the text's beginning, and gets no mark. */
+/* What fuzz_tokenizers.py found to differ, with the package's ids. An empty match at the beginning of what follows an added token
+ * comes from that place, not from the text's beginning, and gets no mark. In an empty text or token not even the empty match is
+ * found. */
 static void test_found(void **state) {
     (void)state;
     static const char empty_match[] =
@@ -404,6 +405,20 @@ static void test_found(void **state) {
              "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"c\",\"prepend_scheme\":\"first\",\"split\":true}");
     expect_ids(empty_match, NULL, "<s>b", 0, "4 3 0", -1, -1);
     expect_ids(empty_match, NULL, "b<s>b", 0, "2 3 0 4 3 0", -1, -1);
+    static const char empty_text[] =
+        WITH("\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true},"
+             "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"x*\"},\"content\":\"a\"}]},"
+             "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"c\"},\"content\":\"\"},"
+             "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"x*\"},\"content\":\"!\"}]}");
+    expect_ids(empty_text, NULL, " ", 0, "", -1, -1);
+    expect_ids(empty_text, NULL, "c", 0, "0 2 0", -1, -1);
+    gm_tokenizer *tokenizer;
+    gm_buffer text = {0};
+    assert_int_equal(gm_tokenizer_open(&tokenizer, file), GM_OK);
+    assert_int_equal(gm_tokenizer_decode(tokenizer, (int32_t[]){2, 1, 2}, 3, false, &text), GM_OK);
+    assert_string_equal(gm_buffer_string(&text), "!b!");
+    gm_buffer_free(&text);
+    gm_tokenizer_close(tokenizer);
 }
 
 int main(void) {
