@@ -5,7 +5,7 @@
 #include "base/status.h"
 #include <stddef.h>
 
-/* `worker`, below gm_workers(), is one thread at a time. */
+/* `worker`, below gm_workers(), tells whose scratch to use: no two calls at the same time have the same. */
 typedef gm_status gm_work(void *context, size_t worker, size_t index);
 
 size_t gm_workers(void);

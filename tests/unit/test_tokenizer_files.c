@@ -383,6 +383,24 @@ static void test_left_alone(void **state) {
 /* Components that are another's spelling, or too small for a golden of their own. */
 static void test_small_components(void **state) {
     (void)state;
+    static const char *const metaspaces[][2] = {{"\"prepend_scheme\":\"always\"", "2 3 2 2 3 2 1"},
+                                                {"\"prepend_scheme\":\"first\"", "2 3 3 2 1"},
+                                                {"\"prepend_scheme\":\"never\"", "3 3 2 1"},
+                                                {"\"add_prefix_space\":true", "2 3 2 2 3 2 1"},
+                                                {"\"add_prefix_space\":false", "3 3 2 1"}};
+    for (size_t i = 0; i < sizeof metaspaces / sizeof *metaspaces; i++) {
+        char text[1000];
+        snprintf(text, sizeof text,
+                 WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true},"
+                      "{\"type\":\"Metaspace\",\"replacement\":\"c\",%s}]}"),
+                 metaspaces[i][0]);
+        expect_ids(text, NULL, "ab1ab b", 0, metaspaces[i][1], -1, -1);
+    }
+    expect_ids(WITH("\"pre_tokenizer\":{\"type\":\"Whitespace\"}"), NULL, "a b ab!ab", 0, "0 1 3 3", -1, -1);
+    expect_ids(WITH("\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"}"), NULL,
+               "a\tb\xc2\xa0"
+               "ab",
+               0, "0 1 3", -1, -1);
     expect_ids(WITH("\"pre_tokenizer\":{\"type\":\"CharDelimiterSplit\",\"delimiter\":\"c\"}"), NULL, "abcab", 0, "3 3", -1, -1);
     expect_ids(WITH("\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}"), NULL, "a\tb ab!ab", 0, "0 1 3 3", -1, -1);
     expect_ids(WITH("\"normalizer\":{\"type\":\"StripAccents\"}"), NULL,

@@ -66,6 +66,9 @@ done
 { printf '{"text":"'; head -c 3000000 /dev/zero | tr '\0' 'a'; printf '"}\n'; head -n 3 "$work/many"; } >"$work/long"
 "$tokenize" "${bytes[@]}" <"$work/long" | tail -n 3 | cmp - <(head -n 3 "$work/one") || failed=1
 
+"$tokenize" "${bytes[@]}" <"$work" >"$work/out" 2>"$work/err"
+[ $? = 1 ] && grep -q "standard input: " "$work/err" || { echo "a directory for an input"; failed=1; }
+
 : >"$work/in"
 expect 0 "" "" "${bytes[@]}"
 expect 2 "" "--tokeniser" --tokeniser x

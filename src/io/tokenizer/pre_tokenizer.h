@@ -34,8 +34,7 @@ typedef struct gm_pre_tokenizer_step {
 } gm_pre_tokenizer_step;
 
 typedef struct gm_pre_tokenizer {
-    gm_pre_tokenizer_step
-        *steps; /* nested sequences are flat here, ByteLevel is up to three, BertPreTokenizer two; in the tokenizer's region */
+    gm_pre_tokenizer_step *steps; /* nested sequences are flat here, ByteLevel is up to three; in the tokenizer's region */
     size_t count;
 } gm_pre_tokenizer; /* {0} does not split */
 
