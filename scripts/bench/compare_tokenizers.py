@@ -1,27 +1,27 @@
 #!/usr/bin/env python3
-"""gmoe's tokenizer against the `tokenizers` package: one thread, whole data sets, ratios within one run.
-    VENV/bin/python scripts/bench/compare_tokenizers.py [--shared ../shared] [--rounds 3]
-Both are called from Python on the same texts with special tokens; both give a list of ids for each. The package's faster
-call (encode_batch_fast, without offsets) counts. Every round measures both, one after the other; processor time, the best
-of the rounds; the ids are compared. Opening is measured from the file on disk, gzip included."""
+"""gmoe's tokenizer against the `tokenizers` package on a whole data set, on one thread and on two.
+    VENV/bin/python scripts/bench/compare_tokenizers.py [--shared ../shared] [--rounds 5]
+Both are called from Python with the same list of texts and special tokens, and keep their results on their own side: the
+package's faster call (encode_batch_fast, without offsets) on RAYON_NUM_THREADS threads, ours on OpenMP's, the way the trainer
+encodes a data set. Every round measures both, one after the other; elapsed time, the best of the rounds; the ids are
+compared. A number of threads has a process of its own. Opening is measured from the file on disk, gzip included."""
 import argparse
 import gzip
 import json
 import os
+import subprocess
 import sys
 import time
 
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
-import tokenizers
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
-import tokenizer_library
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "scripts", "oracle"))
+NAMES = ("gpt2", "llama2", "llama3", "qwen2.5")
 
 
 def timed(function):
-    begin = time.process_time()
+    begin = time.perf_counter()
     result = function()
-    return time.process_time() - begin, result
+    return time.perf_counter() - begin, result
 
 
 def read(path):
@@ -36,34 +36,50 @@ def boolq(shared):
         yield f"{row['passage']}\n{row['question']}?"
 
 
-def compare(name, path, texts, rounds):
+def measure(name, path, texts, rounds, threads):
+    import tokenizers
+    import tokenizer_library
     opening = lambda: tokenizers.Tokenizer.from_str(read(path).decode())
     package_open, package = min((timed(opening) for _ in range(2)), key=lambda t: t[0])
     ours_open, ours = min((timed(lambda: tokenizer_library.Tokenizer(path)) for _ in range(2)), key=lambda t: t[0])
-    best = {"package": float("inf"), "ours": float("inf")}
+    best_package = best_ours = float("inf")
     for _ in range(rounds):
         seconds, encodings = timed(lambda: package.encode_batch_fast(texts))
-        seconds_of_ids, package_ids = timed(lambda: [e.ids for e in encodings])
-        best["package"] = min(best["package"], seconds + seconds_of_ids)
-        seconds, our_ids = timed(lambda: [ours.encode(t, special=True) for t in texts])
-        best["ours"] = min(best["ours"], seconds)
-        assert package_ids == our_ids, f"{name}: ids differ"
-    megabytes, tokens = sum(len(t.encode()) for t in texts) / 1e6, sum(map(len, our_ids))
-    print(f"{name:8} {megabytes:6.1f} {tokens:9} {megabytes / best['package']:9.1f} {megabytes / best['ours']:9.1f} {best['package'] / best['ours']:7.2f} "
-          f"{package_open * 1e3:9.0f} {ours_open * 1e3:9.0f} {package_open / ours_open:7.2f}", flush=True)
+        best_package = min(best_package, seconds)
+        seconds, ids = timed(lambda: ours.encode_batch(texts, threads))
+        best_ours = min(best_ours, seconds)
+    assert all(e.ids == ids(i) for i, e in enumerate(encodings)), f"{name}: ids differ"
+    return {"package": best_package, "ours": best_ours, "package_open": package_open, "ours_open": ours_open, "tokens": sum(len(e.ids) for e in encodings)}
+
+
+def child(options, threads):
+    """In a process of its own, which sets the package's threads before it is loaded."""
+    environment = dict(os.environ, TOKENIZERS_PARALLELISM="true" if threads > 1 else "false", RAYON_NUM_THREADS=str(threads), OMP_WAIT_POLICY="passive")
+    command = [sys.executable, os.path.abspath(__file__), "--shared", options.shared, "--rounds", str(options.rounds), "--threads", str(threads)]
+    return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--shared", default=os.path.join(tokenizer_library.ROOT, "..", "shared"))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shared", default=os.path.join(ROOT, "..", "shared"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     texts = list(boolq(options.shared))
-    print(f"BoolQ train, {len(texts)} texts; tokenizers {tokenizers.__version__}; processor time of one thread")
-    print("name         MB    tokens  package      ours   ratio   package      ours   ratio\n"
-          "                              MB/s      MB/s           open ms   open ms")
-    for name in ("gpt2", "llama2", "llama3", "qwen2.5"):
-        compare(name, f"{options.shared}/data/tokenizers/{name}/tokenizer.json.gz", texts, options.rounds)
+    if options.threads:
+        found = {name: measure(name, f"{options.shared}/data/tokenizers/{name}/tokenizer.json.gz", texts, options.rounds, options.threads) for name in NAMES}
+        print(json.dumps(found))
+        return
+    one, two = child(options, 1), child(options, 2)
+    megabytes = sum(len(t.encode()) for t in texts) / 1e6
+    print(f"BoolQ train, {len(texts)} texts, {megabytes:.1f} MB; MB/s, and how many times the package's speed; ×2: two threads over one\n"
+          "                   ------- one thread -------  ------------ two threads ------------  ------- opening -------\n"
+          "name        tokens  package     ours    ratio  package    ×2     ours    ×2    ratio  package ms  ours ms  ratio")
+    for name in NAMES:
+        a, b = one[name], two[name]
+        speed = lambda run, who: megabytes / run[who]
+        print(f"{name:8} {a['tokens']:9} {speed(a, 'package'):8.1f} {speed(a, 'ours'):8.1f} {a['package'] / a['ours']:8.2f} {speed(b, 'package'):8.1f} {a['package'] / b['package']:5.2f} "
+              f"{speed(b, 'ours'):8.1f} {a['ours'] / b['ours']:5.2f} {b['package'] / b['ours']:8.2f} {a['package_open'] * 1e3:11.0f} {a['ours_open'] * 1e3:8.0f} {a['package_open'] / a['ours_open']:6.2f}")
 
 
 main()

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/tokenizer/: texts, five small tokenizers made here, and what the `tokenizers` package makes of the
-texts with each of them and with the shared tokenizers (which stay where they are).
+"""Writes tests/golden/tokenizer/: texts, five small tokenizers made here and one for each of tokenizer_families.py, and what the
+`tokenizers` package makes of the texts with each of them and with the shared tokenizers (which stay where they are).
     VENV/bin/python scripts/oracle/make_tokenizer_goldens.py [--shared ../shared] [--output tests/golden/tokenizer]
 
 texts.jsonl       {"text": …} a line
-NAME.jsonl        {"file": …, "front": [ids], "back": [ids]}: the tokenizer, and what goes around a text with special tokens;
-                  then a line for each text: {"ids": […]}, with "plain": […] where special tokens as plain text differ and
+NAME.jsonl        {"file": …, "front": [ids], "back": [ids], "every": N}: the tokenizer, what goes around a text with special
+                  tokens, and, where not all, which texts: the first, the one N lines on …; then a line for each of them: {"ids": […]}, with "plain": […] where special tokens as plain text differ and
                   "decoded": … where ids without special tokens decode to something else than the text
 NAME.tokenizer.json   a tokenizer made here"""
 import argparse
@@ -19,12 +19,12 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import tokenizers
 from tokenizers import Tokenizer, pre_tokenizers
 
+from tokenizer_families import CL100K, FAMILIES
 from tokenizer_texts import FIXED, texts
 
 SHARED = {"gpt2": "data/tokenizers/gpt2/tokenizer.json.gz", "llama2": "data/tokenizers/llama2/tokenizer.json.gz",
           "llama3": "data/tokenizers/llama3/tokenizer.json.gz", "qwen2.5": "data/tokenizers/qwen2.5/tokenizer.json.gz",
           "stories260K": "data/models/stories260K/tokenizer.json"}
-LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 # What once differed, or could: found by fuzz_tokenizers.py.
 FOUND = ["\tits this", "_its", "s t s  this", " \nthis", "2 \u2603 \u2603 s", "Zits",
@@ -86,7 +86,7 @@ def made_bytes(corpus):
     tokens += ["Ġmixture", "Ġexpert"]  # reached by no merge: only whole words become these
     vocabulary, made = document(
         tokens, [list(m) for m in merges], {"unk_token": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": True}, normalizer={"type": "NFC"},
-        pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": False},
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": CL100K}, "behavior": "Isolated", "invert": False},
                                                              {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]},
         decoder={"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True})
     made["added_tokens"] = [added(len(tokens) + i, c, special=s) for i, (c, s) in enumerate([("<|begin_of_text|>", True), ("<|eot_id|>", True), ("<tool_call>", False)])]
@@ -163,15 +163,15 @@ def write(path, lines):
         file.writelines(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
 
 
-def golden(package, name, all_texts):
+def golden(package, name, all_texts, every=1):
     front, back = [], []
     around = package.encode("", add_special_tokens=True).ids
     bare = package.encode("a", add_special_tokens=False).ids
     whole = package.encode("a", add_special_tokens=True).ids
     at = next(i for i in range(len(whole) + 1) if whole[i:i + len(bare)] == bare and len(around) == len(whole) - len(bare))
     front, back = whole[:at], whole[at + len(bare):]
-    yield {"file": name, "front": front, "back": back}
-    for text in all_texts:
+    yield {"file": name, "front": front, "back": back, **({"every": every} if every > 1 else {})}
+    for text in all_texts[::every]:
         package.encode_special_tokens = False
         line = {"ids": package.encode(text, add_special_tokens=False).ids}
         assert package.encode(text, add_special_tokens=True).ids == front + line["ids"] + back
@@ -200,6 +200,11 @@ def main():
         write(f"{options.output}/{file}", [make(corpus)])
         package = Tokenizer.from_file(f"{options.output}/{file}")
         write(f"{options.output}/{name}.jsonl", golden(package, file, all_texts))
+    corpus += open(f"{root}/LICENSE").read().split("\n")
+    for name, make in FAMILIES.items():
+        file = f"{name}.tokenizer.json"
+        write(f"{options.output}/{file}", [json.loads(make(corpus).to_str())])
+        write(f"{options.output}/{name}.jsonl", golden(Tokenizer.from_file(f"{options.output}/{file}"), file, all_texts, 3))
     for name, path in SHARED.items():
         data = open(f"{options.shared}/{path}", "rb").read()
         package = Tokenizer.from_str((gzip.decompress(data) if path.endswith(".gz") else data).decode())

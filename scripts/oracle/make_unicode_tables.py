@@ -110,6 +110,8 @@ def main():
     write_ranges(out, "numeric", "Nd, Nl, No", ranges(matched(pre_tokenizers.Digits(False))))
     write_ranges(out, "punctuation", "P of Unicode 8 and ASCII's", ranges(matched(pre_tokenizers.Punctuation())))
     write_ranges(out, "word", "Alphabetic, M, Nd, Pc, Join_Control", ranges(words))
+    strip = normalizers.StripAccents()
+    write_ranges(out, "mark", "M of Unicode 9", ranges(c for c in CODES if not strip.normalize_str(chr(c))))
     write_ranges(out, "unnormalized", "later than the normaliser's Unicode 9, or changed since", ranges(not_normalized(added)))
     out.append("\n/* assigned after Unicode 14 */\nconst gm_added_range gm_unicode_added[] = {")
     cells = [f'{{0x{a:x}, 0x{b:x}, "{name}"}}' for a, b, name in added]

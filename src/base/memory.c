@@ -64,6 +64,19 @@ char *gm_region_copy(gm_region *region, const char *text, size_t length) {
     return copy;
 }
 
+void gm_region_join(gm_region *region, gm_region *other) {
+    struct gm_region_block *oldest = other->blocks;
+    if (!oldest) return;
+    if (!region->blocks) {
+        *region = *other;
+    } else { /* behind the newest block, in which there is room */
+        while (oldest->next) oldest = oldest->next;
+        oldest->next = region->blocks->next;
+        region->blocks->next = other->blocks;
+    }
+    *other = (gm_region){0};
+}
+
 void gm_region_free(gm_region *region) {
     while (region->blocks) {
         struct gm_region_block *next = region->blocks->next;

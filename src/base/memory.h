@@ -38,6 +38,7 @@ typedef struct gm_region {
 
 void *gm_region_alloc(gm_region *region, size_t count, size_t size);      /* zeroed, 16-byte aligned; NULL as gm_alloc */
 char *gm_region_copy(gm_region *region, const char *text, size_t length); /* adds a final NUL */
+void gm_region_join(gm_region *region, gm_region *other);                 /* takes over what is in `other`, which is empty then */
 void gm_region_free(gm_region *region);
 
 #define GM_REGION_ALLOC(region, pointer, count)                                                                                            \

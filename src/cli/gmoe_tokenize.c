@@ -1,5 +1,6 @@
 /* gmoe-tokenize: JSON Lines of text to ids, or back, on standard input and output. */
 #include "base/json.h"
+#include "base/parallel.h"
 #include "cli/options.h"
 #include "io/tokenizer/tokenizer.h"
 
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct options {
     const char *tokenizer;
@@ -27,6 +29,7 @@ static gm_status parse(options *o, int argc, char **argv, bool *done) {
         .name = "gmoe-tokenize",
         .options = table,
         .count = sizeof table / sizeof *table,
+        .threads = true,
         .summary = "Reads JSON Lines from standard input and writes one line for each: {\"text\": …} becomes {\"ids\": […]}.\n"
                    "Other members of a line are not looked at, blank lines are left out; the first bad line ends the program."};
     GM_TRY(gm_options_parse(&program, argc, argv, done));
@@ -34,11 +37,35 @@ static gm_status parse(options *o, int argc, char **argv, bool *done) {
     return GM_OK;
 }
 
-/* What one line gives and the room to work on it. */
+/* One line of the input: what it holds, what it gives. */
 typedef struct line_work {
+    size_t number;
+    char *line; /* getline's */
+    size_t capacity, length;
     gm_buffer text, out;
     gm_ids ids;
 } line_work;
+
+enum { BATCH_LINES = 256, BATCH_BYTES = 1 << 20 };
+
+/* Lines that are worked on at once and written in their order. */
+typedef struct batch {
+    const gm_tokenizer *tokenizer;
+    const options *options;
+    line_work lines[BATCH_LINES];
+    size_t count, bytes;
+} batch;
+
+static void free_lines(batch *b) {
+    for (size_t i = 0; i < BATCH_LINES; i++) {
+        line_work *work = &b->lines[i];
+        free(work->line);
+        gm_buffer_free(&work->text);
+        gm_buffer_free(&work->out);
+        gm_ids_free(&work->ids);
+        *work = (line_work){0};
+    }
+}
 
 static gm_status read_ids(gm_json_reader *reader, gm_ids *ids) {
     bool more;
@@ -104,37 +131,66 @@ static gm_status write_out(const gm_buffer *out) {
     return gm_error(GM_FAIL, "standard output: %s", strerror(errno));
 }
 
-static gm_status work_on_line(const gm_tokenizer *tokenizer, const options *o, const char *line, size_t length, size_t number,
-                              line_work *work) {
+static gm_status work_on_line(void *context, size_t worker, size_t index) {
+    (void)worker;
+    batch *b = context;
+    line_work *work = &b->lines[index];
     char source[64];
     gm_json_reader reader;
-    snprintf(source, sizeof source, "standard input: line %zu", number);
-    gm_json_reader_init(&reader, source, line, length);
-    gm_status status = read_line(&reader, o->decode, work);
+    snprintf(source, sizeof source, "standard input: line %zu", work->number);
+    gm_json_reader_init(&reader, source, work->line, work->length);
+    gm_status status = read_line(&reader, b->options->decode, work);
     gm_json_reader_free(&reader);
     GM_TRY(status);
-    status = convert_line(tokenizer, o, work);
-    return status == GM_OK ? write_out(&work->out) : gm_error_prefix(status, "%s", source);
+    status = convert_line(b->tokenizer, b->options, work);
+    return status == GM_OK ? GM_OK : gm_error_prefix(status, "%s", source);
+}
+
+/* Blank lines count, and are left out. A terminal's user sees what a line gives before the next. */
+static gm_status read_batch(batch *b, size_t *number, bool *more) {
+    size_t most = isatty(STDIN_FILENO) == 1 ? 1 : BATCH_LINES;
+    b->count = b->bytes = 0;
+    *more = true;
+    errno = 0;
+    while (b->count < most && b->bytes < BATCH_BYTES) {
+        line_work *work = &b->lines[b->count];
+        ssize_t length = getline(&work->line, &work->capacity, stdin);
+        *more = length >= 0;
+        if (!*more) return feof(stdin) ? GM_OK : gm_error(errno == ENOMEM ? GM_NO_MEMORY : GM_FAIL, "standard input: %s", strerror(errno));
+        work->number = ++*number;
+        work->length = (size_t)length;
+        if (strspn(work->line, " \t\r\n") == work->length) continue;
+        b->bytes += work->length;
+        b->count++;
+    }
+    return GM_OK;
+}
+
+/* What comes before a bad line is written. */
+static gm_status work_on_batch(batch *b) {
+    char message[GM_ERROR_TEXT];
+    size_t good;
+    gm_status status = gm_parallel_for(b->count, work_on_line, b, &good);
+    snprintf(message, sizeof message, "%s", status == GM_OK ? "" : gm_error_text());
+    for (size_t i = 0; i < good; i++) GM_TRY(write_out(&b->lines[i].out));
+    if (b->bytes >= BATCH_BYTES) free_lines(b); /* a long line's memory is not kept */
+    return status == GM_OK ? GM_OK : gm_error(status, "%s", message);
 }
 
 static gm_status work_on_input(const gm_tokenizer *tokenizer, const options *o) {
-    line_work work = {0};
-    char *line = NULL;
-    size_t capacity = 0;
-    gm_status status = GM_OK;
-    errno = 0;
-    for (size_t number = 1; status == GM_OK; number++) {
-        ssize_t length = getline(&line, &capacity, stdin);
-        if (length < 0) break;
-        if (strspn(line, " \t\r\n") == (size_t)length) continue;
-        status = work_on_line(tokenizer, o, line, (size_t)length, number, &work);
+    batch *b;
+    GM_ALLOC(b, 1);
+    b->tokenizer = tokenizer;
+    b->options = o;
+    gm_status status = GM_OK, reading = GM_OK;
+    size_t number = 0;
+    for (bool more = true; more && status == GM_OK && reading == GM_OK;) {
+        reading = read_batch(b, &number, &more); /* fails behind lines that are good */
+        status = work_on_batch(b);
     }
-    if (status == GM_OK && !feof(stdin)) status = gm_error(errno == ENOMEM ? GM_NO_MEMORY : GM_FAIL, "standard input: %s", strerror(errno));
-    free(line);
-    gm_buffer_free(&work.text);
-    gm_buffer_free(&work.out);
-    gm_ids_free(&work.ids);
-    return status;
+    free_lines(b);
+    free(b);
+    return status != GM_OK ? status : reading;
 }
 
 static gm_status run(const options *o) {

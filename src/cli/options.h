@@ -38,7 +38,7 @@ typedef struct gm_program {
     size_t count; /* at most 64 */
     const gm_section *sections;
     size_t section_count;
-    bool computes, reads_tasks; /* which environment variables it minds */
+    bool computes, threads, reads_tasks; /* which environment variables it minds; what computes has threads */
     /* Appends the words, one a line, that a shell may complete the option's value to; NULL: what gm_option.value says. */
     void (*words)(gm_buffer *out, const gm_option *option);
     /* Appends what to write instead of an option that is unknown, or nothing; `value` may be NULL. May be NULL. */
@@ -63,14 +63,15 @@ void gm_version_write(gm_buffer *out, const char *program);
 
 typedef struct gm_variable { /* of the environment */
     const char *name, *value, *meaning;
-    bool computing, tasks; /* for programs that compute, that read tasks */
-    bool checked;          /* another value than those of "a|b|c" is an error */
+    bool computing, threads, tasks; /* for programs that compute, that have threads, that read tasks */
+    bool checked;                   /* another value than those of "a|b|c" is an error */
 } gm_variable;
 extern const gm_variable gm_variables[];
 extern const size_t gm_variable_count;
 
 static inline bool gm_variable_concerns(const gm_variable *variable, const gm_program *program) {
-    return (variable->computing && program->computes) || (variable->tasks && program->reads_tasks);
+    return (variable->computing && program->computes) || (variable->threads && program->threads) ||
+           (variable->tasks && program->reads_tasks);
 }
 
 void gm_options_write_help(gm_buffer *out, const gm_program *program);

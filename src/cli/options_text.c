@@ -5,10 +5,10 @@
 
 const gm_variable gm_variables[] = {
     {"GMOE_CPU_LEVEL", "base|v3|v4",
-     "highest instruction set of the kernels: base (any), v3 (AVX2), v4 (AVX-512); default: the processor's", true, false, true},
-    {"GMOE_TASKS", "DIR", "directory of the task files, instead of the installed one", false, true, false},
-    {"OMP_NUM_THREADS", "N", "threads; default: one for each core", true, false, false},
-    {"OMP_WAIT_POLICY", "passive", "waiting threads sleep: for small models, and machines that others use too", true, false, false},
+     "highest instruction set of the kernels: base (any), v3 (AVX2), v4 (AVX-512); default: the processor's", true, false, false, true},
+    {"GMOE_TASKS", "DIR", "directory of the task files, instead of the installed one", false, false, true, false},
+    {"OMP_NUM_THREADS", "N", "threads; default: one for each core", true, true, false, false},
+    {"OMP_WAIT_POLICY", "passive", "waiting threads sleep: for small models, and machines that others use too", true, true, false, false},
 };
 const size_t gm_variable_count = sizeof gm_variables / sizeof *gm_variables;
 
@@ -31,7 +31,7 @@ static const gm_option *option_at(const gm_program *program, size_t i) {
     return i < program->count ? &program->options[i] : &common[i - program->count];
 }
 
-static bool has_variables(const gm_program *program) { return program->computes || program->reads_tasks; }
+static bool has_variables(const gm_program *program) { return program->computes || program->threads || program->reads_tasks; }
 
 /* ---- help ------------------------------------------------------------------------------------------------------- */
 

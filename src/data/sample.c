@@ -1,7 +1,9 @@
 #include "data/sample.h"
+#include "base/parallel.h"
 #include "data/text.h"
 #include "io/tokenizer/tokenizer.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -80,15 +82,35 @@ done:
     return status;
 }
 
+/* Samples of one set, encoded by several threads at once, each into a region of its own. */
+typedef struct gm_set_encoder {
+    gm_sample *samples;
+    const gm_tokenizer *tokenizer;
+    const gm_item_set *set;
+    bool append_eos;
+    int64_t max_length;
+    gm_region *regions; /* gm_workers() */
+} gm_set_encoder;
+
+static gm_status encode_item(void *context, size_t worker, size_t index) {
+    const gm_set_encoder *e = context;
+    const gm_item *item = &e->set->items[index];
+    gm_status status = gm_sample_encode(&e->samples[index], e->tokenizer, item->prompt, item->completion, e->append_eos, e->max_length,
+                                        &e->regions[worker]);
+    return status == GM_OK ? GM_OK : gm_error_prefix(status, "%s: line %lld", e->set->file, (long long)item->line);
+}
+
 gm_status gm_sample_encode_set(gm_sample *samples, int64_t *cut, const gm_tokenizer *tokenizer, const gm_item_set *set, bool append_eos,
                                int64_t max_length, gm_region *region) {
+    gm_set_encoder encoder = {samples, tokenizer, set, append_eos, max_length, NULL};
+    size_t workers = gm_workers();
+    GM_ALLOC(encoder.regions, workers);
+    gm_status status = gm_parallel_for(set->count, encode_item, &encoder, NULL);
+    for (size_t i = 0; i < workers; i++) gm_region_join(region, &encoder.regions[i]);
+    free(encoder.regions);
+    GM_TRY(status);
     *cut = 0;
-    for (size_t i = 0; i < set->count; i++) {
-        const gm_item *item = &set->items[i];
-        gm_status status = gm_sample_encode(&samples[i], tokenizer, item->prompt, item->completion, append_eos, max_length, region);
-        if (status != GM_OK) return gm_error(status, "%s: line %lld: %s", set->file, (long long)item->line, gm_error_text());
-        *cut += samples[i].cut;
-    }
+    for (size_t i = 0; i < set->count; i++) *cut += samples[i].cut;
     return GM_OK;
 }
 

@@ -21,7 +21,8 @@ typedef struct gm_sample {
 gm_status gm_sample_encode(gm_sample *sample, const gm_tokenizer *tokenizer, const char *prompt, const char *completion, bool append_eos,
                            int64_t max_length, gm_region *region);
 
-/* Every item's prompt and completion, as trained; samples[set->count]. Messages name file and line. *cut: how many were cut. */
+/* Every item's prompt and completion, as trained; samples[set->count]. On OpenMP's threads; what
+ * comes out does not depend on their number. Messages name file and line. *cut: how many were cut. */
 gm_status gm_sample_encode_set(gm_sample *samples, int64_t *cut, const gm_tokenizer *tokenizer, const gm_item_set *set, bool append_eos,
                                int64_t max_length, gm_region *region);
 

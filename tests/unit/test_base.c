@@ -1,4 +1,4 @@
-/* Base layer: generator vectors, strict JSON, numbers, map, file helpers. */
+/* Base layer: generator vectors, strict JSON, numbers, map, regions, parallel work, file helpers. */
 #include "test_support.h"
 
 #include "base/file.h"
@@ -6,10 +6,12 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/number.h"
+#include "base/parallel.h"
 #include "base/random.h"
 
 #include <locale.h>
 #include <math.h>
+#include <omp.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -181,6 +183,60 @@ static void test_map(void **state) {
     gm_map_free(&map);
 }
 
+/* What was in either region before and what is allocated after stays apart. */
+static void test_regions(void **state) {
+    (void)state;
+    gm_region region = {0}, other = {0}, empty = {0};
+    for (int round = 0; round < 2; round++) { /* into an empty one, into one that is not */
+        char *texts[5];
+        for (int i = 0; i < 4; i++) texts[i] = gm_region_copy(i % 2 && round ? &region : &other, "0123" + i, (size_t)(4 - i));
+        texts[4] = gm_region_alloc(&other, 1 << 20, 1); /* blocks of its own */
+        memset(texts[4], 'x', 1 << 20);
+        gm_region_join(&region, &other);
+        gm_region_join(&region, &empty);
+        assert_null(other.blocks);
+        for (int i = 0; i < 50; i++) memset(gm_region_alloc(&region, 1000, 1), 'y', 1000);
+        for (int i = 0; i < 4; i++) assert_string_equal(texts[i], "0123" + i);
+        for (int i = 0; i < 1 << 20; i++) assert_int_equal(texts[4][i], 'x');
+    }
+    gm_region_free(&region);
+}
+
+typedef struct work_log {
+    int done[1000], workers[1000];
+    size_t bad, worse; /* indices that fail */
+} work_log;
+
+static gm_status log_work(void *context, size_t worker, size_t index) {
+    work_log *log = context;
+    log->done[index]++;
+    log->workers[index] = (int)worker;
+    if (index == log->bad) return gm_error(GM_BAD_FILE, "bad %zu", index);
+    return index == log->worse ? gm_error(GM_FAIL, "worse %zu", index) : GM_OK;
+}
+
+static void test_parallel(void **state) {
+    (void)state;
+    int most = omp_get_max_threads();
+    for (int threads = 1; threads <= 4; threads++) {
+        static work_log log;
+        size_t failed;
+        omp_set_num_threads(threads);
+        assert_int_equal(gm_workers(), threads);
+        log = (work_log){.bad = SIZE_MAX, .worse = SIZE_MAX};
+        assert_int_equal(gm_parallel_for(1000, log_work, &log, &failed), GM_OK);
+        assert_int_equal(failed, 1000);
+        for (int i = 0; i < 1000; i++) assert_true(log.done[i] == 1 && log.workers[i] < threads);
+        log = (work_log){.bad = 700, .worse = 993};
+        assert_int_equal(gm_parallel_for(1000, log_work, &log, &failed), GM_BAD_FILE);
+        assert_string_equal(gm_error_text(), "bad 700");
+        assert_int_equal(failed, 700);
+        for (int i = 0; i <= 700; i++) assert_int_equal(log.done[i], 1);
+        assert_int_equal(gm_parallel_for(0, log_work, &log, NULL), GM_OK);
+    }
+    omp_set_num_threads(most);
+}
+
 static void test_files(void **state) {
     (void)state;
     char directory[GM_PATH], path[GM_PATH];
@@ -279,6 +335,8 @@ int main(void) {
         cmocka_unit_test(test_json_reader_values),
         cmocka_unit_test(test_numbers_round_trip),
         cmocka_unit_test(test_map),
+        cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_parallel),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_hash),

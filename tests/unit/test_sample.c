@@ -6,6 +6,8 @@
 #include "data/task.h"
 #include "io/tokenizer/tokenizer.h"
 
+#include <omp.h>
+
 enum { BOS, EOS, A, B, C, SPACE, AB, SPACE_C, LESS, SLASH, S, MORE };
 
 static char directory[GM_PATH];
@@ -143,8 +145,48 @@ static void test_set_names_the_line(void **state) {
     gm_tokenizer_close(tokenizer);
 }
 
+/* Many samples of many lengths are the same from one thread and from several, and so is the first bad line. */
+static void test_threads(void **state) {
+    (void)state;
+    enum { LINES = 500, BAD = 441 };
+    gm_buffer lines = {0};
+    for (int i = 0; i < LINES; i++)
+        gm_buffer_format(&lines, "{\"prompt\":\"%.*s\",\"completion\":\"%.*s\"}\n", 1 + i % 13, "abcabcababcbc",
+                         i == BAD || i == LINES - 1 ? 9 : 1 + i % 3, "cbacbacba");
+    gm_test_write(directory, "train.jsonl", lines.bytes, lines.length);
+    gm_buffer_free(&lines);
+    gm_tokenizer *tokenizer = small_tokenizer(true, false, "</s>");
+    gm_task *task;
+    gm_item_set set;
+    gm_region region = {0};
+    static gm_sample one[LINES], more[LINES];
+    int64_t cut_by_one, cut;
+    int most = omp_get_max_threads();
+    assert_int_equal(gm_task_open(&task, "jsonl"), GM_OK);
+    assert_int_equal(gm_task_load(task, directory, "train", "paper", false, &set), GM_OK);
+    omp_set_num_threads(1);
+    assert_int_equal(gm_sample_encode_set(one, &cut_by_one, tokenizer, &set, true, 11, &region), GM_OK);
+    assert_true(cut_by_one > 0 && cut_by_one < LINES);
+    for (int threads = 2; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        assert_int_equal(gm_sample_encode_set(more, &cut, tokenizer, &set, true, 11, &region), GM_OK);
+        assert_int_equal(cut, cut_by_one);
+        for (int i = 0; i < LINES; i++) {
+            assert_true(more[i].length == one[i].length && more[i].prompt_length == one[i].prompt_length && more[i].cut == one[i].cut);
+            assert_memory_equal(more[i].ids, one[i].ids, (size_t)one[i].length * sizeof *one[i].ids);
+        }
+        assert_int_equal(gm_sample_encode_set(more, &cut, tokenizer, &set, true, 9, &region), GM_BAD_FILE);
+        assert_non_null(strstr(gm_error_text(), "train.jsonl: line 442: "));
+    }
+    omp_set_num_threads(most);
+    gm_region_free(&region);
+    gm_item_set_free(&set);
+    gm_task_close(task);
+    gm_tokenizer_close(tokenizer);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_bos_is_eos),
-                                       cmocka_unit_test(test_set_names_the_line)};
+                                       cmocka_unit_test(test_set_names_the_line), cmocka_unit_test(test_threads)};
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

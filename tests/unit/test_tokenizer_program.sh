@@ -50,6 +50,25 @@ for bad in '{"ids":[99999]}' '{"ids":[-1]}' '{"ids":[1.5]}' '{"ids":["1"]}' '{"i
     expect 3 "" "line 1" "${bytes[@]}" --decode
 done
 
+# More lines than are worked on at once, by any number of threads: in their order, and up to the first bad one.
+for i in $(seq 700); do printf '{"text":"line %d of many, %d"}\n' "$i" $((i * i)); done >"$work/many"
+OMP_NUM_THREADS=1 "$tokenize" "${bytes[@]}" <"$work/many" >"$work/one"
+[ "$(wc -l <"$work/one")" = 700 ] || { echo "not 700 lines"; failed=1; }
+sed '430s/.*/{"text":1}/; 500s/.*/{}/' "$work/many" >"$work/spoilt"
+for threads in 2 5; do
+    OMP_NUM_THREADS=$threads "$tokenize" "${bytes[@]}" <"$work/many" | cmp - "$work/one" || failed=1
+    OMP_NUM_THREADS=$threads "$tokenize" "${bytes[@]}" <"$work/spoilt" >"$work/out" 2>"$work/err"
+    [ $? = 3 ] && grep -q "line 430: " "$work/err" && [ "$(wc -l <"$work/err")" = 1 ] && head -n 429 "$work/one" | cmp - "$work/out" ||
+        { echo "a bad line among many, $threads threads"; failed=1; }
+done
+"$tokenize" --help | grep -q OMP_NUM_THREADS || { echo "--help does not tell of threads"; failed=1; }
+# a long line, whose memory is not kept, and what comes behind it
+{ printf '{"text":"'; head -c 3000000 /dev/zero | tr '\0' 'a'; printf '"}\n'; head -n 3 "$work/many"; } >"$work/long"
+"$tokenize" "${bytes[@]}" <"$work/long" | tail -n 3 | cmp - <(head -n 3 "$work/one") || failed=1
+
+"$tokenize" "${bytes[@]}" <"$work" >"$work/out" 2>"$work/err"
+[ $? = 1 ] && grep -q "standard input: " "$work/err" || { echo "a directory for an input"; failed=1; }
+
 : >"$work/in"
 expect 0 "" "" "${bytes[@]}"
 expect 2 "" "--tokeniser" --tokeniser x

@@ -1,7 +1,8 @@
 /* The tokenizer's ground: UTF-8, character classes, normal forms, the byte-level alphabet, regular expressions. */
 #include "test_support.h"
 
-#include "io/tokenizer/pre_tokenizer.h"
+#include "io/tokenizer/byte_alphabet.h"
+#include "io/tokenizer/pattern.h"
 #include "io/tokenizer/word_cache.h"
 
 static void test_utf8(void **state) {

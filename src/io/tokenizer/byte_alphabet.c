@@ -1,5 +1,5 @@
 /* GPT-2's alphabet: the bytes that are visible in Latin-1 are themselves, the other 68 are U+0100 onwards in order. */
-#include "io/tokenizer/pre_tokenizer.h"
+#include "io/tokenizer/byte_alphabet.h"
 
 static bool is_itself(unsigned byte) { return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae; }
 

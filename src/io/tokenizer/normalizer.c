@@ -1,5 +1,7 @@
 #include "io/tokenizer/normalizer.h"
 
+#include "io/tokenizer/byte_alphabet.h"
+
 #include <string.h>
 
 static gm_status copy_text(gm_slice *copy, gm_region *region, gm_slice text) {
@@ -8,11 +10,20 @@ static gm_status copy_text(gm_slice *copy, gm_region *region, gm_slice text) {
     return copy->bytes ? GM_OK : GM_NO_MEMORY;
 }
 
-static bool is_form(const gm_component *component, gm_normal_form *form) {
-    static const char *const names[] = {[GM_NFC] = "NFC", [GM_NFD] = "NFD", [GM_NFKC] = "NFKC", [GM_NFKD] = "NFKD"};
-    for (int i = 0; i < 4; i++) {
-        *form = (gm_normal_form)i;
-        if (gm_component_is(component, names[i])) return true;
+/* The steps that have no options. */
+static bool is_bare(gm_normalizer_step *step, const gm_component *component) {
+    static const struct {
+        const char *type;
+        gm_normalizer_kind kind;
+        gm_normal_form form;
+    } bare[] = {{"NFC", GM_NORMALIZE_FORM, GM_NFC},   {"NFD", GM_NORMALIZE_FORM, GM_NFD},   {"NFKC", GM_NORMALIZE_FORM, GM_NFKC},
+                {"NFKD", GM_NORMALIZE_FORM, GM_NFKD}, {"Lowercase", GM_NORMALIZE_LOWER, 0}, {"StripAccents", GM_NORMALIZE_MARKS, 0},
+                {"ByteLevel", GM_NORMALIZE_BYTES, 0}};
+    for (size_t i = 0; i < sizeof bare / sizeof *bare; i++) {
+        if (!gm_component_is(component, bare[i].type)) continue;
+        step->kind = bare[i].kind;
+        step->form = bare[i].form;
+        return true;
     }
     return false;
 }
@@ -21,14 +32,7 @@ static gm_status load_step(gm_normalizer_step *step, const gm_component *compone
     static const char *const none[] = {NULL}, *const strip[] = {"strip_left", "strip_right", NULL}, *const prepend[] = {"prepend", NULL},
                              *const replace[] = {"pattern", "content", NULL};
     gm_slice text;
-    if (is_form(component, &step->form)) {
-        step->kind = GM_NORMALIZE_FORM;
-        return gm_component_options(component, none);
-    }
-    if (gm_component_is(component, "Lowercase")) {
-        step->kind = GM_NORMALIZE_LOWER;
-        return gm_component_options(component, none);
-    }
+    if (is_bare(step, component)) return gm_component_options(component, none);
     if (gm_component_is(component, "Strip")) {
         step->kind = GM_NORMALIZE_STRIP;
         GM_TRY(gm_component_options(component, strip));
@@ -100,7 +104,7 @@ static gm_status replace(const gm_normalizer_step *step, gm_encoder *encoder, gm
         new_head += gm_head_after(*head < end ? *head : end, copied);
         gm_buffer_append(out, text.bytes + copied, end - copied);
         if (!found) break;
-        if (search.end <= *head) new_head += step->content.length;
+        if (*head > 0 && search.end <= *head) new_head += step->content.length;
         gm_buffer_append(out, step->content.bytes, step->content.length);
         copied = search.end;
     }
@@ -120,10 +124,19 @@ static gm_status normalize(gm_buffer *out, gm_slice text, gm_normal_form form, s
     return GM_OK;
 }
 
-static void lower_case(gm_buffer *out, gm_slice text, size_t *head) {
-    gm_unicode_lower_case(out, (gm_slice){text.bytes, *head});
+static void append_without_marks(gm_buffer *out, gm_slice text) {
+    for (size_t at = 0, size; at < text.length; at += size) {
+        uint32_t code;
+        size = (size_t)gm_utf8_decode(text.bytes + at, text.length - at, &code);
+        if (!gm_unicode_is_mark(code)) gm_buffer_append(out, text.bytes + at, size);
+    }
+}
+
+/* A step that turns each character into characters of its own: `append` writes those of a text. */
+static void rewrite(gm_buffer *out, gm_slice text, void (*append)(gm_buffer *out, gm_slice text), size_t *head) {
+    append(out, (gm_slice){text.bytes, *head});
     size_t new_head = out->length;
-    gm_unicode_lower_case(out, (gm_slice){text.bytes + *head, text.length - *head});
+    append(out, (gm_slice){text.bytes + *head, text.length - *head});
     *head = new_head;
 }
 
@@ -135,7 +148,9 @@ static gm_status apply_step(const gm_normalizer_step *step, gm_encoder *encoder,
     case GM_NORMALIZE_FORM:
         if (!gm_unicode_is_plain(*text, step->form)) return normalize(out, *text, step->form, head);
         break;
-    case GM_NORMALIZE_LOWER: lower_case(out, *text, head); return GM_OK;
+    case GM_NORMALIZE_LOWER: rewrite(out, *text, gm_unicode_lower_case, head); return GM_OK;
+    case GM_NORMALIZE_MARKS: rewrite(out, *text, append_without_marks, head); return GM_OK;
+    case GM_NORMALIZE_BYTES: rewrite(out, *text, gm_byte_alphabet_append, head); return GM_OK;
     case GM_NORMALIZE_PREPEND:
         if (text->length == 0) break;
         gm_buffer_append(out, step->content.bytes, step->content.length);

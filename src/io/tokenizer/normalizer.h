@@ -8,6 +8,8 @@
 typedef enum gm_normalizer_kind {
     GM_NORMALIZE_FORM,
     GM_NORMALIZE_LOWER,
+    GM_NORMALIZE_MARKS, /* takes combining marks out */
+    GM_NORMALIZE_BYTES, /* each byte to its character of the byte-level alphabet */
     GM_NORMALIZE_STRIP,
     GM_NORMALIZE_PREPEND,
     GM_NORMALIZE_REPLACE

@@ -1,8 +1,8 @@
 /* Merging one word: its symbols are a doubly linked list in an array, the pairs that have a rank wait in a heap. A merge
  * makes up to two new pairs, so that n symbols cost O(n log n); entries whose symbols have gone or changed since are
  * recognised when they come up and dropped. */
+#include "io/tokenizer/byte_alphabet.h"
 #include "io/tokenizer/pair_model.h"
-#include "io/tokenizer/pre_tokenizer.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 #include "io/tokenizer/pair_model.h"
 
-#include "io/tokenizer/pre_tokenizer.h"
+#include "io/tokenizer/byte_alphabet.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -172,9 +172,18 @@ static gm_status keep_place(gm_json_reader *place, gm_json_reader *reader) {
 }
 
 static gm_status read_options(gm_pair_model *model, gm_json_reader *reader, gm_region *region, gm_model_parts *parts) {
-    static const char *const names[] = {
-        "type",          "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback",
-        "ignore_merges", "vocab",   "merges"};
+    static const char *const names[] = {"type",
+                                        "dropout",
+                                        "unk_token",
+                                        "continuing_subword_prefix",
+                                        "end_of_word_suffix",
+                                        "fuse_unk",
+                                        "byte_fallback",
+                                        "ignore_merges",
+                                        "vocab",
+                                        "merges",
+                                        "cache_capacity"};
+    enum { NAMES = sizeof names / sizeof *names };
     unsigned seen = 0;
     bool more;
     GM_TRY(gm_json_open(reader, GM_JSON_OBJECT));
@@ -182,8 +191,8 @@ static gm_status read_options(gm_pair_model *model, gm_json_reader *reader, gm_r
         GM_TRY(gm_json_next_member(reader, &more));
         if (!more) return GM_OK;
         unsigned which = 0;
-        while (which < 10 && !gm_json_name_is(reader, names[which])) which++;
-        if (which == 10) return unknown_name(reader, "model: the option");
+        while (which < NAMES && !gm_json_name_is(reader, names[which])) which++;
+        if (which == NAMES) return unknown_name(reader, "model: the option");
         if (seen & 1u << which) return gm_json_error(reader, "model: \"%s\" is there twice", names[which]);
         seen |= 1u << which;
         switch (which) {
@@ -196,7 +205,8 @@ static gm_status read_options(gm_pair_model *model, gm_json_reader *reader, gm_r
         case 6: GM_TRY(read_switch(&model->byte_fallback, reader)); break;
         case 7: GM_TRY(read_switch(&model->ignore_merges, reader)); break;
         case 8: GM_TRY(keep_place(&parts->vocabulary, reader)); break;
-        default: GM_TRY(keep_place(&parts->merges, reader)); break;
+        case 9: GM_TRY(keep_place(&parts->merges, reader)); break;
+        default: GM_TRY(gm_json_skip(reader)); break; /* changes no id */
         }
     }
 }

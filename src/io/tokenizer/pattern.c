@@ -65,8 +65,11 @@ static gm_status next_of_regex(gm_search *search, bool *found) {
     }
 }
 
+/* The package finds nothing in an empty text, whatever the pattern. */
 gm_status gm_search_next(gm_search *search, bool *found) {
-    if (search->pattern->regex) {
+    if (search->text.length == 0) {
+        *found = false;
+    } else if (search->pattern->regex) {
         GM_TRY(next_of_regex(search, found));
     } else {
         *found = search->from < search->text.length && (search->pattern->holds ? next_of_class(search) : next_literal(search));

@@ -1,5 +1,7 @@
 #include "io/tokenizer/pre_tokenizer.h"
 
+#include "io/tokenizer/byte_alphabet.h"
+
 #include <string.h>
 
 /* GPT-2's pattern, which ByteLevel splits at unless told not to. */
@@ -54,6 +56,21 @@ static gm_status load_split(gm_pre_tokenizer_step *step, const gm_component *com
     return gm_pattern_load(&step->pattern, component, region);
 }
 
+/* The older spelling of a Split at a character that goes away. */
+static gm_status load_delimiter(gm_pre_tokenizer_step *step, const gm_component *component, gm_region *region) {
+    static const char *const options[] = {"delimiter", NULL};
+    gm_slice delimiter;
+    GM_TRY(gm_component_options(component, options));
+    GM_TRY(gm_component_character(component, "delimiter", &delimiter));
+    step->behavior = GM_SPLIT_REMOVED;
+    step->pattern.literal = (gm_slice){gm_region_copy(region, delimiter.bytes, delimiter.length), delimiter.length};
+    return step->pattern.literal.bytes ? GM_OK : GM_NO_MEMORY;
+}
+
+static gm_pre_tokenizer_step split_at(bool (*holds)(uint32_t code), gm_split_behavior behavior) {
+    return (gm_pre_tokenizer_step){.kind = GM_PRE_SPLIT, .behavior = behavior, .pattern.holds = holds};
+}
+
 static gm_status load_step(gm_pre_tokenizer *p, const gm_component *component, gm_region *region) {
     static const char *const none[] = {NULL}, *const digits[] = {"individual_digits", NULL}, *const punctuation[] = {"behavior", NULL};
     if (gm_component_is(component, "ByteLevel")) return load_byte_level(p, component);
@@ -61,25 +78,28 @@ static gm_status load_step(gm_pre_tokenizer *p, const gm_component *component, g
     step->kind = GM_PRE_SPLIT;
     if (gm_component_is(component, "Metaspace")) return load_metaspace(step, component, region);
     if (gm_component_is(component, "Split")) return load_split(step, component, region);
+    if (gm_component_is(component, "CharDelimiterSplit")) return load_delimiter(step, component, region);
     if (gm_component_is(component, "Digits")) {
         bool individual;
         GM_TRY(gm_component_options(component, digits));
         GM_TRY(gm_component_bool(component, "individual_digits", &individual));
-        step->behavior = individual ? GM_SPLIT_ISOLATED : GM_SPLIT_CONTIGUOUS;
-        step->pattern.holds = gm_unicode_is_numeric;
+        *step = split_at(gm_unicode_is_numeric, individual ? GM_SPLIT_ISOLATED : GM_SPLIT_CONTIGUOUS);
         return GM_OK;
     }
     if (gm_component_is(component, "Punctuation")) {
         int behavior = GM_SPLIT_ISOLATED;
         GM_TRY(gm_component_options(component, punctuation));
         if (gm_json_member(component->object, "behavior")) GM_TRY(gm_component_choice(component, "behavior", behaviors, &behavior));
-        step->behavior = (gm_split_behavior)behavior;
-        step->pattern.holds = gm_unicode_is_punctuation;
+        *step = split_at(gm_unicode_is_punctuation, (gm_split_behavior)behavior);
         return GM_OK;
     }
     if (gm_component_is(component, "WhitespaceSplit")) {
-        step->behavior = GM_SPLIT_REMOVED;
-        step->pattern.holds = gm_unicode_is_space;
+        *step = split_at(gm_unicode_is_space, GM_SPLIT_REMOVED);
+        return gm_component_options(component, none);
+    }
+    if (gm_component_is(component, "BertPreTokenizer")) {
+        *step = split_at(gm_unicode_is_space, GM_SPLIT_REMOVED);
+        p->steps[p->count++] = split_at(gm_unicode_is_punctuation, GM_SPLIT_ISOLATED);
         return gm_component_options(component, none);
     }
     if (gm_component_is(component, "Whitespace")) {

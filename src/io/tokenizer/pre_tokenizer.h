@@ -46,10 +46,4 @@ void gm_pre_tokenizer_free(gm_pre_tokenizer *pre_tokenizer);
 gm_status gm_pre_tokenizer_apply(const gm_pre_tokenizer *pre_tokenizer, size_t steps, gm_encoder *encoder, gm_slice text, size_t head,
                                  gm_pieces **pieces);
 
-/* The byte-level alphabet (byte_alphabet.c): a byte's character, the spelling of some bytes, and back: false where a
- * character is not of that alphabet. */
-uint32_t gm_byte_alphabet_code(unsigned char byte);
-void gm_byte_alphabet_append(gm_buffer *text, gm_slice bytes);
-bool gm_byte_alphabet_byte(uint32_t code, unsigned char *byte);
-
 #endif

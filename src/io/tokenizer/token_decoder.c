@@ -1,5 +1,6 @@
 #include "io/tokenizer/token_decoder.h"
 
+#include "io/tokenizer/byte_alphabet.h"
 #include "io/tokenizer/pre_tokenizer.h"
 
 #include <stdlib.h>

@@ -20,9 +20,10 @@ enum {
     GM_ENCODE_PLAIN = 2,   /* special tokens that stand in the text are plain text: for fields of data sets */
 };
 
-/* Opens a model directory, a tokenizer.json or a tokenizer.json.gz. A tokenizer_config.json beside it overlays
- * add_bos_token, add_eos_token, bos_token, eos_token and added_tokens_decoder. GM_USAGE where `path` does not exist,
- * GM_BAD_FILE where its contents are not a supported tokenizer; *tokenizer is NULL after a failure. */
+/* Opens a model directory, a tokenizer.json or a tokenizer.json.gz; its "truncation" and "padding" are left alone. A
+ * tokenizer_config.json beside it overlays add_bos_token, add_eos_token, bos_token, eos_token and added_tokens_decoder.
+ * GM_USAGE where `path` does not exist, GM_BAD_FILE where its contents are not a supported tokenizer; *tokenizer is NULL
+ * after a failure. */
 gm_status gm_tokenizer_open(gm_tokenizer **tokenizer, const char *path);
 void gm_tokenizer_close(gm_tokenizer *tokenizer); /* NULL is fine */
 

@@ -2,6 +2,8 @@
  * the whole and finds the sections; the model is then read from its place without a tree, the small sections as trees. */
 #include "io/tokenizer/tokenizer_parts.h"
 
+#include "base/log.h"
+
 #include <string.h>
 
 enum { VERSION, TRUNCATION, PADDING, ADDED, NORMALIZER, PRE_TOKENIZER, POST_PROCESSOR, DECODER, MODEL, SECTIONS };
@@ -47,16 +49,19 @@ static gm_status parse_section(const gm_tokenizer *tokenizer, const gm_sections 
     return status == GM_OK ? GM_OK : gm_error_prefix(status, "%s", tokenizer->file);
 }
 
-/* Truncation and padding would change ids; a trainer does both itself. */
+/* Truncation and padding are somebody's last call saved with the file: transformers sets both anew for each call, and who
+ * encodes here cuts for himself. */
 static gm_status check_settings(const gm_tokenizer *tokenizer, const gm_sections *sections) {
     for (int which = VERSION; which <= PADDING; which++) {
         cJSON *tree;
         GM_TRY(parse_section(tokenizer, sections, which, &tree));
-        bool good = !tree || (which == VERSION ? cJSON_IsString(tree) && strcmp(tree->valuestring, "1.0") == 0 : cJSON_IsNull(tree));
+        bool version = tree && cJSON_IsString(tree) && strcmp(tree->valuestring, "1.0") == 0, object = cJSON_IsObject(tree);
+        bool good = !tree || (which == VERSION ? version : object || cJSON_IsNull(tree));
         cJSON_Delete(tree);
         if (!good)
             return gm_error(GM_BAD_FILE, "%s: \"%s\" should be %s", tokenizer->file, section_names[which],
-                            which == VERSION ? "\"1.0\"" : "null: it is not supported");
+                            which == VERSION ? "\"1.0\"" : "an object or null");
+        if (object) gm_log(GM_LOG_WARN, "%s: \"%s\" is left alone: texts keep their lengths", tokenizer->file, section_names[which]);
     }
     return GM_OK;
 }

@@ -84,6 +84,7 @@ bool gm_unicode_is_space(uint32_t code) { return in_ranges(gm_unicode_space, gm_
 bool gm_unicode_is_numeric(uint32_t code) { return in_ranges(gm_unicode_numeric, gm_unicode_numeric_count, code); }
 bool gm_unicode_is_punctuation(uint32_t code) { return in_ranges(gm_unicode_punctuation, gm_unicode_punctuation_count, code); }
 bool gm_unicode_is_word(uint32_t code) { return in_ranges(gm_unicode_word, gm_unicode_word_count, code); }
+bool gm_unicode_is_mark(uint32_t code) { return in_ranges(gm_unicode_mark, gm_unicode_mark_count, code); }
 
 static bool is_added(uint32_t code) {
     size_t low = 0, high = gm_unicode_added_count;

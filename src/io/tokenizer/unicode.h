@@ -37,6 +37,7 @@ bool gm_unicode_is_space(uint32_t code);
 bool gm_unicode_is_numeric(uint32_t code);
 bool gm_unicode_is_punctuation(uint32_t code); /* category P or ASCII's */
 bool gm_unicode_is_word(uint32_t code);
+bool gm_unicode_is_mark(uint32_t code); /* category M */
 
 /* Each appends a form of valid text to `text`. */
 void gm_unicode_lower_case(gm_buffer *text, gm_slice source);

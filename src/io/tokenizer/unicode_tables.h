@@ -19,9 +19,10 @@ typedef struct gm_lower_range {
     int32_t difference; /* lower case = code + difference */
 } gm_lower_range;
 
-extern const gm_code_range gm_unicode_space[], gm_unicode_numeric[], gm_unicode_punctuation[], gm_unicode_word[], gm_unicode_unnormalized[];
+extern const gm_code_range gm_unicode_space[], gm_unicode_numeric[], gm_unicode_punctuation[], gm_unicode_word[], gm_unicode_mark[],
+    gm_unicode_unnormalized[];
 extern const size_t gm_unicode_space_count, gm_unicode_numeric_count, gm_unicode_punctuation_count, gm_unicode_word_count,
-    gm_unicode_unnormalized_count;
+    gm_unicode_mark_count, gm_unicode_unnormalized_count;
 extern const gm_added_range gm_unicode_added[];
 extern const size_t gm_unicode_added_count;
 extern const gm_lower_range gm_unicode_lower[];
