@@ -142,7 +142,9 @@ gm_status gm_json_read_string(gm_json_reader *reader) {
     reader->at++;
     for (;;) {
         const char *run = reader->at;
-        while (reader->at < reader->end && *reader->at != '"' && *reader->at != '\\') {
+        size_t room = reader->longest > reader->string.length ? reader->longest - reader->string.length : 0;
+        const char *stop = reader->longest && (size_t)(reader->end - run) > room ? run + room + 1 : reader->end;
+        while (reader->at < stop && *reader->at != '"' && *reader->at != '\\') {
             unsigned char c = (unsigned char)*reader->at;
             if (c < 0x20) return gm_json_error(reader, "control byte 0x%02x in a string", c);
             utf8proc_int32_t code;
@@ -151,6 +153,8 @@ gm_status gm_json_read_string(gm_json_reader *reader) {
             reader->at += n;
         }
         gm_buffer_append(&reader->string, run, (size_t)(reader->at - run));
+        if (reader->longest && reader->string.length > reader->longest)
+            return gm_json_error(reader, "a string is longer than %zu bytes", reader->longest);
         if (reader->at == reader->end) return gm_json_error(reader, "the text ends inside a string");
         if (*reader->at == '"') break;
         GM_TRY(read_escape(reader));
@@ -248,6 +252,7 @@ gm_status gm_json_skip(gm_json_reader *reader) {
     int base = reader->depth;
     do {
         gm_json_type type = gm_json_peek(reader);
+        if (reader->most && ++reader->values > reader->most) return gm_json_error(reader, "more than %zu values", reader->most);
         if (type == GM_JSON_ARRAY || type == GM_JSON_OBJECT) {
             GM_TRY(gm_json_open(reader, type));
             is_object[reader->depth - 1] = type == GM_JSON_OBJECT;
