@@ -15,6 +15,9 @@ const gm_file_tensor *gm_weights_find(const gm_safetensors *file, int layer, con
 /* Everything that config.json implies is there, in that shape, as F32, F16 or BF16. Tensors beyond that are noted in the log. */
 gm_status gm_weights_check(const gm_safetensors *file, const gm_model_config *config);
 
+/* Numbers that a model of this configuration consists of, tied ones once. */
+uint64_t gm_weights_elements(const gm_model_config *config);
+
 /* Says with near certainty whether two runs had the same base model, without reading all of it: the sum over the tensors of a
  * hash (64-bit FNV-1a, mixed) of name, type, shape and data (all of it up to 4096 bytes, else four slices of 256 bytes,
  * evenly spaced), and the values of gm_model_config. Independent of sharding and of config.json's other keys.
