@@ -45,14 +45,21 @@ gm_json_type gm_json_peek(gm_json_reader *reader) {
     }
 }
 
+static bool begins_with(const gm_json_reader *reader, const char *text) {
+    size_t length = strlen(text);
+    return reader->at == reader->begin && (size_t)(reader->end - reader->at) >= length && memcmp(reader->at, text, length) == 0;
+}
+
 static gm_status expect_type(gm_json_reader *reader, gm_json_type type) {
     static const char *const names[] = {"nothing", "null", "true or false", "a number", "a string", "an array", "an object"};
     gm_json_type found = gm_json_peek(reader);
     if (found == type) return GM_OK;
     if (reader->at == reader->end) return gm_json_error(reader, "the text ends where %s should be", names[type]);
     if (found == GM_JSON_NONE) {
-        if (reader->at == reader->begin && reader->end - reader->at >= 3 && memcmp(reader->at, "\xef\xbb\xbf", 3) == 0)
+        if (begins_with(reader, "\xef\xbb\xbf"))
             return gm_json_error(reader, "begins with a byte order mark; save it as UTF-8 without one");
+        if (begins_with(reader, "version https://git-lfs"))
+            return gm_json_error(reader, "is a Git LFS pointer, not the file; run git lfs pull");
         return gm_json_error(reader, "not JSON: byte 0x%02x where %s should be", (unsigned char)*reader->at, names[type]);
     }
     return gm_json_error(reader, "%s where %s should be", names[found], names[type]);
