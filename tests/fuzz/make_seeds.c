@@ -191,6 +191,19 @@ static void put_tasks(void) {
     put_copies("task", "configs/tasks", "");
 }
 
+/* The first byte chooses the tokenizer, the second how it is used (fuzz_encode.c). */
+static void put_texts_to_encode(void) {
+    static const char *const texts[] = {
+        "\x05\x01the cup is on the shelf.\n\nI'M here, they'll 12345 \xe2\x96\x81x",
+        "\x06\x02 \xc3\xa9 e\xcc\x81 \xef\xac\x81 \xe2\x80\x8b\x1c \xf0\x9f\x98\x80\xf0\x9f\x87\xa9\xf0\x9f\x87\xaa",
+        "\x07\x03<s> </s> <unk><|begin|>",
+        "\x08\x04\xe0\xb8\x81\xe0\xb8\xb3 \xe4\xb8\xad\xe6\x96\x87 \xd8\xb9",
+        "\x09\x07"
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabababababababab\t\t  \r\n  ",
+    };
+    PUT_TEXTS("encode", texts);
+}
+
 #define ARC                                                                                                                                \
     "{\"question\":{\"stem\":\"s\",\"choices\":[{\"text\":\"a\",\"label\":\"A\"},{\"text\":\"b\",\"label\":\"B\"}]},\"answerKey\":\"A\"}"  \
     "\n"
@@ -256,6 +269,7 @@ int main(int argc, char **argv) {
     put_json();
     put_configs();
     put_tokenizers();
+    put_texts_to_encode();
     put_tasks();
     put_data();
     put_gzip();
