@@ -175,6 +175,26 @@ bool gm_directory_exists(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+/* The directory that a name stands in. */
+static bool look_at_parent(const char *path, struct stat *info, const char **name) {
+    char parent[GM_PATH];
+    const char *slash = strrchr(path, '/');
+    *name = slash ? slash + 1 : path;
+    if ((size_t)snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash + 1 - path) : 1, slash ? path : ".") >= sizeof parent)
+        return false;
+    return stat(parent, info) == 0;
+}
+
+bool gm_same_file(const char *a, const char *b) {
+    struct stat of_a, of_b;
+    const char *name_a, *name_b;
+    int seen = (stat(a, &of_a) == 0) + 2 * (stat(b, &of_b) == 0);
+    if (seen == 1 || seen == 2) return false;
+    if (seen == 0 && (!look_at_parent(a, &of_a, &name_a) || !look_at_parent(b, &of_b, &name_b) || strcmp(name_a, name_b) != 0))
+        return false;
+    return of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
 gm_status gm_path_join(char path[GM_PATH], const char *directory, const char *name) {
     const char *slash = directory[0] && directory[strlen(directory) - 1] != '/' ? "/" : "";
     if (snprintf(path, GM_PATH, "%s%s%s", directory, slash, name) >= GM_PATH)

@@ -33,6 +33,9 @@ gm_status gm_directory_remove(const char *path);
 bool gm_file_exists(const char *path);
 bool gm_directory_exists(const char *path);
 
+/* Both names lead to one file, or would, where it is not there yet. */
+bool gm_same_file(const char *a, const char *b);
+
 /* "directory/name" into `path`; GM_USAGE when it does not fit. */
 gm_status gm_path_join(char path[GM_PATH], const char *directory, const char *name);
 

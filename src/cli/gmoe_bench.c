@@ -46,8 +46,8 @@ static gm_status choose(gm_benchmark *benchmark, const bench_options *o) {
     if (strcmp(o->dtype, "f32") != 0 && strcmp(o->dtype, "bf16") != 0)
         return gm_error(GM_USAGE, "--dtype %s: is neither f32 nor bf16", o->dtype);
     benchmark->type = strcmp(o->dtype, "f32") == 0 ? GM_F32 : GM_BF16;
-    benchmark->tokens = o->tokens ? o->tokens : benchmark->shape->tokens;
-    benchmark->sequence = o->sequence ? o->sequence : benchmark->shape->sequence;
+    benchmark->tokens = o->tokens >= 0 ? o->tokens : benchmark->shape->tokens;
+    benchmark->sequence = o->sequence >= 0 ? o->sequence : benchmark->shape->sequence;
     benchmark->steps = o->steps;
     benchmark->warmup = o->warmup;
     if (benchmark->tokens < 2 || benchmark->sequence < 2 || benchmark->tokens > 1 << 24)
@@ -70,7 +70,7 @@ static gm_status run(const bench_options *o) {
 }
 
 int main(int argc, char **argv) {
-    bench_options o = {.method = "gmoe", .dtype = "bf16", .device = "auto", .steps = 5, .warmup = 2};
+    bench_options o = {.method = "gmoe", .dtype = "bf16", .device = "auto", .tokens = -1, .sequence = -1, .steps = 5, .warmup = 2};
     const gm_option options[] = {
         {"shape", "NAME", GM_OPTION_TEXT, &o.shape, "base model whose random weights are made in memory"},
         {"method", "NAME", GM_OPTION_TEXT, &o.method, "one of the methods below, of the same rank (default gmoe)"},

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "cli/options.h"
 #include "cli/run_directory.h"
 #include "io/mapped_guard.h"
@@ -9,6 +10,7 @@
 #include "train/device.h"
 #include "train/run_parts.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -25,8 +27,8 @@ typedef struct arguments {
 
 typedef struct evaluation { /* what all tasks share */
     const arguments *arguments;
-    gm_config *run; /* of the run that made the adapter, whose choices are defaults; NULL: not known */
-    gm_task *run_task;
+    gm_config *run;               /* of the run that made the adapter, whose choices are defaults; NULL: not known */
+    gm_task *run_tasks[GM_TASKS]; /* run->task; NULL where its task file is gone: then nothing is known of it */
     int64_t max_length;
     gm_backend *backend;
     gm_model *model;
@@ -86,6 +88,60 @@ static gm_status check_writable(const char *option, const char *path) {
     return gm_error(GM_FAIL, "%s %s: cannot be written: %s", option, path, gm_directory_exists(path) ? "is a directory" : strerror(errno));
 }
 
+/* What a model or an adapter is made of; results may lie beside it. */
+static bool is_part_of_model(const char *name) {
+    static const char *const names[] = {"config.json",
+                                        "generation_config.json",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "vocab.json",
+                                        "adapter_config.json",
+                                        "evaluation.json",
+                                        "state.json",
+                                        "MANIFEST"};
+    static const char *const endings[] = {".safetensors", ".safetensors.index.json", ".gz", ".bin", ".model", ".txt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (gm_text_ends_with(name, endings[i])) return true;
+    return false;
+}
+
+/* The file that `path` leads to would be replaced: under another name, or through a link, too. */
+static gm_status spare_directory(const char *option, const char *path, const char *input, const char *directory) {
+    DIR *opened = directory ? opendir(directory) : NULL;
+    bool found = directory && !opened && gm_file_exists(path) && gm_same_file(directory, path);
+    for (struct dirent *entry; opened && !found && (entry = readdir(opened)) != NULL;) {
+        char file[GM_PATH];
+        found = is_part_of_model(entry->d_name) && gm_path_join(file, directory, entry->d_name) == GM_OK && gm_file_exists(file) &&
+                gm_same_file(file, path);
+    }
+    if (opened) closedir(opened);
+    return found ? gm_error(GM_USAGE, "%s %s: is a file of %s, %s, and would be replaced", option, path, input, directory) : GM_OK;
+}
+
+static gm_status spare_task(evaluation *e, const gm_task *task) {
+    const arguments *a = e->arguments;
+    const char *const outputs[][2] = {{"--output", a->output}, {"--items", a->items}};
+    for (int i = 0; i < 2; i++)
+        if (outputs[i][1] && gm_task_reads(task, a->data_dir, outputs[i][1]))
+            return gm_error(GM_USAGE, "%s %s: is a file of the task %s, and would be replaced", outputs[i][0], outputs[i][1],
+                            gm_task_name(task));
+    return GM_OK;
+}
+
+static gm_status spare_inputs(const arguments *a) {
+    const char *const outputs[][2] = {{"--output", a->output}, {"--items", a->items}};
+    for (int i = 0; i < 2; i++) {
+        if (!outputs[i][1]) continue;
+        GM_TRY(spare_directory(outputs[i][0], outputs[i][1], "--base-model", a->base_model));
+        GM_TRY(spare_directory(outputs[i][0], outputs[i][1], "--adapter", a->adapter));
+    }
+    return GM_OK;
+}
+
 static gm_status check_arguments(const arguments *a) {
     gm_scoring scoring;
     if (!a->base_model) return gm_error(GM_USAGE, "--base-model DIR is missing; --help says more");
@@ -97,11 +153,12 @@ static gm_status check_arguments(const arguments *a) {
         return gm_error(GM_USAGE, "--dtype: \"%.40s\" is none of f32, bf16", a->dtype);
     if (a->batch_tokens < 1) return gm_error(GM_USAGE, "--batch-tokens: must be at least 1");
     if (a->max_length >= 0 && a->max_length < 2) return gm_error(GM_USAGE, "--max-length: must be at least 2");
-    if (a->output && a->items && strcmp(a->output, a->items) == 0)
+    if (a->output && a->items && gm_same_file(a->output, a->items))
         return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
     if (a->adapter) GM_TRY(gm_check_adapter_path("--adapter", a->adapter));
     GM_TRY(check_writable("--output", a->output));
     GM_TRY(check_writable("--items", a->items));
+    GM_TRY(spare_inputs(a));
     return gm_device_check(a->device);
 }
 
@@ -131,7 +188,7 @@ static gm_status find_run(evaluation *e, const char *adapter, char path[GM_PATH]
         gm_status status = gm_file_read(&text, path, 1 << 22, GM_FAIL);
         if (status == GM_OK) status = gm_config_parse(e->run, path, gm_buffer_string(&text), text.length);
         gm_buffer_free(&text);
-        if (status == GM_OK && e->run->task[0]) return GM_OK;
+        if (status == GM_OK && e->run->task.count) return GM_OK;
         free(e->run);
         e->run = NULL;
         if (status == GM_NO_MEMORY) return status;
@@ -146,9 +203,10 @@ static void say_defaults(const evaluation *e, const char *path) {
     gm_buffer text = {0};
     if (!a->dtype) gm_buffer_format(&text, ", dtype %s", e->run->dtype == GM_F32 ? "f32" : "bf16");
     if (a->max_length < 0) gm_buffer_format(&text, ", max-length %" PRId64, e->run->train.max_length);
-    if (e->run_task && !a->prompt)
-        gm_buffer_format(&text, ", for %s prompt %s%s%s", gm_task_name(e->run_task), e->run->eval.prompt, a->scoring ? "" : " and scoring ",
-                         a->scoring ? "" : gm_scoring_name(e->run->eval.scoring));
+    for (int i = 0; i < e->run->task.count && !a->prompt; i++)
+        if (e->run_tasks[i])
+            gm_buffer_format(&text, ", for %s prompt %s%s%s", gm_task_name(e->run_tasks[i]), e->run->eval.prompt,
+                             a->scoring ? "" : " and scoring ", a->scoring ? "" : gm_scoring_name(e->run->eval.scoring));
     if (text.length) gm_log(GM_LOG_INFO, "%s: defaults of the run that made the adapter: %s", path, gm_buffer_string(&text) + 2);
     gm_buffer_free(&text);
 }
@@ -160,15 +218,17 @@ static gm_status take_run(evaluation *e) {
     if (a->adapter) GM_TRY(find_run(e, a->adapter, path));
     e->max_length = a->max_length >= 0 ? a->max_length : e->run ? e->run->train.max_length : 4096;
     if (!e->run) return GM_OK;
-    gm_status status = gm_task_open(&e->run_task, e->run->task); /* its task file may be gone: then nothing is known of its task */
-    if (status == GM_NO_MEMORY) return status;
+    for (int i = 0; i < e->run->task.count; i++)
+        if (gm_task_open(&e->run_tasks[i], e->run->task.name[i]) == GM_NO_MEMORY) return GM_NO_MEMORY;
     say_defaults(e, path);
     return GM_OK;
 }
 
-/* The run's choices for a prompt are meant for its own task. */
+/* The run's choices for a prompt are meant for its own tasks. */
 static const gm_config *run_on(const evaluation *e, const gm_task *task) {
-    return e->run_task && strcmp(gm_task_name(task), gm_task_name(e->run_task)) == 0 ? e->run : NULL;
+    for (int i = 0; e->run && i < e->run->task.count; i++)
+        if (e->run_tasks[i] && strcmp(gm_task_name(task), gm_task_name(e->run_tasks[i])) == 0) return e->run;
+    return NULL;
 }
 
 static const char *prompt_for(const evaluation *e, const gm_task *task) {
@@ -254,7 +314,7 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
         scoring = gm_scoring_name(as_run->eval.scoring); /* it suits the run's prompt */
     gm_scoring_parse(a->scoring ? a->scoring : scoring, &options.scoring);
     gm_status status = gm_task_load(task, a->data_dir, a->split, prompt, a->skip_bad, &items);
-    if (status == GM_OK) status = gm_eval_set_build(&set, &items, a->split, e->tokenizer, &options);
+    if (status == GM_OK) status = gm_eval_set_build(&set, &items, gm_task_name(task), a->split, e->tokenizer, &options);
     if (status == GM_OK) gm_eval_set_warn(&set, "--max-length", "--scoring");
     gm_item_set_free(&items);
     if (status == GM_OK && !e->model) status = open_model(e);
@@ -297,6 +357,7 @@ static gm_status check_task(evaluation *e, const gm_task *task) {
 /* With several tasks a file that the last one lacks is found before the first one is scored. */
 static gm_status score_all(evaluation *e) {
     e->several = strchr(e->arguments->tasks, ',') != NULL;
+    if (e->arguments->output || e->arguments->items) GM_TRY(for_each_task(e, spare_task));
     if (e->several) GM_TRY(for_each_task(e, check_task));
     return for_each_task(e, score_task);
 }
@@ -333,7 +394,7 @@ static gm_status run(const arguments *a) {
     gm_model_close(e.model);
     gm_backend_close(e.backend);
     gm_tokenizer_close(e.tokenizer);
-    gm_task_close(e.run_task);
+    for (int i = 0; i < GM_TASKS; i++) gm_task_close(e.run_tasks[i]);
     free(e.run);
     gm_buffer_free(&e.output);
     gm_buffer_free(&e.items);

@@ -156,7 +156,7 @@ static gm_status parse_seeds(const char *text, gm_region *region, int64_t **seed
     *count = 0;
     for (const char *p = text;; p++) {
         size_t length = strcspn(p, ",");
-        if (!gm_parse_integer(p, length, 0, GM_EXACT_INTEGER, &(*seeds)[*count]))
+        if (!gm_parse_integer(p, length, 0, GM_EXACT_INTEGER - 1, &(*seeds)[*count]))
             return gm_error(GM_USAGE, "--seeds: \"%.60s\" is no list of whole numbers; write them as 1,2,3", text);
         for (size_t i = 0; i < *count; i++)
             if ((*seeds)[i] == (*seeds)[*count]) return gm_error(GM_USAGE, "--seeds: %.*s stands twice", (int)length, p);
@@ -180,7 +180,6 @@ static gm_status run(const arguments *a, gm_config *config) {
                               .existing = a->resume      ? GM_EXISTING_RESUME
                                           : a->overwrite ? GM_EXISTING_OVERWRITE
                                                          : GM_EXISTING_REFUSE};
-    gm_signals_install();
     gm_run_result result;
     if (!a->seeds) return gm_run(config, &options, &result);
     int64_t *seeds;
@@ -194,6 +193,7 @@ static gm_status run(const arguments *a, gm_config *config) {
 int main(int argc, char **argv) {
     arguments a = {0};
     bool done;
+    gm_signals_install(); /* first: until then SIGUSR2 would end the program */
     gm_mapped_guard_install("gmoe-train");
     gm_config *config = gm_alloc(1, sizeof *config);
     gm_status status = config ? parse(&a, argc, argv, &done) : GM_NO_MEMORY;

@@ -341,6 +341,14 @@ static void want_fields(gm_loader *loader, const gm_template *template) {
         if (template->parts[i].kind == GM_PART_FIELD) loader->wanted[template->parts[i].field] = true;
 }
 
+/* Which of the two is newer is not ours to guess. */
+static void warn_of_twin(const char *path) {
+    char twin[GM_PATH + 4];
+    snprintf(twin, sizeof twin, "%s.gz", path);
+    if (!gm_text_ends_with(path, ".gz") && gm_file_exists(twin))
+        gm_log(GM_LOG_WARN, "%s: is read, and not %s beside it; remove one of them", path, twin);
+}
+
 static gm_status prepare(gm_loader *loader, const char *data_dir) {
     size_t fields = (size_t)loader->task->field_names.count;
     GM_REGION_ALLOC(&loader->region, loader->fields, fields);
@@ -350,9 +358,11 @@ static gm_status prepare(gm_loader *loader, const char *data_dir) {
     if (loader->prompt->prompt.options) want_fields(loader, &loader->prompt->option);
     char *path = loader->set->file, answers[GM_PATH];
     GM_TRY(gm_task_find_file(loader->task, data_dir, loader->split, path));
+    warn_of_twin(path);
     loader->tsv = gm_text_ends_with(path, ".tsv") || gm_text_ends_with(path, ".tsv.gz");
     GM_TRY(gm_line_reader_open(&loader->lines, path, GM_BAD_FILE));
     loader->has_answers = gm_task_find_answers(loader->task, path, gm_task_split_index(loader->split), answers);
+    if (loader->has_answers) warn_of_twin(answers);
     return loader->has_answers ? gm_line_reader_open(&loader->answers, answers, GM_BAD_FILE) : GM_OK;
 }
 

@@ -3,6 +3,7 @@
 #include "io/tokenizer/tokenizer.h"
 
 #include <string.h>
+#include <zlib.h>
 
 enum { FLAGS = GM_ENCODE_SPECIAL | GM_ENCODE_PLAIN };
 
@@ -89,4 +90,10 @@ gm_status gm_sample_encode_set(gm_sample *samples, int64_t *cut, const gm_tokeni
         *cut += samples[i].cut;
     }
     return GM_OK;
+}
+
+uint32_t gm_sample_checksum(uint32_t checksum, const gm_sample *sample) {
+    uLong sum = crc32_z(checksum, (const Bytef *)&sample->length, sizeof sample->length);
+    sum = crc32_z(sum, (const Bytef *)&sample->prompt_length, sizeof sample->prompt_length);
+    return (uint32_t)crc32_z(sum, (const Bytef *)sample->ids, (size_t)sample->length * sizeof *sample->ids);
 }

@@ -25,4 +25,7 @@ gm_status gm_sample_encode(gm_sample *sample, const gm_tokenizer *tokenizer, con
 gm_status gm_sample_encode_set(gm_sample *samples, int64_t *cut, const gm_tokenizer *tokenizer, const gm_item_set *set, bool append_eos,
                                int64_t max_length, gm_region *region);
 
+/* Goes on with a CRC-32 over one sample's ids and its prompt's end: items alone do not say what a task file makes of them. */
+uint32_t gm_sample_checksum(uint32_t checksum, const gm_sample *sample);
+
 #endif

@@ -39,7 +39,7 @@ void gm_task_close(gm_task *task) {
     free(task);
 }
 
-enum { PLACES = 4 };
+enum { PLACES = 3 };
 
 /* The directories that may hold task files, best first; those that are not there stay "". */
 static void task_directories(char places[PLACES][GM_PATH]) {
@@ -51,8 +51,7 @@ static void task_directories(char places[PLACES][GM_PATH]) {
     if (slash) *slash = '\0';
     snprintf(places[0], GM_PATH, "%s", environment ? environment : "");
     snprintf(places[1], GM_PATH, "%s/../share/gmoe/tasks", program);
-    snprintf(places[2], GM_PATH, "%s/../../configs/tasks", program); /* build/bin in the source tree */
-    snprintf(places[3], GM_PATH, "configs/tasks");
+    snprintf(places[2], GM_PATH, "configs/tasks");
     for (int i = 0; i < PLACES; i++)
         if (!gm_directory_exists(places[i])) places[i][0] = '\0';
 }
@@ -158,4 +157,14 @@ bool gm_task_find_answers(const gm_task *task, const char *data_file, int split,
     for (int i = 0; i < answers->count; i++)
         if (find_either(path, directory, answers->items[i])) return true;
     return false;
+}
+
+bool gm_task_reads(const gm_task *task, const char *data_dir, const char *path) {
+    char file[GM_PATH], answers[GM_PATH];
+    if (!gm_file_exists(path)) return false;
+    for (int i = 0; i < GM_SPLIT_COUNT; i++) {
+        if (!task->splits[i].given || gm_task_find_file(task, data_dir, split_names[i], file) != GM_OK) continue;
+        if (gm_same_file(file, path) || (gm_task_find_answers(task, file, i, answers) && gm_same_file(answers, path))) return true;
+    }
+    return gm_same_file(task->path, path);
 }

@@ -23,7 +23,7 @@
 typedef struct gm_task gm_task;
 
 /* By path (with a slash or ending in .json) or by name, looked for in $GMOE_TASKS, share/gmoe/tasks beside the
- * program's bin directory, and the source tree's configs/tasks. Close with gm_task_close. */
+ * program's bin directory (an installation's and a build folder's), and configs/tasks. Close with gm_task_close. */
 gm_status gm_task_open(gm_task **task, const char *name_or_path);
 void gm_task_close(gm_task *task);
 
@@ -41,6 +41,9 @@ gm_status gm_task_find_file(const gm_task *task, const char *data_dir, const cha
 
 /* Whether the task has such a split and its file is there; faults are those of looking. */
 gm_status gm_task_look_for(const gm_task *task, const char *data_dir, const char *split, bool *there);
+
+/* Whether the path leads, by whatever name, to a file of the data set, a split's or its answers', or to the task file. */
+bool gm_task_reads(const gm_task *task, const char *data_dir, const char *path);
 
 /* Reads a split. A bad line is GM_BAD_FILE with file and line; with skip_bad it is counted, a few are logged, and only
  * a file without a good line fails. Free the set with gm_item_set_free (also after a failure: it is then empty, and

@@ -1,5 +1,6 @@
 #include "io/weights.h"
 #include "base/buffer.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/number.h"
 
@@ -179,10 +180,31 @@ static bool is_expected(const gm_model_config *c, const char *name) {
     return is_part(c, layer_parts, LAYER_PARTS, dot + 1);
 }
 
+/* The layer of a tensor's name; −1: none. */
+static int64_t layer_of(const char *name) {
+    int64_t layer;
+    name = without_prefix(name);
+    size_t digits = strncmp(name, "layers.", 7) == 0 ? strspn(name + 7, "0123456789") : 0;
+    return digits && name[7 + digits] == '.' && gm_parse_integer(name + 7, digits, 0, GM_EXACT_INTEGER, &layer) ? layer : -1;
+}
+
+/* A model cut short by its config.json is another model, which no other message would tell. */
+static void warn_of_layers(const gm_safetensors *file, const gm_model_config *c) {
+    int64_t last = -1;
+    for (size_t i = 0; i < gm_safetensors_count(file); i++) {
+        int64_t layer = layer_of(gm_safetensors_at(file, i)->name);
+        if (layer > last) last = layer;
+    }
+    if (last >= c->layers)
+        gm_log(GM_LOG_WARN, "%s: holds layers up to %lld; num_hidden_layers in config.json is %lld, the others are not used",
+               any_path(file), (long long)last, (long long)c->layers);
+}
+
 static void note_extra(const gm_safetensors *file, const gm_model_config *c) {
     enum { SHOWN = 3 };
     size_t extra = 0;
     gm_buffer names = {0};
+    warn_of_layers(file, c);
     for (size_t i = 0; i < gm_safetensors_count(file); i++) {
         const char *name = gm_safetensors_at(file, i)->name;
         if (is_expected(c, name)) continue;
@@ -240,14 +262,24 @@ static uint64_t mix(uint64_t h) { /* the finaliser of SplitMix64: a sum of hashe
 static const uint64_t fnv_begin = 0xcbf29ce484222325u;
 
 static uint64_t tensor_hash(const gm_file_tensor *t) {
-    enum { WHOLE = 4096, SLICES = 4, SLICE = 256 };
     const char *name = without_prefix(t->name), *type = gm_type_name(t->type);
     uint64_t h = fnv(fnv_begin, name, strlen(name) + 1);
     h = fnv(h, type, strlen(type) + 1);
     for (int i = 0; i < t->rank; i++) h = fnv_integer(h, (uint64_t)t->dim[i]);
-    if (t->byte_count <= WHOLE) return mix(fnv(h, t->bytes, t->byte_count));
-    for (size_t i = 0; i < SLICES; i++) h = fnv(h, t->bytes + (t->byte_count - SLICE) / (SLICES - 1) * i, SLICE);
-    return mix(h);
+    return mix(gm_hash(t->bytes, t->byte_count, h));
+}
+
+/* A sum, so that the order and the number of files do not matter. */
+static uint64_t hash_tensors(const gm_safetensors *file) {
+    uint64_t sum = 0;
+    int64_t count = (int64_t)gm_safetensors_count(file);
+#pragma omp parallel for schedule(dynamic, 1) reduction(+ : sum)
+    for (int64_t i = 0; i < count; i++) {
+        const gm_file_tensor *tensor = gm_safetensors_at(file, (size_t)i);
+        sum += tensor_hash(tensor);
+        gm_safetensors_release_pages(file, tensor); /* memory that is used is what the run uses, not what was looked at once */
+    }
+    return sum;
 }
 
 uint64_t gm_weights_hash(const gm_safetensors *file, const gm_model_config *c) {
@@ -260,7 +292,5 @@ uint64_t gm_weights_hash(const gm_safetensors *file, const gm_model_config *c) {
     uint64_t h = fnv(fnv_begin, c->model_type, strlen(c->model_type) + 1);
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) h = fnv_integer(h, (uint64_t)integers[i]);
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) h = fnv_double(h, reals[i]);
-    h = mix(h);
-    for (size_t i = 0; i < gm_safetensors_count(file); i++) h += tensor_hash(gm_safetensors_at(file, i));
-    return h;
+    return mix(h) + hash_tensors(file);
 }

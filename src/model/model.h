@@ -19,7 +19,7 @@ gm_status gm_model_open(gm_model **model, gm_backend *backend, const char *direc
 gm_status gm_model_open_random(gm_model **model, gm_backend *backend, const gm_model_config *config, gm_type type, uint64_t seed);
 void gm_model_close(gm_model *model);
 const gm_model_config *gm_model_config_of(const gm_model *model);
-uint64_t gm_model_hash(const gm_model *model);      /* of the base: config, names, sampled bytes */
+uint64_t gm_model_hash(const gm_model *model);      /* of the base: config, names, all bytes */
 int64_t gm_model_parameters(const gm_model *model); /* frozen parameters that take part in products, head included */
 size_t gm_model_memory(const gm_model *model);      /* bytes of weights copied (not mapped) */
 
@@ -45,6 +45,8 @@ int64_t gm_adapter_trainable(const gm_adapter *adapter); /* trainable parameters
 gm_status gm_adapter_save(const gm_adapter *adapter, const char *directory, int64_t step, const char *base_name);
 /* Values of every tensor from a directory or .safetensors file; names and shapes must be exactly this adapter's. */
 gm_status gm_adapter_load(gm_adapter *adapter, const char *path);
+/* Warns where an adapter_config.json beside those tensors has another alpha, rslora or top_k than this adapter. */
+gm_status gm_adapter_compare_config(const gm_adapter *adapter, const char *path);
 
 /* ---- routing state: what the Normal loss remembers between steps ---- */
 

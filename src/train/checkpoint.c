@@ -87,9 +87,14 @@ gm_status gm_directory_recover(const char *directory, const char *name) {
     return rename(aside, path) == 0 ? GM_OK : rename_failed(path);
 }
 
+/* Without its parents: what was moved away while the run went on must not come to be again. */
+static gm_status make_one(const char *path) {
+    return mkdir(path, 0777) == 0 || errno == EEXIST ? GM_OK : gm_error(GM_FAIL, "%s: cannot be made: %s", path, strerror(errno));
+}
+
 static gm_status write_fresh(const char *fresh, int64_t step, gm_checkpoint_writer write, void *context) {
     GM_TRY(gm_directory_remove(fresh));
-    GM_TRY(gm_directory_make(fresh));
+    GM_TRY(make_one(fresh));
     GM_TRY(write(context, fresh));
     return step >= 0 ? gm_manifest_write(fresh, step) : gm_directory_sync(fresh);
 }
@@ -119,7 +124,7 @@ gm_status gm_checkpoint_save(const char *folder, int64_t step, gm_checkpoint_wri
     GM_TRY(step_path(path, folder, step, ""));
     GM_TRY(step_path(fresh, folder, step, ".tmp"));
     GM_TRY(step_path(aside, folder, step, ".old.tmp"));
-    GM_TRY(gm_directory_make(folder));
+    GM_TRY(make_one(folder));
     gm_status status = write_fresh(fresh, step, write, context);
     if (status == GM_OK) status = gm_manifest_verify(fresh, step);
     if (status == GM_OK) status = put_in_place(fresh, path, aside);

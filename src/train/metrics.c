@@ -19,14 +19,18 @@ static const double seconds_between_lines = 5.0, seconds_between_bars = 0.1;
 
 /* ---- the file --------------------------------------------------------------------------------------------------- */
 
-static bool keep_line(const char *line, size_t length, int64_t last_step) {
+typedef struct gm_kept { /* events up to these steps */
+    int64_t step, evaluation;
+} gm_kept;
+
+static bool keep_line(const char *line, size_t length, const gm_kept *last) {
     cJSON *tree = NULL;
     int64_t step;
     if (gm_json_parse("metrics.jsonl", line, length, &tree) != GM_OK) return false; /* torn by a crash */
+    bool evaluation = strncmp(gm_json_text_at(tree, "event"), "eval", 4) == 0;      /* and eval_mean */
+    bool test = strcmp(gm_json_text_at(tree, "split"), "test") == 0;                /* comes last, and is evaluated again */
     const cJSON *item = gm_json_member(tree, "step");
-    const cJSON *split = gm_json_member(tree, "split"); /* the test split comes last, and is told again */
-    bool keep =
-        item && gm_json_is_integer(item, &step) && step <= last_step && !(cJSON_IsString(split) && strcmp(split->valuestring, "test") == 0);
+    bool keep = item && gm_json_is_integer(item, &step) && step <= (evaluation ? last->evaluation : last->step) && !test;
     cJSON_Delete(tree);
     return keep;
 }
@@ -38,16 +42,16 @@ static gm_status write_kept(int file, const char *path, gm_buffer *kept) {
     return GM_OK;
 }
 
-/* Lines of the events up to `last_step`, from the reader to the file; *dropped counts the others. Of a file with a line that is
+/* Lines of the events that are kept, from the reader to the file; *dropped counts the others. Of a file with a line that is
  * too long to be one the rest is given up: metrics are no reason not to go on. */
-static gm_status copy_kept(gm_line_reader *lines, int file, const char *path, int64_t last_step, int64_t *dropped) {
+static gm_status copy_kept(gm_line_reader *lines, int file, const char *path, const gm_kept *last, int64_t *dropped) {
     enum { CHUNK = 1 << 20 };
     gm_buffer kept = {0};
     gm_status status = GM_OK;
     char *line;
     size_t length;
     while ((status = gm_line_reader_next(lines, &line, &length)) == GM_OK && line) {
-        if (!keep_line(line, length, last_step)) {
+        if (!keep_line(line, length, last)) {
             ++*dropped;
             continue;
         }
@@ -66,16 +70,27 @@ done:
     return status;
 }
 
+/* A last line without its newline may be whole; the next event would stand behind it. */
+static bool lacks_newline(const char *path) {
+    char last = '\n';
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return false;
+    off_t length = lseek(file, 0, SEEK_END);
+    bool lacks = length > 0 && pread(file, &last, 1, length - 1) == 1 && last != '\n';
+    close(file);
+    return lacks;
+}
+
 /* Line by line, however long the run was, into a file that then takes the old one's place. */
-static gm_status drop_later_events(const char *path, int64_t last_step) {
+static gm_status drop_later_events(const char *path, const gm_kept *last) {
     gm_line_reader lines;
     char fresh[GM_PATH + 8];
-    int64_t dropped = 0;
+    int64_t dropped = lacks_newline(path);
     snprintf(fresh, sizeof fresh, "%s.tmp", path);
     GM_TRY(gm_line_reader_open(&lines, path, GM_FAIL));
     int file = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    gm_status status = file >= 0 ? copy_kept(&lines, file, fresh, last_step, &dropped)
-                                 : gm_error(GM_FAIL, "%s: cannot be written: %s", fresh, strerror(errno));
+    gm_status status =
+        file >= 0 ? copy_kept(&lines, file, fresh, last, &dropped) : gm_error(GM_FAIL, "%s: cannot be written: %s", fresh, strerror(errno));
     gm_line_reader_close(&lines);
     if (status == GM_OK && dropped && fsync(file) != 0) status = gm_error(GM_FAIL, "%s: cannot be written: %s", fresh, strerror(errno));
     if (file >= 0) close(file);
@@ -85,11 +100,11 @@ static gm_status drop_later_events(const char *path, int64_t last_step) {
     return status;
 }
 
-gm_status gm_metrics_open(gm_metrics *metrics, const char *path, int64_t resumed_step, const gm_adapter_config *adapter,
-                          int64_t total_steps) {
+gm_status gm_metrics_open(gm_metrics *metrics, const char *path, int64_t resumed_step, int64_t evaluated_step,
+                          const gm_adapter_config *adapter, int64_t total_steps) {
     *metrics = (gm_metrics){.file = -1, .adapter = adapter, .total_steps = total_steps};
     snprintf(metrics->path, sizeof metrics->path, "%s", path);
-    if (resumed_step >= 0 && gm_file_exists(path)) GM_TRY(drop_later_events(path, resumed_step));
+    if (resumed_step >= 0 && gm_file_exists(path)) GM_TRY(drop_later_events(path, &(gm_kept){resumed_step, evaluated_step}));
     metrics->file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (resumed_step < 0 ? O_TRUNC : 0), 0666);
     return metrics->file >= 0 ? GM_OK : gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno));
 }
@@ -178,7 +193,7 @@ static void show_step(gm_metrics *metrics, const gm_step_report *report) {
         gm_log(GM_LOG_INFO, "%s", gm_buffer_string(&metrics->line));
 }
 
-void gm_metrics_eval_progress(gm_metrics *metrics, const char *split, double done) {
+void gm_metrics_eval_progress(gm_metrics *metrics, const char *task, const char *split, double done) {
     bool terminal = gm_log_is_terminal();
     double now = gm_clock_seconds();
     bool soon = now - metrics->shown < (terminal ? seconds_between_bars : seconds_between_lines);
@@ -187,7 +202,7 @@ void gm_metrics_eval_progress(gm_metrics *metrics, const char *split, double don
     metrics->shown = now;
     gm_buffer_clear(&metrics->line);
     if (terminal) append_bar(&metrics->line, done);
-    gm_buffer_format(&metrics->line, "evaluating %s", split);
+    gm_buffer_format(&metrics->line, "evaluating %s %s", task, split);
     if (!terminal) gm_buffer_format(&metrics->line, ": %.0f %%", 100 * done);
     if (terminal)
         gm_log_progress(gm_buffer_string(&metrics->line));
@@ -239,6 +254,19 @@ void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const 
     else
         gm_log(GM_LOG_INFO, "step %" PRId64 "  %s %s, %s adapter: accuracy %.4f ± %.4f (%" PRId64 " of %" PRId64 ")", step, task, split,
                adapter, result->accuracy, result->stderr_, result->correct, result->n);
+}
+
+void gm_metrics_eval_mean(gm_metrics *metrics, int64_t step, const char *split, const gm_mean_result *mean) {
+    const char *metric = mean->by_loss ? "loss" : "accuracy";
+    begin_event(metrics, "eval_mean", step);
+    add_text(metrics, "split", split);
+    add_integer(metrics, "tasks", mean->tasks);
+    add_number(metrics, metric, mean->value);
+    if (!mean->by_loss) add_number(metrics, "stderr", mean->stderr_);
+    add_integer(metrics, "n", mean->n);
+    gm_buffer_char(&metrics->line, '}');
+    write_line(metrics);
+    gm_log(GM_LOG_INFO, "step %" PRId64 "  %s, mean of %d tasks: %s %.4f", step, split, mean->tasks, metric, mean->value);
 }
 
 void gm_metrics_checkpoint(gm_metrics *metrics, int64_t step, const char *path, double seconds) {

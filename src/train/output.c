@@ -3,8 +3,9 @@
  * its name means another file (or none) and opens again. */
 #include "train/output.h"
 #include "train/checkpoint.h"
+#include "train/own_files.h"
 
-#include "base/log.h"
+#include "base/number.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,56 +16,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const run_files[] = {"config.json", "metrics.jsonl", "result.json", "report.html", "summary.json"};
-static const char *const run_directories[] = {"checkpoints", "adapter", "best"};
 static const char *const published[] = {"adapter", "best"};
 static const char *const leftovers[] = {"adapter.tmp", "adapter.old.tmp", "best.tmp", "best.old.tmp"};
-static const char *const other_files[] = {"lock", "config.json.tmp", "metrics.jsonl.tmp", "result.json.tmp"};
-enum {
-    RUN_FILES = sizeof run_files / sizeof *run_files,
-    RUN_DIRECTORIES = sizeof run_directories / sizeof *run_directories,
-    PUBLISHED = sizeof published / sizeof *published,
-    LEFTOVERS = sizeof leftovers / sizeof *leftovers,
-    OTHER_FILES = sizeof other_files / sizeof *other_files,
-};
+enum { PUBLISHED = sizeof published / sizeof *published, LEFTOVERS = sizeof leftovers / sizeof *leftovers };
 
 gm_status gm_output_path(const gm_output *output, char path[GM_PATH], const char *name) {
     return gm_path_join(path, output->directory, name);
-}
-
-static bool run_is_there(const gm_output *output) {
-    char path[GM_PATH];
-    for (int i = 0; i < RUN_FILES; i++)
-        if (gm_output_path(output, path, run_files[i]) == GM_OK && gm_file_exists(path)) return true;
-    for (int i = 0; i < RUN_DIRECTORIES; i++)
-        if (gm_output_path(output, path, run_directories[i]) == GM_OK && gm_directory_exists(path)) return true;
-    return false;
-}
-
-/* ---- names ------------------------------------------------------------------------------------------------------ */
-
-static gm_status check_names(const gm_output *output, const char *const *names, int count, bool directories) {
-    for (int i = 0; i < count; i++) {
-        char path[GM_PATH];
-        struct stat info;
-        GM_TRY(gm_output_path(output, path, names[i]));
-        if (lstat(path, &info) != 0) continue; /* absent; what else is wrong is told by the lock */
-        if (S_ISLNK(info.st_mode))
-            return gm_error(GM_FAIL, "%s: is a symbolic link, through which nothing is written; remove it, or take another output_dir",
-                            path);
-        if (!(directories ? S_ISDIR(info.st_mode) : S_ISREG(info.st_mode)))
-            return gm_error(GM_FAIL, "%s: is no %s, and the run writes one of this name; remove it, or take another output_dir", path,
-                            directories ? "directory" : "regular file");
-    }
-    return GM_OK;
-}
-
-/* A name that is taken by something of another kind would be noticed at the run's end, when it is written. */
-static gm_status check_all_names(const gm_output *output) {
-    GM_TRY(check_names(output, run_files, RUN_FILES, false));
-    GM_TRY(check_names(output, other_files, OTHER_FILES, false));
-    GM_TRY(check_names(output, run_directories, RUN_DIRECTORIES, true));
-    return check_names(output, leftovers, LEFTOVERS, true);
 }
 
 /* ---- the lock --------------------------------------------------------------------------------------------------- */
@@ -76,6 +33,16 @@ static bool names_this_file(const char *path, int descriptor) {
 
 static gm_status another_program(const gm_output *output) {
     return gm_error(GM_FAIL, "%s: another program is training there; wait for it, or take another output_dir", output->directory);
+}
+
+/* Ours is empty, and goes at the end. */
+static gm_status check_lock(gm_output *output, const char *path) {
+    struct stat info;
+    if (fstat(output->lock, &info) == 0 && info.st_size == 0) return GM_OK;
+    close(output->lock);
+    output->lock = -1;
+    return gm_error(GM_USAGE, "%s: is not of a run of gmoe-train, which has a lock of this name; take another output_dir, or move it away",
+                    path);
 }
 
 static gm_status lock_directory(gm_output *output) {
@@ -90,9 +57,19 @@ static gm_status lock_directory(gm_output *output) {
             output->lock = -1;
             return reason == EWOULDBLOCK ? another_program(output) : gm_error(GM_FAIL, "%s: cannot be locked: %s", path, strerror(reason));
         }
-        if (names_this_file(path, output->lock)) return GM_OK;
+        if (names_this_file(path, output->lock)) return check_lock(output, path);
         close(output->lock); /* its owner removed it in between */
     }
+}
+
+gm_status gm_output_check(const gm_output *output) {
+    char path[GM_PATH];
+    GM_TRY(gm_output_path(output, path, "lock"));
+    if (names_this_file(path, output->lock)) return GM_OK;
+    return gm_error(
+        GM_FAIL,
+        "output_dir: %s: was moved or removed while the run went on (its lock is not ours); the run ends, and writes nothing there",
+        output->directory);
 }
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
@@ -135,7 +112,13 @@ static gm_status refuse_seeds(const char *directory) {
     DIR *opened = opendir(directory);
     bool found = false;
     if (!opened) return GM_OK;
-    for (struct dirent *entry; !found && (entry = readdir(opened)) != NULL;) found = strncmp(entry->d_name, "seed-", 5) == 0;
+    for (struct dirent *entry; !found && (entry = readdir(opened)) != NULL;) {
+        char path[GM_PATH];
+        int64_t seed;
+        bool named = strncmp(entry->d_name, "seed-", 5) == 0 &&
+                     gm_parse_integer(entry->d_name + 5, strlen(entry->d_name + 5), 0, GM_EXACT_INTEGER, &seed);
+        found = named && gm_path_join(path, directory, entry->d_name) == GM_OK && gm_directory_exists(path);
+    }
     closedir(opened);
     return found ? gm_error(GM_USAGE,
                             "output_dir: %s: holds runs of several seeds; give --seeds to go on with them, or take another output_dir",
@@ -152,8 +135,7 @@ static gm_status name_output(gm_output *output, const char *directory) {
     return GM_OK;
 }
 
-static gm_status refuse_run(gm_output *output, gm_existing existing) {
-    output->run_exists = run_is_there(output);
+static gm_status refuse_run(const gm_output *output, gm_existing existing) {
     if (!output->run_exists || existing != GM_EXISTING_REFUSE) return GM_OK;
     return gm_error(
         GM_USAGE, "output_dir: %s: holds a run already; continue it with --resume, replace it with --overwrite, or take another output_dir",
@@ -163,8 +145,9 @@ static gm_status refuse_run(gm_output *output, gm_existing existing) {
 gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing) {
     GM_TRY(name_output(output, directory));
     gm_status status = gm_directory_make(directory);
-    if (status == GM_OK) status = check_all_names(output);
+    if (status == GM_OK) status = gm_own_check_kinds(directory);
     if (status == GM_OK) status = lock_directory(output);
+    if (status == GM_OK) status = gm_own_check(directory, &output->run_exists);
     if (status != GM_OK) return gm_error_prefix(status, "output_dir");
     GM_TRY(refuse_run(output, existing));
     return remove_leftovers(output);
@@ -195,8 +178,9 @@ gm_status gm_output_look(gm_output *output, const char *directory, gm_existing e
         status = gm_error(GM_FAIL, "%s: cannot be made: %s", directory, strerror(reason));
     else if (access(parent, W_OK | X_OK) != 0)
         status = gm_error(GM_FAIL, "%s: cannot be written: %s", parent, strerror(errno));
-    if (status == GM_OK && there) status = check_all_names(output);
+    if (status == GM_OK && there) status = gm_own_check_kinds(directory);
     if (status == GM_OK && there) status = refuse_locked(output);
+    if (status == GM_OK && there) status = gm_own_check(directory, &output->run_exists);
     if (status != GM_OK) return gm_error_prefix(status, "output_dir");
     return refuse_run(output, existing);
 }
@@ -207,22 +191,20 @@ static gm_status remove_file(const gm_output *output, const char *name) {
     return unlink(path) == 0 || errno == ENOENT ? GM_OK : gm_error(GM_FAIL, "%s: cannot be removed: %s", path, strerror(errno));
 }
 
-gm_status gm_output_reopen(const gm_output *output) { return remove_file(output, "result.json"); }
+gm_status gm_output_reopen(const gm_output *output) {
+    GM_TRY(gm_output_check(output));
+    return remove_file(output, "result.json");
+}
 
 gm_status gm_output_clear(const gm_output *output) {
-    char path[GM_PATH];
-    for (int i = 0; i < RUN_FILES; i++) GM_TRY(remove_file(output, run_files[i]));
-    for (int i = 0; i < RUN_DIRECTORIES; i++) {
-        GM_TRY(gm_output_path(output, path, run_directories[i]));
-        GM_TRY(gm_directory_remove(path));
-    }
-    return GM_OK;
+    GM_TRY(gm_output_check(output));
+    return gm_own_remove(output->directory);
 }
 
 void gm_output_close(gm_output *output) {
     char path[GM_PATH];
     if (output->lock >= 0) {
-        if (gm_output_path(output, path, "lock") == GM_OK) unlink(path);
+        if (gm_output_path(output, path, "lock") == GM_OK && names_this_file(path, output->lock)) unlink(path);
         close(output->lock);
     }
     output->lock = -1;

@@ -13,11 +13,14 @@ typedef struct gm_output {
     bool run_exists;
 } gm_output;
 
-/* Everything that can be wrong with the directory is found here, before anything expensive is read. Nothing of an
- * existing run is changed yet. A lock whose program has died is taken over. */
+/* Everything that can be wrong with the directory is found here, before anything expensive is read: what has one of a run's
+ * names and is none of its (own_files.h) is GM_USAGE, whatever `existing` says. Nothing of an existing run is changed yet.
+ * A lock whose program has died is taken over. */
 gm_status gm_output_open(gm_output *output, const char *directory, gm_existing existing);
 /* What gm_output_open would refuse, found without changing anything: for a dry run. Needs no gm_output_close. */
 gm_status gm_output_look(gm_output *output, const char *directory, gm_existing existing);
+/* GM_FAIL where the path does not lead to the directory that was locked any more. Files are written by path: ask before each. */
+gm_status gm_output_check(const gm_output *output);
 /* Removes what an existing run wrote: with GM_EXISTING_OVERWRITE, once the new one is ready to begin. */
 gm_status gm_output_clear(const gm_output *output);
 /* Removes result.json: a run that goes on has no result until it ends again. */

@@ -2,6 +2,7 @@
  * weights later, and nothing is written to the output directory before all of it is known to be good. */
 #include "train/checkpoint.h"
 #include "train/device.h"
+#include "train/own_files.h"
 #include "train/run_parts.h"
 #include "train/signals.h"
 
@@ -16,7 +17,8 @@
 /* ---- beginning -------------------------------------------------------------------------------------------------- */
 
 static const char smaller_adapter[] = "a lower adapter.rank, adapter.num_experts or adapter.router.hidden_size needs less";
-static const char smaller_batches[] = "a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less, or train.activation_checkpointing";
+static const char smaller_batches[] =
+    "a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less, or train.activation_checkpointing";
 
 static gm_status open_model(gm_run_state *run) {
     const gm_config *c = &run->config;
@@ -29,6 +31,7 @@ static gm_status open_model(gm_run_state *run) {
     GM_TRY(gm_run_making(gm_adapter_create(&run->adapter, run->model, &c->adapter, (uint64_t)c->seed), "the adapter", smaller_adapter));
     if (run->options->init_adapter && !run->checkpoint[0]) {
         gm_status status = gm_adapter_load(run->adapter, run->options->init_adapter);
+        if (status == GM_OK) status = gm_adapter_compare_config(run->adapter, run->options->init_adapter);
         if (status != GM_OK) return gm_error_prefix(status, "--init-adapter");
     }
     return gm_run_making(gm_adapter_prepare_training(run->adapter), "the adapter", smaller_adapter);
@@ -37,19 +40,15 @@ static gm_status open_model(gm_run_state *run) {
 static gm_status open_trainer(gm_run_state *run) {
     run->trainer = (gm_trainer){.config = &run->config,
                                 .data = &run->data,
-                                .validation = run->has_validation ? &run->validation : NULL,
-                                .task_name = gm_task_name(run->task),
+                                .validation = run->validation,
+                                .validations = run->validations,
                                 .backend = run->backend,
                                 .model = run->model,
                                 .adapter = run->adapter,
                                 .output = &run->output,
                                 .metrics = &run->metrics};
-    run->trainer.identity = (gm_run_identity){.base = gm_model_hash(run->model),
-                                              .dataset = run->data.items.checksum,
-                                              .samples = (int64_t)run->data.items.count,
-                                              .validation = run->has_validation ? run->validation.checksum : 0};
-    GM_TRY(gm_tokenizer_checksum(run->config.base_model, &run->trainer.identity.tokenizer));
-    return gm_run_making(gm_trainer_open(&run->trainer, run->has_test ? &run->test : NULL), "the memory plan", smaller_batches);
+    GM_TRY(gm_run_identify(run, gm_model_hash(run->model), &run->trainer.identity));
+    return gm_run_making(gm_trainer_open(&run->trainer, run->test, run->tests), "the memory plan", smaller_batches);
 }
 
 /* Which checkpoint a resumed run begins with, and whether its configuration is this run's: known before weights are read. */
@@ -58,6 +57,8 @@ static gm_status find_checkpoint(gm_run_state *run) {
     GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
     if (!run->options->dry_run) GM_TRY(gm_checkpoint_clean(folder));
     GM_TRY(gm_checkpoint_newest(folder, run->checkpoint, &run->checkpoint_step));
+    if (run->checkpoint[0] && run->options->init_adapter)
+        gm_log(GM_LOG_INFO, "--init-adapter: %s: is not used: the run goes on from %s", run->options->init_adapter, run->checkpoint);
     if (run->checkpoint[0]) return gm_state_check_config(&run->config, run->checkpoint, NULL);
     char result[GM_PATH];
     GM_TRY(gm_output_path(&run->output, result, "result.json"));
@@ -107,55 +108,65 @@ static gm_status write_config(const gm_run_state *run) {
 /* From here on the output directory holds this run. */
 static gm_status begin_output(gm_run_state *run) {
     char path[GM_PATH];
+    GM_TRY(gm_output_check(&run->output)); /* reading the base model may have taken long */
     bool anew = run->options->existing == GM_EXISTING_OVERWRITE || (run->output.run_exists && !run->checkpoint[0]);
     if (anew) GM_TRY(gm_output_clear(&run->output)); /* nothing of the earlier run stays beside the new one */
     if (!anew && run->trainer.state.step < run->trainer.total_steps) GM_TRY(gm_output_reopen(&run->output));
     GM_TRY(write_config(run));
     GM_TRY(gm_output_path(&run->output, path, "metrics.jsonl"));
-    return gm_metrics_open(&run->metrics, path, run->resumed_step, &run->config.adapter, run->trainer.total_steps);
+    return gm_metrics_open(&run->metrics, path, run->resumed_step, run->trainer.state.evaluated_step, &run->config.adapter,
+                           run->trainer.total_steps);
 }
 
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
 
 /* The earlier end's score of the adapter of this step, and of the same items; all else that matters, a resumed run has unchanged. */
-static const gm_run_score *find_earlier(const gm_run_state *run, const char *adapter, int64_t step) {
+static const gm_run_score *find_earlier(const gm_run_state *run, const gm_eval_set *test, const char *adapter, int64_t step) {
     const gm_run_result *earlier = &run->earlier;
     bool best = strcmp(adapter, "best") == 0;
     for (int i = 0; i < earlier->score_count; i++) {
         const gm_run_score *score = &earlier->scores[i];
         if (strcmp(score->adapter, adapter) == 0 && (best ? earlier->best_step : earlier->steps) == step &&
-            score->result.checksum == run->test.checksum)
+            strcmp(score->task, test->task) == 0 && score->result.checksum == test->checksum)
             return score;
     }
     return NULL;
 }
 
-static void take_earlier(gm_run_state *run, const gm_run_score *earlier, gm_run_result *result) {
+static void take_earlier(gm_run_state *run, const gm_run_score *earlier, gm_run_score *score) {
     const gm_trainer *t = &run->trainer;
-    gm_log(GM_LOG_INFO, "test with the %s adapter: scored already, in result.json", earlier->adapter);
-    gm_metrics_eval(t->metrics, t->state.step, t->task_name, "test", earlier->adapter, &earlier->result);
-    result->scores[result->score_count++] = *earlier;
+    gm_log(GM_LOG_INFO, "%s test with the %s adapter: scored already, in result.json", earlier->task, earlier->adapter);
+    gm_metrics_eval(t->metrics, t->state.step, earlier->task, "test", earlier->adapter, &earlier->result);
+    score->result = earlier->result;
 }
 
-static gm_status evaluate_test(gm_run_state *run, const char *adapter, gm_run_result *result) {
-    gm_run_score *score = &result->scores[result->score_count];
-    gm_log(GM_LOG_INFO, "evaluating test with the %s adapter: %zu items", adapter, run->test.count ? run->test.count : run->test.total);
-    GM_TRY(gm_trainer_evaluate(&run->trainer, &run->test, adapter, &score->result));
-    score->adapter = adapter;
-    score->split = "test";
-    result->score_count++;
+/* Of `adapter`, which is that of `step`, on every task that has the split. */
+static gm_status evaluate_test(gm_run_state *run, const char *adapter, int64_t step, gm_run_result *result) {
+    for (int i = 0; i < run->tests; i++) {
+        gm_eval_set *test = &run->test[i];
+        gm_run_score *score = &result->scores[result->score_count];
+        const gm_run_score *earlier = find_earlier(run, test, adapter, step);
+        *score = (gm_run_score){.adapter = adapter, .scoring = test->options.scoring};
+        snprintf(score->task, sizeof score->task, "%s", test->task);
+        if (earlier) {
+            take_earlier(run, earlier, score);
+        } else {
+            gm_log(GM_LOG_INFO, "evaluating %s test with the %s adapter: %zu items", test->task, adapter,
+                   test->count ? test->count : test->total);
+            GM_TRY(gm_trainer_evaluate(&run->trainer, test, adapter, &score->result));
+        }
+        result->score_count++;
+    }
     return GM_OK;
 }
 
 /* Published first, because an evaluation may take long; an adapter whose scores are not finite does not stay. */
 static gm_status evaluate_final(gm_run_state *run, gm_run_result *result) {
-    const gm_run_score *earlier = find_earlier(run, "final", result->steps);
-    if (earlier) return take_earlier(run, earlier, result), GM_OK;
-    gm_status status = evaluate_test(run, "final", result);
+    gm_status status = evaluate_test(run, "final", result->steps, result);
     if (status != GM_DIVERGED) return status;
     char text[GM_ERROR_TEXT], adapter[GM_PATH];
     snprintf(text, sizeof text, "%s", gm_error_text());
-    if (gm_output_path(&run->output, adapter, "adapter") == GM_OK) gm_directory_remove(adapter);
+    if (gm_output_check(&run->output) == GM_OK && gm_output_path(&run->output, adapter, "adapter") == GM_OK) gm_directory_remove(adapter);
     return gm_error(status, "%s", text);
 }
 
@@ -164,10 +175,8 @@ static gm_status evaluate_best(gm_run_state *run, gm_run_result *result) {
     GM_TRY(gm_output_path(&run->output, best, "best"));
     GM_TRY(gm_output_path(&run->output, final, "adapter"));
     if (!gm_directory_exists(best)) return GM_OK;
-    const gm_run_score *earlier = find_earlier(run, "best", result->best_step);
-    if (earlier) return take_earlier(run, earlier, result), GM_OK;
     GM_TRY(gm_adapter_load(run->adapter, best));
-    gm_status status = evaluate_test(run, "best", result);
+    gm_status status = evaluate_test(run, "best", result->best_step, result);
     gm_status restored = gm_adapter_load(run->adapter, final); /* an interruption saves the trainer's own state */
     return restored == GM_OK ? status : restored;
 }
@@ -176,6 +185,7 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
     gm_trainer *t = &run->trainer;
     gm_snapshot snapshot = gm_trainer_snapshot(t);
     GM_TRY(gm_trainer_check_values(t));
+    GM_TRY(gm_output_check(&run->output));
     GM_TRY(gm_directory_publish(run->output.directory, "adapter", gm_state_write_adapter, &snapshot));
     *result = (gm_run_result){.steps = t->state.step,
                               .trainable = gm_adapter_trainable(run->adapter),
@@ -185,8 +195,9 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
                               .best = t->best.value,
                               .best_by_loss = t->best.by_loss,
                               .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
-    if (run->has_test) GM_TRY(evaluate_final(run, result));
-    if (run->has_test && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));
+    if (run->tests) GM_TRY(evaluate_final(run, result));
+    if (run->tests && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));
+    GM_TRY(gm_output_check(&run->output));
     return gm_run_report(run, result);
 }
 
@@ -214,11 +225,21 @@ static gm_status leave_nothing(const gm_run_state *run, gm_status status) {
     return gm_error(status, "%s", text);
 }
 
+/* A task names its files itself: they are known when they are read. */
+static gm_status spare_data(const gm_run_state *run) {
+    const char *output = run->output.directory;
+    for (int i = 0; i < run->data.parts; i++) GM_TRY(gm_own_spare(output, "data_dir", run->data.part[i].file));
+    for (int i = 0; i < run->validations; i++) GM_TRY(gm_own_spare(output, "data_dir", run->validation[i].file));
+    for (int i = 0; i < run->tests; i++) GM_TRY(gm_own_spare(output, "data_dir", run->test[i].file));
+    return GM_OK;
+}
+
 static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     const gm_run_options *options = run->options;
     GM_TRY(gm_device_open(&run->backend, options->device));
-    GM_TRY((options->dry_run ? gm_output_look : gm_output_open)(&run->output, run->config.output_dir, options->existing));
+    GM_TRY(gm_run_open_output(&run->output, &run->config, options));
     GM_TRY(gm_run_load_inputs(run));
+    GM_TRY(spare_data(run));
     if (options->existing == GM_EXISTING_RESUME) GM_TRY(find_checkpoint(run)); /* after eval.scoring is resolved */
     GM_TRY(stop_asked());
     GM_TRY(open_model(run));
@@ -246,11 +267,7 @@ static void close_run(gm_run_state *run) {
     gm_adapter_close(run->adapter);
     gm_model_close(run->model);
     gm_backend_close(run->backend);
-    gm_eval_set_free(&run->validation);
-    gm_eval_set_free(&run->test);
-    gm_dataset_free(&run->data);
-    gm_tokenizer_close(run->tokenizer);
-    gm_task_close(run->task);
+    gm_run_free_inputs(run);
     if (!run->options->dry_run) gm_output_close(&run->output);
     free(run);
 }

@@ -1,6 +1,7 @@
 #include "train/state.h"
 
 #include "base/json.h"
+#include "base/log.h"
 #include "io/safetensors.h"
 
 #include <inttypes.h>
@@ -46,6 +47,14 @@ static gm_status write_text_file(gm_buffer *text, const char *directory, const c
     return status;
 }
 
+void gm_identity_write(gm_buffer *out, const gm_run_identity *identity) {
+    gm_buffer_format(out,
+                     "\"base\": \"%016" PRIx64 "\", \"tokenizer\": \"%08" PRIx32 "\", \"dataset\": \"%08" PRIx32
+                     "\", \"validation\": \"%08" PRIx32 "\", \"test\": \"%08" PRIx32 "\", \"samples\": %" PRId64 ", \"threads\": %d",
+                     identity->base, identity->tokenizer, identity->dataset, identity->validation, identity->test, identity->samples,
+                     identity->threads);
+}
+
 static gm_status write_state(const gm_snapshot *s, const char *directory) {
     const gm_train_state *state = s->state;
     gm_buffer text = {0};
@@ -54,11 +63,9 @@ static gm_status write_state(const gm_snapshot *s, const char *directory) {
     gm_buffer_format(&text, ",\n \"evaluated_step\": %" PRId64 ", \"best_step\": %" PRId64 ", \"best\": ", state->evaluated_step,
                      state->best_step);
     gm_json_write_double(&text, state->best);
-    gm_buffer_format(&text,
-                     ", \"stale\": %" PRId64 ",\n \"base\": \"%016" PRIx64 "\", \"tokenizer\": \"%08" PRIx32 "\", \"dataset\": \"%08" PRIx32
-                     "\", \"validation\": \"%08" PRIx32 "\", \"samples\": %" PRId64 "}\n",
-                     state->stale, s->identity->base, s->identity->tokenizer, s->identity->dataset, s->identity->validation,
-                     s->identity->samples);
+    gm_buffer_format(&text, ", \"stale\": %" PRId64 ",\n ", state->stale);
+    gm_identity_write(&text, s->identity);
+    gm_buffer_text(&text, "}\n");
     return write_text_file(&text, directory, "state.json");
 }
 
@@ -124,23 +131,37 @@ static gm_status differs(const char *directory, const char *what) {
     return gm_error(GM_USAGE, "%s: was made with another %s; resume with the same, or take another output_dir", directory, what);
 }
 
-static gm_status check_identity(const gm_snapshot *s, const cJSON *tree, const char *path, const char *directory) {
-    uint64_t base, tokenizer, dataset, validation;
+gm_status gm_identity_check(const gm_run_identity *now, const cJSON *tree, const char *path, const char *directory, bool validates,
+                            bool scored) {
+    uint64_t base, tokenizer, dataset, validation, test;
     int64_t samples;
     if (!read_hash(tree, "base", &base) || !read_hash(tree, "tokenizer", &tokenizer) || !read_hash(tree, "dataset", &dataset) ||
-        !read_hash(tree, "validation", &validation) || !read_integer(tree, "samples", &samples))
+        !read_hash(tree, "validation", &validation) || !read_hash(tree, "test", &test) || !read_integer(tree, "samples", &samples))
         return gm_error(GM_BAD_FILE, "%s: lacks what it was made from", path);
-    if (base != s->identity->base) return differs(directory, "base model (its weights or config.json differ)");
-    if (tokenizer != s->identity->tokenizer) return differs(directory, "tokenizer (tokenizer.json or tokenizer_config.json differ)");
-    if (samples != s->identity->samples)
+    if (base != now->base) return differs(directory, "base model (its weights or config.json differ)");
+    if (tokenizer != now->tokenizer) return differs(directory, "tokenizer (tokenizer.json or tokenizer_config.json differ)");
+    if (samples != now->samples)
         return gm_error(GM_USAGE,
                         "%s: was made with %" PRId64 " training samples; there are %" PRId64
                         " now; resume with the same data, or take another output_dir",
-                        directory, samples, s->identity->samples);
-    if (dataset != s->identity->dataset) return differs(directory, "data set (the training split's contents differ)");
-    if (validation && s->config->train.eval_every > 0 && validation != s->identity->validation)
+                        directory, samples, now->samples);
+    if (dataset != now->dataset)
+        return differs(directory, "data set (the training split's contents differ, or how the task file makes samples of them)");
+    if (validation && validates && validation != now->validation)
         return differs(directory, "data set (the validation split, which chooses best/, differs or is gone)");
+    if (scored && test != now->test) return differs(directory, "data set (the test split, which is scored, differs or is gone)");
     return GM_OK;
+}
+
+/* Resuming on another number is no fault: a run may have moved to another machine. */
+static void note_threads(const gm_snapshot *s, const cJSON *tree, const char *directory) {
+    int64_t threads, now = s->identity->threads;
+    if (!read_integer(tree, "threads", &threads) || threads == now) return;
+    if (threads == 0 || now == 0)
+        gm_log(GM_LOG_WARN, "%s: was made on another device: the last bits of what follows differ", directory);
+    else
+        gm_log(GM_LOG_WARN, "%s: was made with %" PRId64 " threads, there are %" PRId64 " now: the last bits of what follows differ",
+               directory, threads, now);
 }
 
 static gm_status read_state(const gm_snapshot *s, const char *directory) {
@@ -154,7 +175,8 @@ static gm_status read_state(const gm_snapshot *s, const char *directory) {
                              read_integer(tree, "best_step", &state.best_step) && read_number(tree, "best", &state.best) &&
                              read_integer(tree, "stale", &state.stale)))
         status = gm_error(GM_BAD_FILE, "%s: lacks a part of the run's state", path);
-    if (status == GM_OK) status = check_identity(s, tree, path, directory);
+    if (status == GM_OK) status = gm_identity_check(s->identity, tree, path, directory, s->config->train.eval_every > 0, false);
+    if (status == GM_OK) note_threads(s, tree, directory);
     if (status == GM_OK) *s->state = state;
     cJSON_Delete(tree);
     return status;

@@ -7,6 +7,7 @@
 #ifndef GM_TRAIN_STATE_H
 #define GM_TRAIN_STATE_H
 
+#include "base/json.h"
 #include "model/model.h"
 #include "train/config.h"
 
@@ -22,10 +23,19 @@ typedef struct gm_train_state {
 
 typedef struct gm_run_identity { /* what a resumed run must find unchanged */
     uint64_t base;               /* gm_model_hash                          */
-    uint32_t tokenizer, dataset; /* CRC32 of its files; of the training items */
-    uint32_t validation;         /* CRC32 of the items that choose best/; 0: none */
+    uint32_t tokenizer, dataset; /* CRC32 of its files; of the training samples, as items and as tokens */
+    uint32_t validation, test;   /* of what chooses best/, and of what is scored at the end; 0: none */
     int64_t samples;
+    int threads; /* not its identity, but sums are taken in another order with another number: said, not refused */
 } gm_run_identity;
+
+/* Appends it as the members of a JSON object, without braces. */
+void gm_identity_write(gm_buffer *out, const gm_run_identity *identity);
+
+/* Whether what `tree` (of the file `path`) says that `directory` was made from is `now`: GM_USAGE names what differs, GM_BAD_FILE
+ * what is missing. `validates`: a run goes on and asks the validation split. `scored`: the scores of the test split are compared too. */
+gm_status gm_identity_check(const gm_run_identity *now, const cJSON *tree, const char *path, const char *directory, bool validates,
+                            bool scored);
 
 typedef struct gm_snapshot {
     const gm_config *config;

@@ -36,12 +36,26 @@ static cJSON *section_of(cJSON *tree, const char *path) {
     return tree;
 }
 
+/* Two spellings of one key, which their programs read in ways of their own. */
+static gm_status contradiction(const gm_translation *t, const char *name, const char *path, const cJSON *value, const cJSON *earlier) {
+    const cJSON *giver = gm_json_member(t->givers, path);
+    char *now = cJSON_PrintUnformatted(value), *before = cJSON_PrintUnformatted(earlier);
+    gm_status status = gm_error(GM_USAGE, "%s: %s%s: gives %.60s for %s, and %s gives %.60s; leave one of them out", t->source, t->place,
+                                name, now ? now : "…", path, giver ? giver->valuestring : "another key", before ? before : "…");
+    cJSON_free(now);
+    cJSON_free(before);
+    return status;
+}
+
 gm_status gm_translate_set(gm_translation *t, const char *name, const char *path, const cJSON *value, const char *remark) {
     const gm_config_key *key = gm_config_find_key(path);
     GM_CHECK(key, "%s is translated to %s, which is no key", name, path);
     cJSON *section = section_of(t->ours, path), *copy = cJSON_Duplicate(value, true);
-    if (section && gm_json_member(section, gm_config_leaf(key))) {
+    const cJSON *earlier = section ? gm_json_member(section, gm_config_leaf(key)) : NULL;
+    if (earlier) {
+        bool same = cJSON_Compare(earlier, value, true);
         cJSON_Delete(copy);
+        if (!same) return contradiction(t, name, path, value, earlier);
         return gm_translate_note(t, name, "left out: another key gives the same"), GM_OK;
     }
     gm_status status = gm_config_take(t->scratch, key, value);
@@ -49,6 +63,7 @@ gm_status gm_translate_set(gm_translation *t, const char *name, const char *path
     if (status == GM_OK && (!section || !copy || !cJSON_AddItemToObject(section, gm_config_leaf(key), copy)))
         status = gm_error(GM_NO_MEMORY, "%s: out of memory", t->source);
     if (status != GM_OK) return cJSON_Delete(copy), status;
+    if (!cJSON_AddStringToObject(t->givers, path, name)) return gm_error(GM_NO_MEMORY, "%s: out of memory", t->source);
     gm_buffer_format(&t->taken, "    %-24s %s ", name, path);
     gm_config_write_value(&t->taken, t->scratch, key);
     if (remark) gm_buffer_format(&t->taken, "   (%s)", remark);
@@ -78,12 +93,27 @@ static gm_status translate_key(gm_translation *t, const gm_foreign_key *key, con
 
 /* ---- all of them ------------------------------------------------------------------------------------------------ */
 
+/* A key or a section of our own format. */
+static bool is_ours(const char *name) {
+    size_t length = strlen(name);
+    for (size_t i = 0; i < gm_config_key_count; i++) {
+        const char *path = gm_config_keys[i].path;
+        if (strncmp(path, name, length) == 0 && (path[length] == '\0' || path[length] == '.')) return true;
+    }
+    return false;
+}
+
 /* null is theirs for "not given". */
 static gm_status translate_members(gm_translation *t, const gm_foreign_key *keys, const cJSON *object) {
     const cJSON *member;
     cJSON_ArrayForEach(member, object) {
         const gm_foreign_key *key = keys;
         while (key->name && strcmp(key->name, member->string) != 0) key++;
+        if (!key->name && keys == gm_foreign_top_keys && is_ours(member->string))
+            return gm_error(GM_USAGE,
+                            "%s: %.60s: is a key of ours beside a list \"lora\", which is MoE-PEFT's; write the file in one of the two "
+                            "formats, or give it with --set",
+                            t->source, member->string);
         if (!key->name)
             gm_translate_note(t, member->string, "unknown, left out");
         else if (!cJSON_IsNull(member))
@@ -107,9 +137,9 @@ static gm_status find_adapter(gm_translation *t, const cJSON *file) {
 }
 
 gm_status gm_translate(gm_translation *t, const char *source, const cJSON *file) {
-    *t = (gm_translation){.source = source, .place = "lora[0].", .ours = cJSON_CreateObject()};
+    *t = (gm_translation){.source = source, .place = "lora[0].", .ours = cJSON_CreateObject(), .givers = cJSON_CreateObject()};
     GM_ALLOC(t->scratch, 1);
-    if (!t->ours) return gm_error(GM_NO_MEMORY, "%s: out of memory", source);
+    if (!t->ours || !t->givers) return gm_error(GM_NO_MEMORY, "%s: out of memory", source);
     gm_config_set_defaults(t->scratch);
     GM_TRY(find_adapter(t, file));
     GM_TRY(translate_members(t, gm_foreign_adapter_keys, t->adapter));
@@ -122,6 +152,7 @@ gm_status gm_translate(gm_translation *t, const char *source, const cJSON *file)
 
 void gm_translation_free(gm_translation *t) {
     free(t->scratch);
+    cJSON_Delete(t->givers);
     gm_buffer_free(&t->taken);
     gm_buffer_free(&t->notes);
 }

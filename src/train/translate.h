@@ -14,6 +14,7 @@ typedef struct gm_translation {
     const char *place;      /* "lora[0]." while its keys are looked at, then "" */
     const cJSON *adapter;   /* lora[0] */
     cJSON *ours;            /* the result; owned by the caller */
+    cJSON *givers;          /* our paths, each with the name of theirs that set it */
     gm_config *scratch;     /* takes every value once, so that a fault is told under their name */
     gm_buffer taken, notes; /* lines: what was translated; what has no counterpart */
 } gm_translation;

@@ -37,12 +37,31 @@ static gm_status save_steps(gm_translation *t, const gm_foreign_key *key, const 
     return gm_translate_set(t, key->name, "train.eval_every", *ours, NULL);
 }
 
+/* "glue:sst2" → "sst2" */
+static cJSON *task_of(const char *name, size_t length) {
+    char copy[256];
+    size_t prefix = length > 5 && strncmp(name, "glue:", 5) == 0 ? 5 : 0;
+    snprintf(copy, sizeof copy, "%.*s", (int)(length - prefix), name + prefix);
+    return cJSON_CreateString(copy);
+}
+
+/* "arc-c;boolq" */
+static gm_status task_list(gm_translation *t, const char *names, cJSON **ours) {
+    cJSON *list = cJSON_CreateArray();
+    for (const char *name = names; list;) {
+        size_t length = strcspn(name, ";");
+        if (length && !cJSON_AddItemToArray(list, task_of(name, length))) cJSON_Delete(list), list = NULL;
+        if (name[length] == '\0') break;
+        name += length + 1;
+    }
+    return give(t, ours, list);
+}
+
 static gm_status task(gm_translation *t, const gm_foreign_key *key, const cJSON *value, cJSON **ours) {
     const char *name = cJSON_IsString(value) ? value->valuestring : NULL;
     if (!name) return as_it_is(t, ours, value);
-    if (strchr(name, ';')) return gm_translate_refuse(t, key->name, value, "several tasks in one run are not built yet; give one task");
-    if (name[0] && strcmp(name, "casual") != 0 && strcmp(name, "causal") != 0)
-        return give(t, ours, cJSON_CreateString(strncmp(name, "glue:", 5) == 0 ? name + 5 : name));
+    if (strchr(name, ';')) return task_list(t, name, ours);
+    if (name[0] && strcmp(name, "casual") != 0 && strcmp(name, "causal") != 0) return give(t, ours, task_of(name, strlen(name)));
     gm_translate_note(t, key->name, "names no task; for data of your own write prompts and completions and take --set task=jsonl");
     return GM_OK;
 }
@@ -111,8 +130,29 @@ static const struct {
                   {"mola", "mola", NULL}};
 enum { STRATEGIES = sizeof strategies / sizeof *strategies };
 
+static const struct {
+    const char *type, *own; /* the routing where routing_strategy does not say; NULL: none */
+    const char *routings;   /* those that it may say */
+} peft_types[] = {
+    {"LORA", NULL, " "}, {"MIXLORA", "mixlora", " goe mixtral mixlora "}, {"LORAMOE", "loramoe", " loramoe "}, {"MOLA", "mola", " mola "}};
+enum { PEFT_TYPES = sizeof peft_types / sizeof *peft_types };
+
+static int peft_type_of(const cJSON *adapter) {
+    const char *name = gm_json_text_at(adapter, "peft_type");
+    int i = 0;
+    while (i < PEFT_TYPES && strcmp(peft_types[i].type, name) != 0) i++;
+    return i;
+}
+
+/* Theirs, or the one that peft_type stands for; "": none. */
+static const char *routing_of(const gm_translation *t) {
+    int type = peft_type_of(t->adapter);
+    if (gm_json_member(t->adapter, "routing_strategy")) return gm_json_text_at(t->adapter, "routing_strategy");
+    return type < PEFT_TYPES && peft_types[type].own ? peft_types[type].own : "";
+}
+
 static int strategy_of(const gm_translation *t) {
-    const char *name = gm_json_text_at(t->adapter, "routing_strategy");
+    const char *name = routing_of(t);
     int i = 0;
     while (i < STRATEGIES && strcmp(strategies[i].strategy, name) != 0) i++;
     return i;
@@ -141,11 +181,16 @@ static gm_status method(gm_translation *t, const gm_foreign_key *key, const cJSO
 }
 
 static gm_status peft_type(gm_translation *t, const gm_foreign_key *key, const cJSON *value, cJSON **ours) {
-    static const char *const known[] = {"LORA", "MIXLORA", "LORAMOE", "MOLA"}; /* routing_strategy says which */
-    (void)ours;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (cJSON_IsString(value) && strcmp(value->valuestring, known[i]) == 0) return GM_OK;
-    return gm_translate_refuse(t, key->name, value, "is a kind of adapter that is not here; LORA is, with experts and without");
+    const cJSON *routing = gm_json_member(t->adapter, "routing_strategy");
+    char spaced[64];
+    int type = peft_type_of(t->adapter);
+    (void)ours; /* routing_of reads it */
+    if (type == PEFT_TYPES)
+        return gm_translate_refuse(t, key->name, value, "is a kind of adapter that is not here; LORA is, with experts and without");
+    snprintf(spaced, sizeof spaced, " %.50s ", cJSON_IsString(routing) ? routing->valuestring : "");
+    if (!routing || strstr(peft_types[type].routings, spaced)) return GM_OK;
+    return gm_error(GM_USAGE, "%s: %s%s: \"%s\" contradicts routing_strategy \"%.50s\"; leave out the one that is not meant", t->source,
+                    t->place, key->name, peft_types[type].type, gm_json_text_at(t->adapter, "routing_strategy"));
 }
 
 static gm_status router_loss(gm_translation *t, const gm_foreign_key *key, const cJSON *value, cJSON **ours) {
@@ -209,7 +254,14 @@ static gm_status set_absent(gm_translation *t) {
 
 gm_status gm_translate_together(gm_translation *t) {
     cJSON *value = NULL;
-    bool routed = gm_json_member(t->adapter, "routing_strategy") != NULL;
+    bool given = gm_json_member(t->adapter, "routing_strategy") != NULL, routed = routing_of(t)[0] != '\0';
+    if (routed && !given) { /* peft_type says which */
+        GM_TRY(give(t, &value, cJSON_CreateString(strategies[strategy_of(t)].method)));
+        gm_status set = gm_translate_set(t, "peft_type", "method", value, NULL);
+        cJSON_Delete(value);
+        value = NULL;
+        GM_TRY(set);
+    }
     for (size_t i = 0; i < sizeof losses / sizeof *losses && !routed; i++)
         if (gm_json_member(t->adapter, losses[i].name)) gm_translate_note(t, losses[i].name, "is not used without routing_strategy");
     if (!routed) {

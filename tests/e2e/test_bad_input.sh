@@ -43,7 +43,8 @@ refused 2 '^gmoe-train: --set: seed: is 9007199254740996; it must be between' --
 refused 2 '^gmoe-train: --set: seed: -1e400 is out of range' --set seed=-1e400
 refused 2 '^gmoe-train: --set: train.learning_rate: is \[1\]; it must be a number' --set 'train.learning_rate=[1]'
 refused 2 '^gmoe-train: --set: train.epochs: is \[1,2\]; it must be an integer' --set 'train.epochs=[1,2]'
-refused 2 '^gmoe-train: --set: task: a list of tasks is not built yet' --set 'task=["a"]'
+refused 2 '^gmoe-train: --set: task: "a" stands twice' --set 'task=["a", "a"]'
+refused 2 '^gmoe-train: .*train.mix: has 2 weights for 1 task' --set 'train.mix=[1, 2]'
 refused 2 '^gmoe-train: task: x/nowhere.json: there is no such task file' --set task=x/nowhere.json
 refused 2 '^gmoe-train: --seeds: "1,x"' --seeds 1,x
 refused 2 '^gmoe-train: --seeds: "1-3" is no list of whole numbers; write them as 1,2,3$' --seeds 1-3
@@ -173,13 +174,18 @@ for name in config.json metrics.jsonl result.json result.json.tmp lock; do
 done
 [ -f elsewhere/precious ] && [ ! -s elsewhere/precious ] || fail "something was changed through a link"
 mkdir -p taken/checkpoints && touch taken/checkpoints/step-7
-expect 1 'taken/checkpoints/step-7: is no directory' "${train[@]}" --output-dir taken --resume
+expect 2 'taken/checkpoints/step-7: is not of a run' "${train[@]}" --output-dir taken --resume
 rm -r taken && mkdir taken && ln -s "$PWD/elsewhere" taken/link && ln -s ../elsewhere taken/checkpoints.link
 mkdir taken/checkpoints && ln -s "$PWD/elsewhere" taken/checkpoints/link
+expect 2 'output_dir: taken/checkpoints/link: is not of a run' "${train[@]}" --output-dir taken --overwrite
+rm taken/checkpoints/link
+good "${train[@]}" --output-dir taken --set train.save_every=1
+ln -s "$PWD/elsewhere" taken/checkpoints/link
 good "${train[@]}" --output-dir taken --overwrite
-[ -f elsewhere/precious ] && [ -e taken/link ] || fail "a link was followed when a run was replaced"
+[ -f elsewhere/precious ] && [ -e taken/link ] && [ -e taken/checkpoints/link ] || fail "a link was followed when a run was replaced"
 rm -r taken
-mkdir -p many/seed-4/adapter many/summary.json
+good "${train[@]}" --output-dir many/seed-4
+mkdir many/summary.json
 expect 1 'many/summary.json: is no regular file' "${train[@]}" --output-dir many --seeds 3,4
 rmdir many/summary.json
 expect 2 'seed 4: output_dir: many/seed-4: holds a run already' "${train[@]}" --output-dir many --seeds 3,4
@@ -230,7 +236,7 @@ grep -q 'idle_experts in result.json); adapter.router.token_gain 100 (here 1) le
 grep -q '^ "idle_experts": \[{"layer": 0, "experts": \[[0-9]' idle/result.json || fail "no idle_experts"
 python3 -c 'import json; json.load(open("idle/result.json"))' 2>/dev/null || ! command -v python3 >/dev/null ||
     fail "result.json is no JSON"
-grep -q '^evaluating test with the final adapter: 5 items' "$work/stderr" || fail "the evaluation at the end is not announced"
+grep -q '^evaluating jsonl test with the final adapter: 5 items' "$work/stderr" || fail "the evaluation at the end is not announced"
 
 # --- a run that is there already
 good "${train[@]}" --output-dir out --quiet

@@ -2,6 +2,7 @@
 #include "test_support.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "base/number.h"
@@ -229,6 +230,46 @@ static void test_ends(void **state) {
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+/* The vectors of XXH64's own implementation, seed 0; then every length and alignment sees every byte. */
+static void test_hash(void **state) {
+    (void)state;
+    assert_true(gm_hash("", 0, 0) == 0xef46db3751d8e999u);
+    assert_true(gm_hash("a", 1, 0) == 0xd24ec4f1a98c6e5bu);
+    assert_true(gm_hash("abc", 3, 0) == 0x44bc2cf5ad770999u);
+    assert_true(gm_hash("Nobody inspects the spammish repetition", 39, 0) == 0xfbcea83c8a378bf1u);
+    unsigned char bytes[80] = {0};
+    for (size_t length = 1; length <= 70; length++)
+        for (size_t at = 0; at < length; at++) {
+            const unsigned char *begin = bytes + length % 8;
+            uint64_t before = gm_hash(begin, length, 7);
+            bytes[length % 8 + at] ^= 1;
+            assert_true(gm_hash(begin, length, 7) != before);
+            bytes[length % 8 + at] ^= 1;
+            assert_true(gm_hash(begin, length, 7) == before);
+        }
+}
+
+static void test_same_file(void **state) {
+    (void)state;
+    char directory[4096], a[GM_PATH], b[GM_PATH];
+    gm_test_directory(directory);
+    assert_int_equal(gm_path_join(a, directory, "a"), GM_OK);
+    assert_int_equal(gm_path_join(b, directory, "../"), GM_OK);
+    strcat(b, strrchr(directory, '/') + 1);
+    strcat(b, "/./a");
+    assert_true(gm_same_file(a, b)); /* not there yet */
+    assert_int_equal(gm_file_write(a, "x", 1), GM_OK);
+    assert_true(gm_same_file(a, b));
+    assert_int_equal(gm_path_join(b, directory, "b"), GM_OK);
+    assert_false(gm_same_file(a, b));
+    assert_int_equal(link(a, b), 0);
+    assert_true(gm_same_file(a, b));
+    assert_int_equal(unlink(b), 0);
+    assert_int_equal(symlink("a", b), 0);
+    assert_true(gm_same_file(a, b));
+    assert_int_equal(gm_directory_remove(directory), GM_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_philox_vectors),
@@ -240,6 +281,8 @@ int main(void) {
         cmocka_unit_test(test_map),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_same_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

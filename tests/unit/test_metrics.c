@@ -19,12 +19,14 @@ static int tear_down(void **state) {
     return gm_directory_remove(directory) == GM_OK ? 0 : -1;
 }
 
-static void reopen(int64_t step) {
+static void reopen_after(int64_t step, int64_t evaluated) {
     gm_metrics metrics;
     gm_adapter_config adapter = {0};
-    assert_int_equal(gm_metrics_open(&metrics, path, step, &adapter, STEPS), GM_OK);
+    assert_int_equal(gm_metrics_open(&metrics, path, step, evaluated, &adapter, STEPS), GM_OK);
     gm_metrics_close(&metrics);
 }
+
+static void reopen(int64_t step) { reopen_after(step, step); }
 
 static void write_text(const char *text) {
     FILE *file = fopen(path, "wb");
@@ -50,6 +52,25 @@ static void later_events_go(void **state) {
     check_text("{\"event\":\"step\",\"step\":1}\n{\"event\":\"step\",\"step\":2}\n");
     reopen(-1);
     check_text("");
+}
+
+/* A checkpoint that was made before its step's evaluation: the resumed run evaluates again. */
+static void later_evaluations_go(void **state) {
+    (void)state;
+    write_text("{\"event\":\"eval\",\"step\":2,\"split\":\"validation\"}\n{\"event\":\"step\",\"step\":4}\n"
+               "{\"event\":\"eval\",\"step\":4,\"split\":\"validation\"}\n");
+    reopen_after(4, 2);
+    check_text("{\"event\":\"eval\",\"step\":2,\"split\":\"validation\"}\n{\"event\":\"step\",\"step\":4}\n");
+    reopen_after(4, -1);
+    check_text("{\"event\":\"step\",\"step\":4}\n");
+}
+
+/* A last line that is whole but for its newline: nothing is written behind it. */
+static void a_missing_newline(void **state) {
+    (void)state;
+    write_text("{\"event\":\"step\",\"step\":1}\n{\"event\":\"step\",\"step\":2}");
+    reopen(2);
+    check_text("{\"event\":\"step\",\"step\":1}\n{\"event\":\"step\",\"step\":2}\n");
 }
 
 /* 16 MB are dropped to 8 without the memory of either. */
@@ -91,6 +112,8 @@ static void a_hole(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(later_events_go, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(later_evaluations_go, set_up, tear_down),
+                                       cmocka_unit_test_setup_teardown(a_missing_newline, set_up, tear_down),
                                        cmocka_unit_test_setup_teardown(a_long_file, set_up, tear_down),
                                        cmocka_unit_test_setup_teardown(a_hole, set_up, tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);

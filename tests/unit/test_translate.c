@@ -85,7 +85,7 @@ static void a_graph_router(void **state) {
     (void)state;
     check_loads(file_of(graph, "\"cutoff_len\": 300, \"save_step\": 50,"));
     assert_string_equal(config.output_dir, "out");
-    assert_string_equal(config.task, "arc-c");
+    assert_string_equal(config.task.name[0], "arc-c");
     assert_string_equal(gm_config_method_name(&config), "gmoe");
     assert_true(config.train.learning_rate == 0.001 && config.train.warmup_steps == 0 && config.train.epochs == 7);
     assert_true(config.train.batch_size == 12 && config.train.micro_batch_samples == 4 && config.train.max_length == 300);
@@ -111,6 +111,10 @@ static void what_they_take_where_nothing_is_given(void **state) {
     const gm_adapter_config *a = &config.adapter;
     assert_true(a->top_k == 3 && a->router.layers == 3 && a->router.hidden_size == 128 && a->losses.poisson == 0.01 &&
                 a->losses.normal == 0.01);
+    check_loads(file_of("\"peft_type\": \"MIXLORA\", \"routing_strategy\": \"goe\"", ""));
+    assert_string_equal(gm_config_method_name(&config), "gmoe");
+    check_loads(file_of("\"peft_type\": \"LORA\", \"r\": 4", ""));
+    assert_string_equal(gm_config_method_name(&config), "lora");
     check_loads(file_of("\"r\": 4, \"target_modules\": [\"q_proj\", \"v_proj\"], \"loraplus_lr_ratio\": 16, \"use_rslora\": true", ""));
     assert_string_equal(gm_config_method_name(&config), "lora"); /* without routing_strategy */
     assert_true(a->rank == 4 && a->rslora && a->num_experts == 1 && config.train.lora_plus_ratio == 16 && a->target[GM_TARGET_V]);
@@ -138,7 +142,7 @@ static void spellings(void **state) {
                         "\"routing_strategy\": \"goe\", \"experts\": 5, \"topk\": 2, \"evaluate_steps\": 7, \"batch_size\": 8,"
                         "\"micro_batch_size\": 8",
                         "\"save_step\": 20, "));
-    assert_string_equal(config.task, "sst2");
+    assert_string_equal(config.task.name[0], "sst2");
     assert_true(config.adapter.alpha == 5 && config.adapter.dropout == 0.5 && config.adapter.num_experts == 5 && config.adapter.top_k == 2);
     assert_true(config.train.scheduler == GM_SCHEDULER_CONSTANT && config.train.eval_every == 7 && config.train.save_every == 20);
     static const char *const warm[] = {"constant_with_warmup", "linear", "cosine"};
@@ -148,8 +152,16 @@ static void spellings(void **state) {
         check_loads(file_of(members, ""));
         assert_int_equal(config.train.warmup_steps, 3);
     }
-    check_notes(file_of("\"alpha\": 5, \"lora_alpha\": 6", ""), "lora[0].lora_alpha: left out: another key gives the same\n",
+    check_notes(file_of("\"alpha\": 5, \"lora_alpha\": 5.0", ""), "lora[0].lora_alpha: left out: another key gives the same\n",
                 "    alpha                    adapter.alpha 5\n");
+}
+
+static void task_lists(void **state) {
+    (void)state;
+    check_loads(file_of("\"task_name\": \"arc-c;glue:sst2;\"", ""));
+    assert_int_equal(config.task.count, 2);
+    assert_string_equal(config.task.name[0], "arc-c");
+    assert_string_equal(config.task.name[1], "sst2");
 }
 
 static void notes(void **state) {
@@ -167,13 +179,13 @@ static void notes(void **state) {
     check_notes(file_of("\"task_name\": \"causal\"", ""),
                 "lora[0].task_name: names no task; for data of your own write prompts and completions and take --set task=jsonl\n", NULL);
     check_notes(file_of("\"momentum\": 0.9, \"expand_side\": \"right\", \"a.b\": 1, \"zzz\": null",
-                        "\"train_strategy\": \"optim\", \"adapter\": {}, "),
+                        "\"train_strategy\": \"optim\", \"adapters\": {}, "),
                 "lora[0].momentum: has no counterpart: it is SGD's, and the optimiser is AdamW\n"
                 "lora[0].expand_side: has no counterpart: nothing is padded here\n"
                 "lora[0].a.b: unknown, left out\n"
                 "lora[0].zzz: unknown, left out\n"
                 "train_strategy: has no counterpart: one adapter is trained, and then evaluated\n"
-                "adapter: unknown, left out\n",
+                "adapters: unknown, left out\n",
                 "    routing_strategy         method \"lora\"   (not given)\n");
     check_notes(file_of("\"task_name\": \"casual\", \"data\": \"x.json\"", "\"cutoff_len\": -1, "),
                 "lora[0].task_name: names no task; for data of your own write prompts and completions and take --set task=jsonl\n"
@@ -191,7 +203,6 @@ static void refusals(void **state) {
         {"\"optim\": \"sgd\"", "lora[0].optim (train.optimizer): \"sgd\" is none of adamw"},
         {"\"scheduler_type\": \"polynomial\"",
          "lora[0].scheduler_type (train.scheduler): \"polynomial\" is none of constant, linear, cosine"},
-        {"\"task_name\": \"arc-c;boolq\"", "lora[0].task_name: \"arc-c;boolq\": several tasks in one run are not built yet; give one task"},
         {"\"routing_strategy\": \"switch\"",
          "lora[0].routing_strategy: \"switch\": is a routing that is not here; goe, mixtral, mixlora, loramoe and mola are known"},
         {"\"routing_strategy\": \"goe\", \"balance_strategy\": \"switch\"",
@@ -208,10 +219,26 @@ static void refusals(void **state) {
         {"\"expert_lora\": {\"r\": 2}", "lora[0].expert_lora: {\"r\":2}: experts with settings of their own are not here"},
         {"\"jitter_noise\": 0.01", "lora[0].jitter_noise: 0.01: noise on the router's input is not here; set it to 0"},
         {"\"lora_init\": \"gaussian\"", "lora[0].lora_init: \"gaussian\": only \"original\" is here: A uniform, B zero"},
+        {"\"lora_alpha\": 16, \"alpha\": 32", "lora[0].alpha: gives 32 for adapter.alpha, and lora_alpha gives 16; leave one of them out"},
+        {"\"dropout\": 0, \"lora_dropout\": 0.5",
+         "lora[0].lora_dropout: gives 0.5 for adapter.dropout, and dropout gives 0; leave one of them out"},
+        {"\"routing_strategy\": \"goe\", \"experts\": 4, \"num_experts\": [8, 8]",
+         "lora[0].num_experts: gives 8 for adapter.num_experts, and experts gives 4; leave one of them out"},
+        {"\"routing_strategy\": \"goe\", \"topk\": 1, \"top_k\": 2",
+         "lora[0].top_k: gives 2 for adapter.top_k, and topk gives 1; leave one of them out"},
+        {"\"peft_type\": \"MIXLORA\", \"num_experts\": 8", "lora[0].peft_type (method): \"mixlora\" is not built yet; take another value"},
+        {"\"peft_type\": \"LORAMOE\"", "lora[0].peft_type (method): \"loramoe\" is not built yet; take another value"},
+        {"\"peft_type\": \"LORAMOE\", \"routing_strategy\": \"goe\"",
+         "lora[0].peft_type: \"LORAMOE\" contradicts routing_strategy \"goe\"; leave out the one that is not meant"},
+        {"\"routing_strategy\": \"goe\", \"peft_type\": \"LORA\"",
+         "lora[0].peft_type: \"LORA\" contradicts routing_strategy \"goe\"; leave out the one that is not meant"},
         {"\"r\": \"x\"", "lora[0].r (adapter.rank): is \"x\"; it must be an integer"},
         {"\"batch_size\": 0", "lora[0].batch_size (train.batch_size): is 0; it must be between 1 and 1048576"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_refused(file_of(cases[i][0], ""), cases[i][1]);
+    check_refused(file_of("\"r\": 1", "\"train\": {}, "),
+                  "train: is a key of ours beside a list \"lora\", which is MoE-PEFT's; write the file in one of the two formats, or give "
+                  "it with --set");
     check_refused(file_of("\"r\": 1", "\"load_4bit\": true, "), "load_4bit: true: quantised base models are not here; set it to false");
     check_refused(file_of("\"r\": 1", "\"cutoff_len\": 0, "), "cutoff_len (train.max_length): is 0; it must be between 2 and 16777216");
     check_refused(file_of("\"r\": 1", "\"save_step\": \"x\", "), "save_step (train.eval_every): is \"x\"; it must be an integer");
@@ -234,7 +261,8 @@ int main(void) {
     gm_log_set_level(GM_LOG_ERROR);
     const struct CMUnitTest tests[] = {cmocka_unit_test(recognition), cmocka_unit_test(a_graph_router),
                                        cmocka_unit_test(losses),      cmocka_unit_test(what_they_take_where_nothing_is_given),
-                                       cmocka_unit_test(spellings),   cmocka_unit_test(notes),
-                                       cmocka_unit_test(refusals),    cmocka_unit_test(every_row)};
+                                       cmocka_unit_test(spellings),   cmocka_unit_test(task_lists),
+                                       cmocka_unit_test(notes),       cmocka_unit_test(refusals),
+                                       cmocka_unit_test(every_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -190,3 +190,28 @@ gm_status gm_adapter_open(gm_adapter **adapter, gm_model *model, const char *dir
     *adapter = opened;
     return GM_OK;
 }
+
+/* Scale and routing are in no tensor: other ones than the values were trained with make another adapter of them. */
+gm_status gm_adapter_compare_config(const gm_adapter *adapter, const char *path) {
+    const gm_adapter_config *now = &adapter->config;
+    gm_adapter_config there;
+    char name[GM_PATH];
+    int length = (int)strlen(path);
+    const char *slash = strrchr(path, '/');
+    if (!gm_directory_exists(path)) length = slash ? (int)(slash - path) : 0;
+    if (snprintf(name, sizeof name, "%.*s%s%s", length, path, length || slash ? "/" : "", config_file) >= (int)sizeof name)
+        return gm_error(GM_USAGE, "%s: the path is too long", path);
+    if (!gm_file_exists(name)) return GM_OK;
+    gm_status status = gm_adapter_config_read(&there, name);
+    if (status == GM_BAD_FILE)
+        return gm_log(GM_LOG_WARN, "%s; what it says is not compared with this run's adapter", gm_error_text()), GM_OK;
+    GM_TRY(status);
+    gm_buffer text = {0};
+    if (there.alpha != now->alpha) gm_buffer_format(&text, "; alpha %g there, %g now", there.alpha, now->alpha);
+    if (there.rslora != now->rslora)
+        gm_buffer_format(&text, "; rslora %s there, %s now", there.rslora ? "true" : "false", now->rslora ? "true" : "false");
+    if (there.top_k != now->top_k) gm_buffer_format(&text, "; top_k %lld there, %lld now", (long long)there.top_k, (long long)now->top_k);
+    if (text.length) gm_log(GM_LOG_WARN, "%s: the same values give another adapter with%s", name, gm_buffer_string(&text) + 1);
+    gm_buffer_free(&text);
+    return GM_OK;
+}
