@@ -110,6 +110,18 @@ static void many_added(gm_buffer *out) {
     repeat(out, ",1", 2000000);
     gm_buffer_text(out, "]}");
 }
+/* Twelve replacements of a letter by fifty: 10^20 bytes of the added token. */
+static void growing_rules(gm_buffer *out) {
+    gm_buffer_text(out, "{\"model\":{\"vocab\":{\"a\":0,\"<|begin|>\":1,\"<|end|>\":2},\"merges\":[]},\"added_tokens\":[{\"id\":3,"
+                        "\"content\":\"xa\",\"normalized\":true}],");
+    gm_buffer_text(out, "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[");
+    for (int i = 0; i < 12; i++) {
+        gm_buffer_format(out, "%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"", i ? "," : "");
+        repeat(out, "aaaaaaaaaa", 5);
+        gm_buffer_text(out, "\"}");
+    }
+    gm_buffer_text(out, "]}}");
+}
 static void packed_zeros(gm_buffer *out) { repeat(out, "          ", BIG / 10), pack(out); }
 
 static void lone_brace(gm_buffer *out) { gm_buffer_text(out, "{\"prompt\":\"p\",\"completion\":\"c\"}\n{\n"); }
@@ -178,6 +190,7 @@ static const struct {
     {TOKENIZE, "base/tokenizer.json", unknown_tokenizer, "Mystery"},
     {TOKENIZE, "base/tokenizer.json", far_token, "4294967295"},
     {TOKENIZE, "base/tokenizer.json", bad_merge, "second half is not in the vocabulary"},
+    {TOKENIZE, "base/tokenizer.json", growing_rules, "the tokenizer's rules make more than"},
     {TOKENIZE, "base/tokenizer.json", many_added, "more than 524288 values"},
     {TOKENIZE, "base/tokenizer.json.gz", packed_zeros, "is larger than 67108864 bytes"},
     {TOKENIZE, "base/tokenizer.json.gz", packed_cut, "tokenizer.json.gz"},
