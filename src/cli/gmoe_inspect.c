@@ -188,6 +188,7 @@ static void list_kinds(gm_buffer *out) {
                         "  ADAPTER DIRECTORY   adapter_config.json with adapter_model.safetensors\n"
                         "  TOKENIZER DIRECTORY tokenizer.json without a model\n"
                         "  RUN DIRECTORY       what gmoe-train wrote, for one seed or several: how far it came and what it gave\n"
+                        "A model's last line is the verdict: works, or does not work and every reason why not (exit status 3).\n"
                         "Numbers in names (layers, experts) are shown as *, tensors of one type and shape as one line.\n");
 }
 
