@@ -12,16 +12,25 @@ for name in "${names[@]}"; do
     [ -f "tests/fuzz/fuzz_$name.c" ] || { echo "fuzz.sh: tests/fuzz/fuzz_$name.c: there is no such target" >&2; exit 2; }
 done
 scripts/deps.sh
-if ! command -v clang >/dev/null; then
-    echo "fuzz.sh: installing clang" >&2
-    root=()
-    [ "$(id -u)" -eq 0 ] || root=(sudo)
-    "${root[@]}" apt-get update -qq >&2
-    DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends clang >&2
-fi
-
 out=build/fuzz
 mkdir -p "$out"
+
+# clang, and its run-time libraries, which are a package of their own, by its version
+has_fuzzer() {
+    echo 'int LLVMFuzzerTestOneInput(const unsigned char *p, unsigned long n) { return p && n ? 0 : -1; }' |
+        clang -fsanitize=fuzzer,address -x c -o "$out/probe" - 2>/dev/null
+}
+install() {
+    local root=()
+    [ "$(id -u)" -eq 0 ] || root=(sudo)
+    echo "fuzz.sh: installing $*" >&2
+    "${root[@]}" apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+command -v clang >/dev/null || install clang
+has_fuzzer || install "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+has_fuzzer || { echo "fuzz.sh: this clang has no libFuzzer" >&2; exit 1; }
+
 flags=(-std=c11 -D_DEFAULT_SOURCE -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -Iinclude -Isrc -Itests/fuzz)
 libraries=(-lcjson -lz -lpcre2-8 -lutf8proc -lm -lpthread)
 # The parsers and what is below them, without the folders that need oneDNN

@@ -208,7 +208,7 @@ int main(int argc, char **argv) {
     gm_status status = gm_options_parse(&program, argc, argv, &done);
     if (status == GM_OK && !done) status = path ? inspect(&findings, path) : gm_error(GM_USAGE, "no PATH given; --help says more");
     if (status == GM_OK && findings.problems)
-        status = gm_error(GM_BAD_FILE, "%s", findings.text[0] ? findings.text[0] : "out of memory for what is wrong");
+        status = findings.text[0] ? gm_error(GM_BAD_FILE, "%s", findings.text[0]) : gm_error(GM_NO_MEMORY, "out of memory");
     gm_findings_free(&findings);
     return gm_program_end(program.name, status);
 }
