@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and runs the whole suite: everything optimised with warnings as errors, then the unit tests, the operations
-# and the hostile files once more under the address and undefined-behaviour sanitizers. Data of ../shared is used where
+# Builds and runs the whole suite: everything optimised with warnings as errors, then the unit tests, the operations,
+# the hostile files and the fuzz targets once more under the address and undefined-behaviour sanitizers. Data of ../shared is used where
 # it is there ($GMOE_SHARED names another place); tests that need it say "skipped" where it is not.
 #   scripts/test.sh            both
 #   scripts/test.sh --fast     the first alone
@@ -23,6 +23,6 @@ if [ -z "$fast" ]; then
     cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=Debug -DGMOE_SANITIZE=ON -DGMOE_CUDA=OFF >/dev/null
     cmake --build build/sanitize -j "$jobs"
     # libgomp's and oneDNN's pools live to the end of the process
-    OMP_NUM_THREADS=1 LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp ctest --no-tests=error --test-dir build/sanitize --output-on-failure -j "$jobs" -R '^(unit|ops|hostile)/'
+    OMP_NUM_THREADS=1 LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp ctest --no-tests=error --test-dir build/sanitize --output-on-failure -j "$jobs" -R '^(unit|ops|hostile|fuzz)/'
 fi
 ctest --no-tests=error --test-dir build/test --output-on-failure -j 1

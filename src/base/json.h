@@ -3,15 +3,16 @@
  *   tree     cJSON behind the reader's checks: configurations, data lines
  *   writer   appends to a gm_buffer
  * Refused with place and reason: invalid UTF-8, a byte order mark, control bytes in strings, bad escapes, lone
- * surrogates, depth over 64, numbers that no finite double is near, anything but white space after the value, duplicate names (the tree; in
- * the reader names are the caller's to check). All messages are GM_BAD_FILE and begin with the source's name. */
+ * surrogates, depth over 64, numbers that no finite double is near, anything but white space after the value; in the tree also duplicate
+ * names (in the reader they are the caller's to check) and more than GM_JSON_VALUES values, which would take forty times their text. All
+ * messages are GM_BAD_FILE and begin with the source's name. */
 #ifndef GM_BASE_JSON_H
 #define GM_BASE_JSON_H
 
 #include "base/buffer.h"
 #include <cjson/cJSON.h>
 
-enum { GM_JSON_DEPTH = 64 };
+enum { GM_JSON_DEPTH = 64, GM_JSON_VALUES = 1 << 19 };
 
 typedef enum gm_json_type {
     GM_JSON_NONE,
@@ -27,6 +28,8 @@ typedef struct gm_json_reader {
     const char *source;           /* file name for messages */
     const char *begin, *at, *end; /* not NUL-terminated */
     gm_buffer string;             /* the last string read, decoded */
+    size_t longest;               /* bytes of a string that are read; 0: any number of them */
+    size_t values, most;          /* counted by gm_json_skip, which refuses more than `most`; 0: any number of them */
     bool fresh[GM_JSON_DEPTH];    /* by open container: no element yet */
     int depth;
 } gm_json_reader;

@@ -45,14 +45,21 @@ gm_json_type gm_json_peek(gm_json_reader *reader) {
     }
 }
 
+static bool begins_with(const gm_json_reader *reader, const char *text) {
+    size_t length = strlen(text);
+    return reader->at == reader->begin && (size_t)(reader->end - reader->at) >= length && memcmp(reader->at, text, length) == 0;
+}
+
 static gm_status expect_type(gm_json_reader *reader, gm_json_type type) {
     static const char *const names[] = {"nothing", "null", "true or false", "a number", "a string", "an array", "an object"};
     gm_json_type found = gm_json_peek(reader);
     if (found == type) return GM_OK;
     if (reader->at == reader->end) return gm_json_error(reader, "the text ends where %s should be", names[type]);
     if (found == GM_JSON_NONE) {
-        if (reader->at == reader->begin && reader->end - reader->at >= 3 && memcmp(reader->at, "\xef\xbb\xbf", 3) == 0)
+        if (begins_with(reader, "\xef\xbb\xbf"))
             return gm_json_error(reader, "begins with a byte order mark; save it as UTF-8 without one");
+        if (begins_with(reader, "version https://git-lfs"))
+            return gm_json_error(reader, "is a Git LFS pointer, not the file; run git lfs pull");
         return gm_json_error(reader, "not JSON: byte 0x%02x where %s should be", (unsigned char)*reader->at, names[type]);
     }
     return gm_json_error(reader, "%s where %s should be", names[found], names[type]);
@@ -142,7 +149,9 @@ gm_status gm_json_read_string(gm_json_reader *reader) {
     reader->at++;
     for (;;) {
         const char *run = reader->at;
-        while (reader->at < reader->end && *reader->at != '"' && *reader->at != '\\') {
+        size_t room = reader->longest > reader->string.length ? reader->longest - reader->string.length : 0;
+        const char *stop = reader->longest && (size_t)(reader->end - run) > room ? run + room + 1 : reader->end;
+        while (reader->at < stop && *reader->at != '"' && *reader->at != '\\') {
             unsigned char c = (unsigned char)*reader->at;
             if (c < 0x20) return gm_json_error(reader, "control byte 0x%02x in a string", c);
             utf8proc_int32_t code;
@@ -151,6 +160,8 @@ gm_status gm_json_read_string(gm_json_reader *reader) {
             reader->at += n;
         }
         gm_buffer_append(&reader->string, run, (size_t)(reader->at - run));
+        if (reader->longest && reader->string.length > reader->longest)
+            return gm_json_error(reader, "a string is longer than %zu bytes", reader->longest);
         if (reader->at == reader->end) return gm_json_error(reader, "the text ends inside a string");
         if (*reader->at == '"') break;
         GM_TRY(read_escape(reader));
@@ -248,6 +259,7 @@ gm_status gm_json_skip(gm_json_reader *reader) {
     int base = reader->depth;
     do {
         gm_json_type type = gm_json_peek(reader);
+        if (reader->most && ++reader->values > reader->most) return gm_json_error(reader, "more than %zu values", reader->most);
         if (type == GM_JSON_ARRAY || type == GM_JSON_OBJECT) {
             GM_TRY(gm_json_open(reader, type));
             is_object[reader->depth - 1] = type == GM_JSON_OBJECT;

@@ -36,6 +36,7 @@ static gm_status check_tree(const char *source, const cJSON *item) { /* depth â‰
 gm_status gm_json_parse(const char *source, const char *text, size_t length, cJSON **tree) {
     gm_json_reader reader;
     gm_json_reader_init(&reader, source, text, length);
+    reader.most = GM_JSON_VALUES;
     gm_status status = gm_json_skip(&reader);
     if (status == GM_OK) status = gm_json_finish(&reader);
     for (const char *p = text; status == GM_OK && (p = memchr(p, '\\', (size_t)(text + length - p))) != NULL; p += 2)

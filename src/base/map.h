@@ -15,7 +15,8 @@ typedef struct gm_map_entry {
 typedef struct gm_map {
     gm_map_entry *entries; /* owned */
     size_t capacity, count;
-} gm_map; /* {0} is empty */
+    uint64_t seed; /* of the hash */
+} gm_map;          /* {0} is empty */
 
 /* Sets key → value. *old (may be NULL) receives the entry's former value and *was_there says if there was one. */
 gm_status gm_map_put(gm_map *map, const char *key, size_t length, int64_t value, bool *was_there, int64_t *old);

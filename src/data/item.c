@@ -13,7 +13,7 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { MOST_CHOICES = 4096, MOST_COLUMNS = 1024, LOGGED_SKIPS = 3, SOURCE = GM_PATH + 64 };
+enum { MOST_CHOICES = 4096, MOST_COLUMNS = 1024, BLANK_LIMIT = 16 << 20, LOGGED_SKIPS = 3, SOURCE = GM_PATH + 64 };
 
 typedef struct gm_loader {
     const gm_task *task;
@@ -302,11 +302,15 @@ static gm_status load_line(gm_loader *loader, char *line, size_t length) {
     return placed ? status : gm_error(status, "%s: %s", source, gm_error_text());
 }
 
-/* The next line that is not blank; *line NULL at the end. */
+/* The next line that is not blank; *line NULL at the end. A few bytes of gzip can be gigabytes of line breaks. */
 static gm_status next_line(gm_line_reader *reader, char **line, size_t *length) {
-    do GM_TRY(gm_line_reader_next(reader, line, length));
-    while (*line && gm_text_is_blank(*line, *length));
-    return GM_OK;
+    size_t blank = 0;
+    for (;;) {
+        GM_TRY(gm_line_reader_next(reader, line, length));
+        if (!*line || !gm_text_is_blank(*line, *length)) return GM_OK;
+        blank += *length + 1;
+        if (blank > BLANK_LIMIT) return gm_line_reader_error(reader, "comes after more than %d MB of blank lines", BLANK_LIMIT >> 20);
+    }
 }
 
 static gm_status load_lines(gm_loader *loader) {

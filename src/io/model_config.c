@@ -243,8 +243,8 @@ static gm_status read_rope(const reading *r) {
     if (find(r->root, "rope_theta")) GM_TRY(read_real(r, r->root, "rope_theta", 1, 1e18, &c->rope_theta));
     if (!section) return GM_OK;
     if (!cJSON_IsObject(section)) return refuse(r, key, "is not an object");
-    GM_TRY(check_rope_keys(r, section));
     GM_TRY(read_rope_type(r, section, newer ? "default" : NULL));
+    GM_TRY(check_rope_keys(r, section));
     if (gm_json_member(section, "rope_theta")) {
         double theta = 0;
         GM_TRY(read_real(r, section, "rope_theta", 1, 1e18, &theta));

@@ -7,6 +7,7 @@
 #include <string.h>
 
 static const uint64_t header_limit = 100 * 1000 * 1000; /* as in the reference implementation */
+enum { STRING_LIMIT = 16 * 1024 * 1024 };               /* of a name or a value of the metadata, where some trainers keep megabytes */
 
 typedef struct header {
     gm_json_reader reader;
@@ -222,11 +223,12 @@ gm_status gm_safetensors_read_header(gm_safetensors_contents *contents, const ch
     const unsigned char *json = mapped.bytes + sizeof(uint64_t);
     header h = {.contents = contents, .path = path, .data = json + length, .data_length = mapped.length - sizeof(uint64_t) - length};
     gm_json_reader_init(&h.reader, path, (const char *)json, length);
+    h.reader.longest = STRING_LIMIT;
     gm_status status = read_entries(&h);
     gm_json_reader_free(&h.reader);
     gm_buffer_free(&h.place);
     if (status != GM_OK) return status;
-    gm_file_tensor *tensors = contents->tensors + first;
-    if (contents->count > first) qsort(tensors, contents->count - first, sizeof *tensors, by_offset);
+    gm_file_tensor *tensors = contents->count > first ? contents->tensors + first : NULL;
+    if (tensors) qsort(tensors, contents->count - first, sizeof *tensors, by_offset);
     return check_tiling(&h, tensors, contents->count - first);
 }

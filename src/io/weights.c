@@ -224,6 +224,18 @@ gm_status gm_weights_check(const gm_safetensors *file, const gm_model_config *co
     return GM_OK;
 }
 
+static uint64_t count_elements(const gm_model_config *c, const part *parts, int count) {
+    uint64_t elements = 0;
+    for (int i = 0; i < count; i++)
+        if (is_needed(c, parts[i].need))
+            elements += (uint64_t)axis_size(c, parts[i].rows) * (uint64_t)(parts[i].columns == NONE ? 1 : axis_size(c, parts[i].columns));
+    return elements;
+}
+
+uint64_t gm_weights_elements(const gm_model_config *config) {
+    return count_elements(config, outer_parts, OUTER_PARTS) + (uint64_t)config->layers * count_elements(config, layer_parts, LAYER_PARTS);
+}
+
 static uint64_t fnv(uint64_t hash, const void *bytes, size_t length) {
     const unsigned char *p = bytes;
     for (size_t i = 0; i < length; i++) hash = (hash ^ p[i]) * 0x100000001b3u;

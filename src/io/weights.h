@@ -15,6 +15,9 @@ const gm_file_tensor *gm_weights_find(const gm_safetensors *file, int layer, con
 /* Everything that config.json implies is there, in that shape, as F32, F16 or BF16. Tensors beyond that are noted in the log. */
 gm_status gm_weights_check(const gm_safetensors *file, const gm_model_config *config);
 
+/* Numbers that a model of this configuration consists of, tied ones once. */
+uint64_t gm_weights_elements(const gm_model_config *config);
+
 /* Says whether two runs had the same base model: the sum over the tensors of a hash of name, type, shape and all bytes (XXH64,
  * several tensors at once on the threads there are), and the values of gm_model_config. It reads the whole file: 1 GB in 0.19 s a
  * thread where it is in the page cache (5.6 GB/s), else at the disk's speed; what the run then uses in place is there already.

@@ -91,9 +91,6 @@ typedef struct gm_mean_result { /* over tasks: of their accuracies, or, where no
 
 gm_mean_result gm_mean_of_results(const gm_eval_result *results, int count);
 
-/* Encodes the items. `task` must outlive the set. Faults of an item are GM_BAD_FILE with file and line. */
-gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *task, const char *split, const gm_tokenizer *tokenizer,
-                            const gm_eval_options *options);
 typedef struct gm_eval_source { /* what a set is read from */
     const gm_task *task;
     const char *data_dir, *split, *prompt;

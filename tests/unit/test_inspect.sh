@@ -59,7 +59,15 @@ echo '{"model_type":"gpt2"}' > "$dir/model/config.json"
 check "another kind of model" 3 'model_type: "gpt2" is not supported' "$dir/model"
 echo '{"model_type":"llama"}' > "$dir/model/config.json"
 check "missing tensors" 3 "model.embed_tokens.weight: is missing" "$dir/model"
-check "no tokenizer" 3 "$dir/model/tokenizer.json: is missing" "$dir/model"
+check "no tokenizer" 3 "  $dir/model/tokenizer.json: is missing" "$dir/model"
+check "each that is wrong" 3 "verdict: does not work, for 2 reasons" "$dir/model"
+check "the first on standard error" 3 "gmoe-inspect: $dir/model/model.safetensors: " "$dir/model"
+rm "$dir/model/model.safetensors"
+echo '{"model_type":"llama","attn_logit_softcapping":30.0}' > "$dir/model/config.json"
+check "nothing that works" 3 "verdict: does not work, for 3 reasons" "$dir/model"
+check "its configuration" 3 "  $dir/model/config.json: attn_logit_softcapping: 30 is not supported" "$dir/model"
+check "its weights" 3 "  $dir/model: holds neither model.safetensors" "$dir/model"
+cp "$dir/x.safetensors" "$dir/model/model.safetensors"
 check "a JSON file" 3 "config.json: is not a safetensors file but JSON text; a model, an adapter or a run is given by its directory" "$dir/model/config.json"
 check "text" 3 "README.md: is not a safetensors file" README.md
 mkdir "$dir/tokenizer"
@@ -74,14 +82,20 @@ check "one that is not" 0 "state: seed-10: not finished, at step 0" "$dir/seeds"
 check "how they go on" 0 "--resume goes on with them" "$dir/seeds"
 cp -r tests/golden/llama-gmoe/base "$dir/base"
 check "its tokenizer" 0 "tokenizer: " "$dir/base"
-check "all is well" 0 "gmoe can train on it" "$dir/base"
+check "all is well" 0 "verdict: works; gmoe can train on it" "$dir/base"
+check "its attention" 0 "attention: grouped-query, 4 heads of 8 on 2 for keys" "$dir/base"
+check "its memory" 0 "memory: 24,224 parameters take 94.6 KiB as f32, 47.3 KiB as bf16" "$dir/base"
+check "linear scaling" 0 "rope: theta 10000, scaled linearly by 2" tests/golden/llama-linear/base
+check "llama3 scaling" 0 "scaled as llama3 by 8 (1 to 4, from 64 positions)" tests/golden/llama31-gmoe/base
+check "sliding window" 0 "sliding window of 16 from layer 0" tests/golden/mistral-lora/base
+check "kinds of tokenizers" 0 "tokenizer: byte-level BPE" tests/golden/llama31-gmoe/base
+check "kinds of tokenizers" 0 "tokenizer: BPE with byte fallback" tests/golden/llama-lora/base
 sed -i '0,/"type": *"BPE"/s//"type": "Unigram"/' "$dir/base/tokenizer.json"
 check "a tokenizer that is not supported" 3 "Unigram" "$dir/base"
-check "so no training" 3 "gmoe cannot train on it: the problem above" "$dir/base"
+check "so no training" 3 "verdict: does not work: $dir/base/tokenizer.json: " "$dir/base"
 cp tests/golden/llama-gmoe/base/tokenizer.json "$dir/base/tokenizer.json"
 sed -i 's/"added_tokens": *\[/&{"id": 900000, "content": "<far>", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false},/' "$dir/base/tokenizer.json"
-check "a tokenizer with more tokens than the model" 3 "gmoe cannot train on it" "$dir/base"
-check "says so" 3 "gmoe cannot train on it" "$dir/model"
+check "a tokenizer with more tokens than the model" 3 "verdict: does not work: $dir/base/tokenizer.json: " "$dir/base"
 
 if [ -e /dev/full ]; then
     "$inspect" "$dir/x.safetensors" > /dev/full 2> "$dir/message"

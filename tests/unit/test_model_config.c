@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "io/key_rules.h"
 #include "io/model_config.h"
 
 /* All of it in one line. */
@@ -75,6 +76,50 @@ static const struct { const char *json, *line; } accepted[] = {
     /* neutral values of what is not supported, harmless keys, unknown keys */
     {"{\"model_type\":\"llama\"," SMALL ",\"partial_rotary_factor\":1.0,\"attn_logit_softcapping\":null,\"is_causal\":true,\"quantization_config\":null,\"pruned_heads\":{},\"num_experts\":0,\"logit_scale\":1,"
      "\"rope_interleaved\":false,\"attention_dropout\":0.1,\"pretraining_tp\":2,\"torch_dtype\":\"bfloat16\",\"my_own\":[1]}", "llama v100 h64 f96 l4 a8/8x8 p2048 w0@0 eps1e-06 theta10000 plain eos2 bos1"},
+};
+
+/* The keys that models are published with, and what the same classes make of them. */
+static const struct { const char *name, *json, *line; } published[] = {
+    {"Llama 1 7B", "{\"architectures\":[\"LLaMAForCausalLM\"],\"bos_token_id\":0,\"eos_token_id\":1,\"hidden_act\":\"silu\",\"hidden_size\":4096,\"intermediate_size\":11008,\"initializer_range\":0.02,\"max_sequence_length\":2048,\"model_type\":\"llama\",\"num_attention_heads\":32,\"num_hidden_layers\":32,\"pad_token_id\":-1,\"rms_norm_eps\":1e-06,\"torch_dtype\":\"float16\",\"transformers_version\":\"4.27.0.dev0\",\"use_cache\":true,\"vocab_size\":32000}",
+     "llama v32000 h4096 f11008 l32 a32/32x128 p2048 w0@0 eps1e-06 theta10000 plain eos1 bos0"},
+    {"Llama 2 7B", "{\"bos_token_id\":1,\"eos_token_id\":2,\"hidden_act\":\"silu\",\"hidden_size\":4096,\"intermediate_size\":11008,\"max_position_embeddings\":4096,\"model_type\":\"llama\",\"num_attention_heads\":32,\"num_hidden_layers\":32,\"num_key_value_heads\":32,\"rms_norm_eps\":1e-05,\"rope_scaling\":null,\"tie_word_embeddings\":false,\"vocab_size\":32000}",
+     "llama v32000 h4096 f11008 l32 a32/32x128 p4096 w0@0 eps1e-05 theta10000 plain eos2 bos1"},
+    {"Llama 2 70B", "{\"model_type\":\"llama\",\"hidden_size\":8192,\"intermediate_size\":28672,\"num_attention_heads\":64,\"num_hidden_layers\":80,\"num_key_value_heads\":8,\"max_position_embeddings\":4096,\"rms_norm_eps\":1e-05,\"rope_scaling\":null,\"vocab_size\":32000,\"bos_token_id\":1,\"eos_token_id\":2,\"tie_word_embeddings\":false,\"hidden_act\":\"silu\"}",
+     "llama v32000 h8192 f28672 l80 a64/8x128 p4096 w0@0 eps1e-05 theta10000 plain eos2 bos1"},
+    {"Llama 3 8B", "{\"attention_bias\":false,\"bos_token_id\":128000,\"eos_token_id\":128001,\"hidden_act\":\"silu\",\"hidden_size\":4096,\"intermediate_size\":14336,\"max_position_embeddings\":8192,\"model_type\":\"llama\",\"num_attention_heads\":32,\"num_hidden_layers\":32,\"num_key_value_heads\":8,\"rms_norm_eps\":1e-05,\"rope_scaling\":null,\"rope_theta\":500000.0,\"tie_word_embeddings\":false,\"vocab_size\":128256}",
+     "llama v128256 h4096 f14336 l32 a32/8x128 p8192 w0@0 eps1e-05 theta500000 plain eos128001 bos128000"},
+    {"Llama 3.1 8B Instruct (3.3 alike)", "{\"architectures\":[\"LlamaForCausalLM\"],\"attention_bias\":false,\"attention_dropout\":0.0,\"bos_token_id\":128000,\"eos_token_id\":[128001,128008,128009],\"hidden_act\":\"silu\",\"hidden_size\":4096,\"initializer_range\":0.02,\"intermediate_size\":14336,\"max_position_embeddings\":131072,\"mlp_bias\":false,\"model_type\":\"llama\",\"num_attention_heads\":32,\"num_hidden_layers\":32,\"num_key_value_heads\":8,\"pretraining_tp\":1,\"rms_norm_eps\":1e-05,\"rope_scaling\":{\"factor\":8.0,\"high_freq_factor\":4.0,\"low_freq_factor\":1.0,\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"},\"rope_theta\":500000.0,\"tie_word_embeddings\":false,\"torch_dtype\":\"bfloat16\",\"transformers_version\":\"4.42.3\",\"use_cache\":true,\"vocab_size\":128256}",
+     "llama v128256 h4096 f14336 l32 a32/8x128 p131072 w0@0 eps1e-05 theta500000 llama3 8,1,4,8192 eos128001 bos128000"},
+    {"Llama 3.2 1B", "{\"attention_bias\":false,\"bos_token_id\":128000,\"eos_token_id\":128001,\"head_dim\":64,\"hidden_act\":\"silu\",\"hidden_size\":2048,\"intermediate_size\":8192,\"max_position_embeddings\":131072,\"mlp_bias\":false,\"model_type\":\"llama\",\"num_attention_heads\":32,\"num_hidden_layers\":16,\"num_key_value_heads\":8,\"rms_norm_eps\":1e-05,\"rope_scaling\":{\"factor\":32.0,\"high_freq_factor\":4.0,\"low_freq_factor\":1.0,\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"},\"rope_theta\":500000.0,\"tie_word_embeddings\":true,\"vocab_size\":128256}",
+     "llama v128256 h2048 f8192 l16 a32/8x64 p131072 w0@0 eps1e-05 theta500000 llama3 32,1,4,8192 tied eos128001 bos128000"},
+    {"TinyLlama 1.1B", "{\"attention_bias\":false,\"bos_token_id\":1,\"eos_token_id\":2,\"hidden_act\":\"silu\",\"hidden_size\":2048,\"intermediate_size\":5632,\"max_position_embeddings\":2048,\"model_type\":\"llama\",\"num_attention_heads\":32,\"num_hidden_layers\":22,\"num_key_value_heads\":4,\"rms_norm_eps\":1e-05,\"rope_scaling\":null,\"rope_theta\":10000.0,\"tie_word_embeddings\":false,\"vocab_size\":32000}",
+     "llama v32000 h2048 f5632 l22 a32/4x64 p2048 w0@0 eps1e-05 theta10000 plain eos2 bos1"},
+    {"SmolLM2 135M", "{\"architectures\":[\"LlamaForCausalLM\"],\"attention_bias\":false,\"attention_dropout\":0.0,\"bos_token_id\":0,\"eos_token_id\":0,\"hidden_act\":\"silu\",\"hidden_size\":576,\"initializer_range\":0.041666666666666664,\"intermediate_size\":1536,\"is_llama_config\":true,\"max_position_embeddings\":8192,\"mlp_bias\":false,\"model_type\":\"llama\",\"num_attention_heads\":9,\"num_hidden_layers\":30,\"num_key_value_heads\":3,\"pretraining_tp\":1,\"rms_norm_eps\":1e-05,\"rope_interleaved\":false,\"rope_scaling\":null,\"rope_theta\":100000,\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\",\"transformers_version\":\"4.40.1\",\"use_cache\":true,\"vocab_size\":49152}",
+     "llama v49152 h576 f1536 l30 a9/3x64 p8192 w0@0 eps1e-05 theta100000 plain tied eos0 bos0"},
+    {"Yi 1.5 6B", "{\"attention_bias\":false,\"bos_token_id\":1,\"eos_token_id\":2,\"hidden_act\":\"silu\",\"hidden_size\":4096,\"intermediate_size\":11008,\"max_position_embeddings\":4096,\"model_type\":\"llama\",\"num_attention_heads\":32,\"num_hidden_layers\":32,\"num_key_value_heads\":4,\"rms_norm_eps\":1e-06,\"rope_scaling\":null,\"rope_theta\":5000000.0,\"tie_word_embeddings\":false,\"vocab_size\":64000}",
+     "llama v64000 h4096 f11008 l32 a32/4x128 p4096 w0@0 eps1e-06 theta5e+06 plain eos2 bos1"},
+    {"Code Llama 7B", "{\"bos_token_id\":1,\"eos_token_id\":2,\"hidden_act\":\"silu\",\"hidden_size\":4096,\"intermediate_size\":11008,\"max_position_embeddings\":16384,\"model_type\":\"llama\",\"num_attention_heads\":32,\"num_hidden_layers\":32,\"num_key_value_heads\":32,\"rms_norm_eps\":1e-05,\"rope_scaling\":null,\"rope_theta\":1000000,\"vocab_size\":32016}",
+     "llama v32016 h4096 f11008 l32 a32/32x128 p16384 w0@0 eps1e-05 theta1e+06 plain eos2 bos1"},
+    {"Vicuna 1.5 7B 16k", "{\"model_type\":\"llama\",\"hidden_size\":4096,\"intermediate_size\":11008,\"num_attention_heads\":32,\"num_hidden_layers\":32,\"max_sequence_length\":16384,\"max_position_embeddings\":4096,\"rope_scaling\":{\"factor\":4.0,\"type\":\"linear\"},\"rms_norm_eps\":1e-05,\"vocab_size\":32000,\"hidden_act\":\"silu\"}",
+     "llama v32000 h4096 f11008 l32 a32/32x128 p4096 w0@0 eps1e-05 theta10000 linear 4 eos2 bos1"},
+    {"Mistral 7B 0.1", "{\"bos_token_id\":1,\"eos_token_id\":2,\"hidden_act\":\"silu\",\"hidden_size\":4096,\"intermediate_size\":14336,\"max_position_embeddings\":32768,\"model_type\":\"mistral\",\"num_attention_heads\":32,\"num_hidden_layers\":32,\"num_key_value_heads\":8,\"rms_norm_eps\":1e-05,\"rope_theta\":10000.0,\"sliding_window\":4096,\"tie_word_embeddings\":false,\"vocab_size\":32000}",
+     "mistral v32000 h4096 f14336 l32 a32/8x128 p32768 w4096@0 eps1e-05 theta10000 plain eos2 bos1"},
+    {"Mistral 7B 0.3", "{\"architectures\":[\"MistralForCausalLM\"],\"attention_dropout\":0.0,\"bos_token_id\":1,\"eos_token_id\":2,\"hidden_act\":\"silu\",\"hidden_size\":4096,\"initializer_range\":0.02,\"intermediate_size\":14336,\"max_position_embeddings\":32768,\"model_type\":\"mistral\",\"num_attention_heads\":32,\"num_hidden_layers\":32,\"num_key_value_heads\":8,\"rms_norm_eps\":1e-05,\"rope_theta\":1000000.0,\"sliding_window\":null,\"tie_word_embeddings\":false,\"torch_dtype\":\"bfloat16\",\"transformers_version\":\"4.42.0.dev0\",\"use_cache\":true,\"vocab_size\":32768}",
+     "mistral v32768 h4096 f14336 l32 a32/8x128 p32768 w0@0 eps1e-05 theta1e+06 plain eos2 bos1"},
+    {"Mistral Nemo 12B", "{\"bos_token_id\":1,\"eos_token_id\":2,\"head_dim\":128,\"hidden_act\":\"silu\",\"hidden_size\":5120,\"intermediate_size\":14336,\"max_position_embeddings\":131072,\"model_type\":\"mistral\",\"num_attention_heads\":32,\"num_hidden_layers\":40,\"num_key_value_heads\":8,\"rms_norm_eps\":1e-05,\"rope_theta\":1000000.0,\"sliding_window\":null,\"tie_word_embeddings\":false,\"vocab_size\":131072}",
+     "mistral v131072 h5120 f14336 l40 a32/8x128 p131072 w0@0 eps1e-05 theta1e+06 plain eos2 bos1"},
+    {"Qwen2 7B", "{\"bos_token_id\":151643,\"eos_token_id\":151643,\"hidden_act\":\"silu\",\"hidden_size\":3584,\"intermediate_size\":18944,\"max_position_embeddings\":131072,\"max_window_layers\":28,\"model_type\":\"qwen2\",\"num_attention_heads\":28,\"num_hidden_layers\":28,\"num_key_value_heads\":4,\"rms_norm_eps\":1e-06,\"rope_theta\":1000000.0,\"sliding_window\":131072,\"tie_word_embeddings\":false,\"use_sliding_window\":false,\"vocab_size\":152064}",
+     "qwen2 v152064 h3584 f18944 l28 a28/4x128 p131072 w0@0 eps1e-06 theta1e+06 plain qkv-bias eos151643 bos151643"},
+    {"Qwen2.5 0.5B", "{\"bos_token_id\":151643,\"eos_token_id\":151643,\"hidden_act\":\"silu\",\"hidden_size\":896,\"intermediate_size\":4864,\"max_position_embeddings\":32768,\"max_window_layers\":24,\"model_type\":\"qwen2\",\"num_attention_heads\":14,\"num_hidden_layers\":24,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-06,\"rope_theta\":1000000.0,\"sliding_window\":32768,\"tie_word_embeddings\":true,\"use_mrope\":false,\"use_sliding_window\":false,\"vocab_size\":151936}",
+     "qwen2 v151936 h896 f4864 l24 a14/2x64 p32768 w0@0 eps1e-06 theta1e+06 plain qkv-bias tied eos151643 bos151643"},
+    {"Qwen3 0.6B", "{\"architectures\":[\"Qwen3ForCausalLM\"],\"attention_bias\":false,\"attention_dropout\":0.0,\"bos_token_id\":151643,\"eos_token_id\":151645,\"head_dim\":128,\"hidden_act\":\"silu\",\"hidden_size\":1024,\"initializer_range\":0.02,\"intermediate_size\":3072,\"max_position_embeddings\":40960,\"max_window_layers\":28,\"model_type\":\"qwen3\",\"num_attention_heads\":16,\"num_hidden_layers\":28,\"num_key_value_heads\":8,\"rms_norm_eps\":1e-06,\"rope_scaling\":null,\"rope_theta\":1000000,\"sliding_window\":null,\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\",\"transformers_version\":\"4.51.0\",\"use_cache\":true,\"use_sliding_window\":false,\"vocab_size\":151936}",
+     "qwen3 v151936 h1024 f3072 l28 a16/8x128 p40960 w0@0 eps1e-06 theta1e+06 plain tied qk-norm eos151645 bos151643"},
+    {"Phi-3 mini 4k", "{\"architectures\":[\"Phi3ForCausalLM\"],\"attention_bias\":false,\"attention_dropout\":0.0,\"bos_token_id\":1,\"embd_pdrop\":0.0,\"eos_token_id\":32000,\"hidden_act\":\"silu\",\"hidden_size\":3072,\"initializer_range\":0.02,\"intermediate_size\":8192,\"max_position_embeddings\":4096,\"model_type\":\"phi3\",\"num_attention_heads\":32,\"num_hidden_layers\":32,\"num_key_value_heads\":32,\"original_max_position_embeddings\":4096,\"pad_token_id\":32000,\"resid_pdrop\":0.0,\"rms_norm_eps\":1e-05,\"rope_scaling\":null,\"rope_theta\":10000.0,\"sliding_window\":2047,\"tie_word_embeddings\":false,\"torch_dtype\":\"bfloat16\",\"transformers_version\":\"4.40.2\",\"use_cache\":true,\"vocab_size\":32064}",
+     "phi3 v32064 h3072 f8192 l32 a32/32x96 p4096 w2047@0 eps1e-05 theta10000 plain fused eos32000 bos1"},
+    {"Phi-4 14B", "{\"attention_bias\":false,\"bos_token_id\":100257,\"embd_pdrop\":0.0,\"eos_token_id\":100265,\"hidden_act\":\"silu\",\"hidden_size\":5120,\"intermediate_size\":17920,\"max_position_embeddings\":16384,\"model_type\":\"phi3\",\"num_attention_heads\":40,\"num_hidden_layers\":40,\"num_key_value_heads\":10,\"original_max_position_embeddings\":16384,\"resid_pdrop\":0.0,\"rms_norm_eps\":1e-05,\"rope_scaling\":null,\"rope_theta\":250000,\"sliding_window\":null,\"tie_word_embeddings\":false,\"vocab_size\":100352}",
+     "phi3 v100352 h5120 f17920 l40 a40/10x128 p16384 w0@0 eps1e-05 theta250000 plain fused eos100265 bos100257"},
+    {"DeepSeek R1 distilled to Qwen 1.5B", "{\"architectures\":[\"Qwen2ForCausalLM\"],\"attention_dropout\":0.0,\"bos_token_id\":151643,\"eos_token_id\":151643,\"hidden_act\":\"silu\",\"hidden_size\":1536,\"initializer_range\":0.02,\"intermediate_size\":8960,\"max_position_embeddings\":131072,\"max_window_layers\":21,\"model_type\":\"qwen2\",\"num_attention_heads\":12,\"num_hidden_layers\":28,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-06,\"rope_theta\":10000,\"sliding_window\":4096,\"tie_word_embeddings\":false,\"torch_dtype\":\"bfloat16\",\"transformers_version\":\"4.44.0\",\"use_cache\":true,\"use_mrope\":false,\"use_sliding_window\":false,\"vocab_size\":151936}",
+     "qwen2 v151936 h1536 f8960 l28 a12/2x128 p131072 w0@0 eps1e-06 theta10000 plain qkv-bias eos151643 bos151643"},
 };
 
 static const struct { const char *json, *says; } refused[] = {
@@ -175,6 +220,70 @@ static void test_accepted(void **state) {
     assert_int_equal(gm_directory_remove(directory), GM_OK);
 }
 
+/* As `accepted`, and without a word about any key. */
+static void test_published(void **state) {
+    (void)state;
+    char directory[4096], path[GM_PATH], line[512];
+    gm_buffer said = {0};
+    gm_test_directory(directory);
+    assert_int_equal(gm_path_join(path, directory, "said"), GM_OK);
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        gm_model_config config;
+        int standard_error = dup(STDERR_FILENO);
+        FILE *file = fopen(path, "wb");
+        assert_true(file && dup2(fileno(file), STDERR_FILENO) >= 0);
+        gm_status status = read_text(&config, directory, published[i].json, strlen(published[i].json));
+        assert_true(dup2(standard_error, STDERR_FILENO) >= 0 && close(standard_error) == 0 && fclose(file) == 0);
+        if (status != GM_OK) fail_msg("%s: refused: %s", published[i].name, gm_error_text());
+        describe(line, &config);
+        assert_string_equal(line, published[i].line);
+        assert_int_equal(gm_file_read(&said, path, 1 << 16, GM_USAGE), GM_OK);
+        if (said.length) fail_msg("%s: %s", published[i].name, gm_buffer_string(&said));
+    }
+    gm_buffer_free(&said);
+    assert_int_equal(gm_directory_remove(directory), GM_OK);
+}
+
+/* Each key by its rule. */
+static void test_keys(void **state) {
+    (void)state;
+    char directory[4096], json[200];
+    gm_model_config config;
+    gm_test_directory(directory);
+    gm_log_set_level(GM_LOG_ERROR);
+    for (const gm_file_key *key = gm_model_config_keys; key->name; key++) {
+        if (key->rule == GM_KEY_READ) continue;
+        gm_status expected = key->rule == GM_KEY_REFUSE ? GM_BAD_FILE : GM_OK;
+        int n = snprintf(json, sizeof json, "{\"model_type\":\"llama\",\"%s\":7.5}", key->name);
+        gm_status status = read_text(&config, directory, json, (size_t)n);
+        if (status != expected) fail_msg("%s: status %d", json, status);
+        if (status != GM_OK && !strstr(gm_error_text(), key->name)) fail_msg("%s: %s", json, gm_error_text());
+        n = snprintf(json, sizeof json, "{\"model_type\":\"llama\",\"%s\":null}", key->name);
+        if (read_text(&config, directory, json, (size_t)n) != GM_OK) fail_msg("%s: %s", json, gm_error_text());
+    }
+    gm_log_set_level(GM_LOG_INFO);
+    assert_int_equal(gm_directory_remove(directory), GM_OK);
+}
+
+static void test_other_families(void **state) {
+    (void)state;
+    static const char *const families[] = {
+        "gemma",       "gemma2",    "gemma3",   "gemma3_text", "mixtral", "mistral3", "ministral",  "phi",     "phimoe",   "qwen2_moe",
+        "qwen3_moe",   "qwen2_vl",  "llama4",   "llama4_text", "smollm3", "olmo",     "olmo2",      "olmoe",   "stablelm", "falcon",
+        "gpt2",        "gpt_neox",  "gptj",     "opt",         "bloom",   "mpt",      "starcoder2", "granite", "cohere",   "deepseek_v2",
+        "deepseek_v3", "internlm2", "baichuan", "chatglm",     "mamba",   "gpt_oss",  "glm4",       "exaone",  "nemotron"};
+    char directory[4096], json[200], says[100];
+    gm_model_config config;
+    gm_test_directory(directory);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        int n = snprintf(json, sizeof json, "{\"model_type\":\"%s\"}", families[i]);
+        snprintf(says, sizeof says, "model_type: \"%s\" is not supported; llama, mistral, qwen2, qwen3 and phi3 are", families[i]);
+        gm_status status = read_text(&config, directory, json, (size_t)n);
+        if (status != GM_BAD_FILE || !strstr(gm_error_text(), says)) fail_msg("%s: status %d: %s", json, status, gm_error_text());
+    }
+    assert_int_equal(gm_directory_remove(directory), GM_OK);
+}
+
 static void test_refused(void **state) {
     (void)state;
     char directory[4096], path[GM_PATH];
@@ -204,6 +313,7 @@ static int describe_directory(const char *directory) {
 }
 
 int main(int argc, char **argv) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_accepted), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_accepted), cmocka_unit_test(test_published), cmocka_unit_test(test_keys),
+                                       cmocka_unit_test(test_other_families), cmocka_unit_test(test_refused)};
     return argc > 1 ? describe_directory(argv[1]) : cmocka_run_group_tests(tests, NULL, NULL);
 }

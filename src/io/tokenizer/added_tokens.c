@@ -130,7 +130,9 @@ gm_status gm_added_tokens_finish(gm_added_tokens *added, const char *file, const
             if (token->special != (special == 1)) continue;
             gm_slice text = token->text;
             size_t head = 0;
-            if (token->normalized) GM_TRY(gm_normalizer_apply(normalizer, encoder, &text, &head));
+            gm_status status = token->normalized ? gm_normalizer_apply(normalizer, encoder, &text, &head) : GM_OK;
+            if (status == GM_BAD_FILE) return gm_error_prefix(status, "%s", file);
+            GM_TRY(status);
             if (text.length == 0)
                 return gm_error(GM_BAD_FILE, "%s: added tokens: the normalizer leaves nothing of \"%.*s\"", file,
                                 gm_utf8_shown(token->text), token->text.bytes);

@@ -101,3 +101,10 @@ gm_status gm_ids_append(gm_ids *ids, const int32_t *more, size_t count) {
     ids->count += count;
     return GM_OK;
 }
+
+void gm_encoder_begin_text(gm_encoder *encoder, size_t length) { encoder->longest = ((size_t)1 << 20) + 64 * length; }
+
+gm_status gm_encoder_check_length(const gm_encoder *encoder, size_t length) {
+    if (length <= encoder->longest) return GM_OK;
+    return gm_error(GM_BAD_FILE, "the tokenizer's rules make more than %zu bytes of a short text", encoder->longest);
+}

@@ -47,7 +47,13 @@ typedef struct gm_encoder {
     size_t queue_count, queue_capacity;
     gm_regex_scratch *regex;
     gm_word_cache cache;
+    size_t longest; /* that the file's rules may make the text at hand */
 } gm_encoder;
+
+/* Rules make a text longer: three bytes of a space, eighteen characters of one. A few lines of them could make gigabytes: more
+ * than 64 times the text and a megabyte is GM_BAD_FILE. */
+void gm_encoder_begin_text(gm_encoder *encoder, size_t length);
+gm_status gm_encoder_check_length(const gm_encoder *encoder, size_t length);
 
 typedef struct gm_encoder_pool gm_encoder_pool;
 

@@ -106,6 +106,7 @@ static gm_status replace(const gm_normalizer_step *step, gm_encoder *encoder, gm
         if (!found) break;
         if (*head > 0 && search.end <= *head) new_head += step->content.length;
         gm_buffer_append(out, step->content.bytes, step->content.length);
+        GM_TRY(gm_encoder_check_length(encoder, out->length));
         copied = search.end;
     }
     *head = new_head;
@@ -172,6 +173,7 @@ static gm_status apply_step(const gm_normalizer_step *step, gm_encoder *encoder,
 
 gm_status gm_normalizer_apply(const gm_normalizer *normalizer, gm_encoder *encoder, gm_slice *text, size_t *head) {
     int target = 0;
+    gm_encoder_begin_text(encoder, text->length);
     for (size_t i = 0; i < normalizer->count; i++) {
         gm_buffer *out = &encoder->normal[target];
         bool written;
@@ -179,6 +181,7 @@ gm_status gm_normalizer_apply(const gm_normalizer *normalizer, gm_encoder *encod
         GM_TRY(apply_step(&normalizer->steps[i], encoder, text, out, head, &written));
         if (!written) continue;
         GM_TRY(gm_buffer_status(out));
+        GM_TRY(gm_encoder_check_length(encoder, out->length));
         *text = (gm_slice){gm_buffer_string(out), out->length};
         target = 1 - target;
     }

@@ -277,8 +277,10 @@ gm_status gm_pre_tokenizer_apply(const gm_pre_tokenizer *p, size_t steps, gm_enc
     in->text = text;
     in->count = 0;
     GM_TRY(gm_pieces_add(in, 0, text.length, head));
+    gm_encoder_begin_text(encoder, text.length);
     for (size_t i = 0; i < steps; i++) {
         GM_TRY(apply_step(&p->steps[i], encoder, in, out));
+        GM_TRY(gm_encoder_check_length(encoder, out->text.length));
         gm_pieces *swapped = in;
         in = out;
         out = swapped;

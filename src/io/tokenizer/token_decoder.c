@@ -190,6 +190,7 @@ static gm_status append_replaced(const gm_pattern *pattern, gm_slice content, gm
         if (!found) break;
         gm_buffer_append(out, token.bytes + copied, search.begin - copied);
         gm_buffer_append(out, content.bytes, content.length);
+        GM_TRY(gm_encoder_check_length(encoder, out->length));
         copied = search.end;
     }
     gm_buffer_append(out, token.bytes + copied, token.length - copied);
@@ -240,6 +241,7 @@ static gm_status apply_step(const gm_token_decoder_step *step, gm_encoder *encod
 gm_status gm_token_decoder_apply(const gm_token_decoder *decoder, gm_encoder *encoder, gm_token_list *tokens, gm_buffer *text) {
     gm_token_list other = {0};
     gm_status status = GM_OK;
+    gm_encoder_begin_text(encoder, tokens->text.length);
     for (size_t i = 0; i < decoder->count; i++) {
         other.count = 0;
         gm_buffer_clear(&other.text);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LARGEST_FILE = 512 << 20, LONGEST_TEXT = INT32_MAX };
+enum { LARGEST_FILE = 64 << 20 /* twice the largest that is published */, LONGEST_TEXT = INT32_MAX };
 
 /* The tokenizer.json that `path` means. */
 static gm_status find_file(char file[GM_PATH], const char *path) {
@@ -174,6 +174,12 @@ int32_t gm_tokenizer_vocabulary(const gm_tokenizer *tokenizer) { return tokenize
 
 const char *gm_tokenizer_token(const gm_tokenizer *tokenizer, int32_t id) {
     return gm_vocabulary_has(&tokenizer->vocabulary, id) ? tokenizer->vocabulary.tokens[id].bytes : NULL;
+}
+
+const char *gm_tokenizer_kind(const gm_tokenizer *tokenizer) {
+    const gm_pre_tokenizer *pre = &tokenizer->pre_tokenizer;
+    if (pre->count > 0 && pre->steps[pre->count - 1].kind == GM_PRE_BYTES) return "byte-level BPE";
+    return tokenizer->model.byte_fallback ? "BPE with byte fallback" : "BPE";
 }
 
 void gm_ids_free(gm_ids *ids) {

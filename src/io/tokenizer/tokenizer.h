@@ -43,6 +43,8 @@ int32_t gm_tokenizer_eos(const gm_tokenizer *tokenizer);
 int32_t gm_tokenizer_vocabulary(const gm_tokenizer *tokenizer);            /* highest id + 1 */
 const char *gm_tokenizer_token(const gm_tokenizer *tokenizer, int32_t id); /* as it stands in the vocabulary; NULL if none */
 
+const char *gm_tokenizer_kind(const gm_tokenizer *tokenizer); /* for people: "byte-level BPE" */
+
 void gm_ids_free(gm_ids *ids);
 
 #endif
