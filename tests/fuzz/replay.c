@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MUTATIONS = 1500, LONGEST = 1 << 20 };
+enum { MUTATIONS = 2000, LONGEST = 1 << 20 };
 
 typedef struct input {
     uint8_t *bytes; /* exactly `length` of them, so that reading on is seen by the address sanitizer */
