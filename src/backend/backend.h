@@ -292,6 +292,7 @@ struct gm_backend {
     const gm_kernels *real, *measuring;
     gm_arena scratch;                     /* lent to kernels and operations: mark, use, release       */
     double (*gemm_seconds)(gm_backend *); /* spent in matrix products since the last call: wall time, shared evenly by the threads */
+    bool rows_apart;                      /* products of f32 give a row the same bits whatever rows are beside it (CPU); slower */
     bool synchronous;                     /* a device is waited for after products and parts, so that their times can be told */
     size_t device_bytes, device_peak;     /* of a device's own memory: given by `allocate` now, and at most; 0 on the CPU */
     void *context;

@@ -48,7 +48,7 @@ static void add_scores(gm_eval_set *set, size_t batch) {
     }
 }
 
-static gm_status run_batch(gm_eval_set *set, gm_model *model, gm_step *step, size_t batch, gm_eval_result *result) {
+static gm_status compute_batch(gm_eval_set *set, gm_model *model, gm_step *step, size_t batch, gm_eval_result *result) {
     GM_TRY(fill_pack(set, batch));
     gm_batch packed = gm_batch_of(&set->pack);
     gm_step_reset(step, false);
@@ -65,6 +65,13 @@ static gm_status run_batch(gm_eval_set *set, gm_model *model, gm_step *step, siz
     GM_TRY(gm_backend_check(step->backend));
     add_scores(set, batch);
     return GM_OK;
+}
+
+static gm_status run_batch(gm_eval_set *set, gm_model *model, gm_step *step, size_t batch, gm_eval_result *result) {
+    step->backend->rows_apart = true; /* an item's scores are its own */
+    gm_status status = compute_batch(set, model, step, batch, result);
+    step->backend->rows_apart = false;
+    return status;
 }
 
 gm_status gm_eval_set_measure(gm_eval_set *set, gm_model *model, gm_step *step) {

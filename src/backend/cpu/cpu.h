@@ -21,6 +21,10 @@ typedef struct gm_cpu_context {
 static inline gm_cpu_context *gm_cpu(gm_backend *backend) { return backend->context; }
 
 void gm_cpu_gemm(gm_backend *backend, const gm_gemm *gemm);
+/* The same where a row's bits may not depend on the rows beside it (gemm_rows.c): f32, a not transposed. */
+void gm_cpu_gemm_rows(gm_backend *backend, const gm_gemm *gemm);
+/* At least so many bytes of the scratch memory that products of all threads share, at a multiple of 64; contents: any. */
+void *gm_cpu_gemm_reserve(gm_backend *backend, size_t bytes);
 
 /* A product inside a parallel region: runs on the calling thread alone. `scratch` of gm_cpu_gemm_scratch bytes for
  * this product is the caller's (one a thread). */

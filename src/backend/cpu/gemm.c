@@ -82,14 +82,18 @@ static void multiply(gm_backend *backend, const gm_gemm *gemm, void *scratch, bo
 
 /* ---- products of all threads ---- */
 
-static void reserve_scratch(gm_backend *backend, const gm_gemm *gemm) {
+static void reserve_scratch(gm_backend *backend, size_t needed) {
     gm_cpu_context *cpu = gm_cpu(backend);
-    size_t needed = scratch_bytes(backend, gemm, false);
     if (needed <= cpu->gemm_scratch_bytes) return;
     free(cpu->gemm_scratch);
     cpu->gemm_scratch = gm_alloc(1, needed);
     if (!cpu->gemm_scratch) gm_out_of_memory();
     cpu->gemm_scratch_bytes = needed;
+}
+
+void *gm_cpu_gemm_reserve(gm_backend *backend, size_t bytes) {
+    reserve_scratch(backend, bytes + 64);
+    return (void *)(((uintptr_t)gm_cpu(backend)->gemm_scratch + 63) & ~(uintptr_t)63);
 }
 
 /* Even parts of at most `most`, in whole cache lines. */
@@ -127,13 +131,17 @@ static void in_panels(gm_backend *backend, const gm_gemm *gemm, void (*call)(gm_
 }
 
 static void multiply_piece(gm_backend *backend, const gm_gemm *gemm) {
-    reserve_scratch(backend, gemm);
+    reserve_scratch(backend, scratch_bytes(backend, gemm, false));
     multiply(backend, gemm, gm_cpu(backend)->gemm_scratch, false);
 }
 
 void gm_cpu_gemm(gm_backend *backend, const gm_gemm *gemm) {
     if (gemm->m == 0 || gemm->n == 0) return;
     gm_onednn_limit(gm_cpu(backend)->onednn);
+    if (backend->rows_apart && gemm->type == GM_F32 && gemm->out_type == GM_F32 && !gemm->transpose_a && gm_onednn_mixes_rows()) {
+        in_panels(backend, gemm, gm_cpu_gemm_rows);
+        return;
+    }
     double begin = gm_clock_seconds();
     in_panels(backend, gemm, multiply_piece);
     gm_cpu(backend)->gemm_seconds += gm_clock_seconds() - begin;

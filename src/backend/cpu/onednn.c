@@ -258,6 +258,8 @@ static dnnl_memory_t memory_for(gm_onednn *onednn, gm_product *product, int argu
 
 bool gm_onednn_is_fast(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread) { return !find_product(onednn, gemm, on_thread)->reference; }
 
+bool gm_onednn_mixes_rows(void) { return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) != dnnl_cpu_isa_avx512_core; }
+
 size_t gm_onednn_scratch(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread) {
     const gm_product *product = find_product(onednn, gemm, on_thread);
     return product->pad_bytes + product->packed_bytes;

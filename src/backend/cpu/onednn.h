@@ -14,6 +14,8 @@ void gm_onednn_limit(gm_onednn *onednn);
 /* on_thread: by the calling thread alone, inside a parallel region; else by all threads, outside of one.
  * False: oneDNN has only its reference code for this product here, tens of times slower (bf16 without AVX-512), or none. */
 bool gm_onednn_is_fast(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread);
+/* A row of an f32 product may depend in its last bits on how many rows there are and where it stands: without AVX-512. */
+bool gm_onednn_mixes_rows(void);
 /* Bytes of scratch for gm_onednn_multiply, which wants it at a multiple of 64. */
 size_t gm_onednn_scratch(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread);
 void gm_onednn_multiply(gm_onednn *onednn, const gm_gemm *gemm, void *scratch, bool on_thread);
