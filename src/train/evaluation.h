@@ -56,10 +56,10 @@ typedef struct gm_eval_set {
     size_t sequence_count, query_count, query_capacity;
     size_t *batches; /* batch_count + 1: first sequence of each */
     size_t batch_count;
-    int64_t tokens;    /* of all batches */
-    uint32_t checksum; /* of the split's items and of their tokens */
-    int64_t cut;       /* items that lost the beginning of a prompt                       */
-    int64_t tied;      /* label scoring: items with choices that no score can tell apart  */
+    int64_t tokens;     /* of all batches */
+    uint32_t checksum;  /* of the split's items and of their tokens */
+    int64_t cut;        /* items that lost the beginning of a prompt                       */
+    int64_t tied, lone; /* items with choices that no score can tell apart; items with one choice */
     gm_region region;
     /* one batch, room for the largest */
     gm_pack pack;

@@ -80,6 +80,21 @@ static gm_status encode_choices(gm_set_builder *b, const gm_item *item, size_t i
 
 static int32_t tail_length(const gm_sample *sample) { return sample->length - sample->prompt_length; }
 
+/* Whether no choice changes the tokens of the prompt that it follows, as one does that makes a token with the prompt's end. Of
+ * prompts that lost their beginning the same ends are compared, without BOS. */
+static bool same_prompts(const gm_sample *samples, int choices) {
+    for (int c = 1; c < choices; c++) {
+        const gm_sample *a = &samples[0], *b = &samples[c];
+        bool cut = a->cut || b->cut;
+        int32_t length = (a->prompt_length < b->prompt_length ? a->prompt_length : b->prompt_length) - cut;
+        if (!cut && a->prompt_length != b->prompt_length) return false;
+        if (length > 0 &&
+            memcmp(a->ids + a->prompt_length - length, b->ids + b->prompt_length - length, (size_t)length * sizeof *a->ids) != 0)
+            return false;
+    }
+    return true;
+}
+
 /* Tokens after the prompt that all choices share; −1 where one choice is the beginning of all others. */
 static int32_t common_tokens(const gm_sample *samples, int choices) {
     for (int32_t common = 0;; common++) {
@@ -106,6 +121,10 @@ static gm_status add_label_item(gm_set_builder *b, const gm_item *item, size_t i
         return gm_error(GM_BAD_FILE, "each choice has a prompt of its own: label scoring cannot compare them; use likelihood");
     gm_sample *samples;
     GM_TRY(encode_choices(b, item, index, &samples));
+    if (!same_prompts(samples, item->choice_count))
+        return gm_error(GM_BAD_FILE,
+                        "a choice and the prompt's end make a token that other choices do not make: label scoring cannot compare "
+                        "them; use likelihood, or begin choices with a space");
     int32_t common = common_tokens(samples, item->choice_count);
     if (common < 0)
         return gm_error(GM_BAD_FILE,
@@ -144,10 +163,21 @@ static gm_status ask(gm_eval_set *set, const gm_sample *sample, int32_t row, int
     return asked ? add_query(set, row - first, sample->ids[row + 1], choice) : GM_OK;
 }
 
+/* Two choices that are one: they get one score, whatever the model. */
+static bool has_twins(const gm_sample *samples, int choices) {
+    for (int a = 0; a < choices; a++)
+        for (int b = 0; b < a; b++)
+            if (samples[a].length == samples[b].length && samples[a].prompt_length == samples[b].prompt_length &&
+                memcmp(samples[a].ids, samples[b].ids, (size_t)samples[a].length * sizeof *samples[a].ids) == 0)
+                return true;
+    return false;
+}
+
 static gm_status add_likelihood_item(gm_set_builder *b, const gm_item *item, size_t index) {
     gm_eval_set *set = b->set;
     gm_sample *samples;
     GM_TRY(encode_choices(b, item, index, &samples));
+    set->tied += has_twins(samples, item->choice_count);
     for (int c = 0; c < item->choice_count; c++) {
         if (samples[c].prompt_length == 0)
             return gm_error(GM_BAD_FILE, "the prompt has no token: there is nothing that the first token could follow");
@@ -186,6 +216,7 @@ static gm_status add_item(gm_set_builder *b, const gm_item *item, size_t index) 
     gm_eval_set *set = b->set;
     if (b->items->with_choices == 0) return add_loss_item(b, item, index);
     if (item->choice_count == 0) return GM_OK;
+    set->lone += item->choice_count == 1;
     gm_eval_item *result = &set->items[set->count];
     *result = (gm_eval_item){.index = (int64_t)index, .answer = item->answer, .choices = item->choice_count};
     GM_REGION_ALLOC(&set->region, result->scores, (size_t)item->choice_count);
@@ -312,11 +343,17 @@ void gm_eval_set_warn(const gm_eval_set *set, const char *max_length_name, const
     if (set->cut)
         gm_log(GM_LOG_WARN, "%s %s: %" PRId64 " prompts are longer than %s and lost their beginning%s", set->task, set->split, set->cut,
                max_length_name, set->options.shots ? ", the first shots" : "");
-    if (set->tied)
+    if (set->tied && set->options.scoring == GM_SCORING_LABEL)
         gm_log(GM_LOG_WARN,
                "%s %s: in %" PRId64 " of %zu items some choices have the same token where label scoring compares them, and the first of "
                "these is taken; %s likelihood compares whole choices",
                set->task, set->split, set->tied, set->count, scoring_name);
+    else if (set->tied)
+        gm_log(GM_LOG_WARN, "%s %s: in %" PRId64 " of %zu items some choices are the same, and the first of these is taken", set->task,
+               set->split, set->tied, set->count);
+    if (set->lone)
+        gm_log(GM_LOG_WARN, "%s %s: %" PRId64 " of %zu items have one choice, which is always right", set->task, set->split, set->lone,
+               set->count);
 }
 
 void gm_eval_set_free(gm_eval_set *set) {

@@ -296,5 +296,13 @@ expect 3 'of piqa is not there' once "${eval[@]}" --task jsonl,piqa --output sev
 printf '{"prompt":"the","completion":" a","choices":[" the a"," the b"," a"," the a"],"answer":0}\n' >bad/test.jsonl
 good once "${eval[@]}" --data-dir bad --scoring label --output eval.json
 grep -q 'in 1 of 1 items some choices have the same token .*; --scoring likelihood' "$work/stderr" || fail "tied choices are not announced"
+world=$(realpath "$GMOE_TASKS/../../assets/world/base")
+printf '{"prompt":"q: the crea","choices":["tures are","m is","xx yes"],"answer":0}\n' >bad/test.jsonl
+expect 3 "line 1: a choice and the prompt's end make a token that other choices do not make: .* use likelihood" once "${eval[@]}" \
+    --base-model "$world" --data-dir bad --scoring label
+printf '{"prompt":"the","choices":[" a"," b"," a"],"answer":2}\n{"prompt":"the","choices":[" a"],"answer":0}\n' >bad/test.jsonl
+good once "${eval[@]}" --data-dir bad --scoring likelihood
+grep -q 'jsonl test: in 1 of 2 items some choices are the same, and the first of these is taken' "$work/stderr" || fail "choices that are the same are not announced"
+grep -q 'jsonl test: 1 of 2 items have one choice, which is always right' "$work/stderr" || fail "a single choice is not announced"
 grep -q '"base_model": "good/base", "adapter": ' eval.json && grep -q '"dtype": "' eval.json || fail "--output does not say what was evaluated"
 finish
