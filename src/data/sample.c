@@ -1,4 +1,5 @@
 #include "data/sample.h"
+#include "data/sample_chat.h"
 #include "data/text.h"
 #include "io/tokenizer/tokenizer.h"
 
@@ -80,20 +81,43 @@ done:
     return status;
 }
 
-gm_status gm_sample_encode_set(gm_sample *samples, int64_t *cut, const gm_tokenizer *tokenizer, const gm_item_set *set, bool append_eos,
-                               int64_t max_length, gm_region *region) {
+gm_status gm_sample_encode_item(gm_sample *sample, const gm_tokenizer *tokenizer, const gm_chat *chat, const gm_item *item, bool append_eos,
+                                int64_t max_length, gm_region *region) {
+    if (item->conversation) return gm_sample_encode_chat(sample, tokenizer, chat, item->conversation, append_eos, max_length, region);
+    return gm_sample_encode(sample, tokenizer, item->prompt, item->completion, append_eos, max_length, region);
+}
+
+gm_status gm_sample_encode_set(gm_sample *samples, int64_t *cut, const gm_tokenizer *tokenizer, const gm_chat *chat, const gm_item_set *set,
+                               bool append_eos, int64_t max_length, gm_region *region) {
     *cut = 0;
     for (size_t i = 0; i < set->count; i++) {
         const gm_item *item = &set->items[i];
-        gm_status status = gm_sample_encode(&samples[i], tokenizer, item->prompt, item->completion, append_eos, max_length, region);
+        gm_status status = gm_sample_encode_item(&samples[i], tokenizer, chat, item, append_eos, max_length, region);
         if (status != GM_OK) return gm_error(status, "%s: line %lld: %s", set->file, (long long)item->line, gm_error_text());
         *cut += samples[i].cut;
     }
     return GM_OK;
 }
 
+bool gm_sample_loss_span(const gm_sample *sample, bool loss_on_all, int32_t index, gm_sample_span *span) {
+    bool listed = !loss_on_all && sample->span_count > 0;
+    if (index >= (listed ? sample->span_count : 1)) return false;
+    *span = listed ? sample->spans[index] : (gm_sample_span){loss_on_all ? 0 : sample->prompt_length, sample->length};
+    if (span->begin < 1) span->begin = 1;
+    if (span->end < span->begin) span->end = span->begin;
+    return true;
+}
+
+bool gm_sample_learns(const gm_sample *sample, bool loss_on_all, int32_t place) {
+    gm_sample_span span;
+    for (int32_t i = 0; gm_sample_loss_span(sample, loss_on_all, i, &span); i++)
+        if (place >= span.begin && place < span.end) return true;
+    return false;
+}
+
 uint32_t gm_sample_checksum(uint32_t checksum, const gm_sample *sample) {
     uLong sum = crc32_z(checksum, (const Bytef *)&sample->length, sizeof sample->length);
     sum = crc32_z(sum, (const Bytef *)&sample->prompt_length, sizeof sample->prompt_length);
+    if (sample->span_count) sum = crc32_z(sum, (const Bytef *)sample->spans, (size_t)sample->span_count * sizeof *sample->spans);
     return (uint32_t)crc32_z(sum, (const Bytef *)sample->ids, (size_t)sample->length * sizeof *sample->ids);
 }

@@ -9,14 +9,11 @@ bool gm_dataset_append_eos(const gm_task *task, const gm_config *config) {
     return config->train.append_eos < 0 ? gm_task_append_eos(task) : config->train.append_eos == 1;
 }
 
-/* A sequence's first token is nobody's target (data/packing.h). */
-static int64_t first_target(const gm_sample *sample, bool loss_on_all) {
-    return loss_on_all || sample->prompt_length < 1 ? 1 : sample->prompt_length;
-}
-
 int64_t gm_sample_loss_tokens(const gm_sample *sample, bool loss_on_all) {
-    int64_t first = first_target(sample, loss_on_all);
-    return sample->length > first ? sample->length - first : 0;
+    gm_sample_span span;
+    int64_t count = 0;
+    for (int32_t i = 0; gm_sample_loss_span(sample, loss_on_all, i, &span); i++) count += span.end - span.begin;
+    return count;
 }
 
 static gm_status count_samples(gm_dataset *dataset) {
@@ -45,15 +42,16 @@ static void warn_of_wrong(const gm_item_set *items) {
            items->file, (long long)items->wrong, items->count, (long long)items->strange, (long long)items->first_wrong);
 }
 
-gm_status gm_dataset_load(gm_dataset *dataset, const gm_task *task, const gm_tokenizer *tokenizer, const gm_config *config, bool skip_bad) {
+gm_status gm_dataset_load(gm_dataset *dataset, const gm_task *task, const gm_tokenizer *tokenizer, const gm_chat *chat,
+                          const gm_config *config, bool skip_bad) {
     *dataset = (gm_dataset){.loss_on_all = config->train.loss_on == GM_LOSS_ON_ALL, .append_eos = gm_dataset_append_eos(task, config)};
     GM_TRY(gm_task_load(task, config->data_dir, "train", config->eval.prompt, skip_bad, &dataset->items));
     warn_of_wrong(&dataset->items);
     if (dataset->items.count == 0) return gm_error(GM_BAD_FILE, "%s: holds no sample", dataset->items.file);
     if (dataset->items.count > UINT32_MAX) return gm_error(GM_BAD_FILE, "%s: holds more than %u samples", dataset->items.file, UINT32_MAX);
     GM_REGION_ALLOC(&dataset->region, dataset->samples, dataset->items.count);
-    GM_TRY(gm_sample_encode_set(dataset->samples, &dataset->cut, tokenizer, &dataset->items, dataset->append_eos, config->train.max_length,
-                                &dataset->region));
+    GM_TRY(gm_sample_encode_set(dataset->samples, &dataset->cut, tokenizer, chat, &dataset->items, dataset->append_eos,
+                                config->train.max_length, &dataset->region));
     return count_samples(dataset);
 }
 
@@ -75,37 +73,45 @@ static void append_printable(gm_buffer *out, const char *text, size_t length, bo
     }
 }
 
+/* The text that ids[begin..end) add to those before them: decoded on their own where a character goes over the edge. */
+static gm_status decode_part(gm_buffer *part, const gm_tokenizer *tokenizer, const int32_t *ids, int32_t begin, int32_t end) {
+    gm_buffer before = {0};
+    gm_buffer_clear(part);
+    gm_status status = gm_tokenizer_decode(tokenizer, ids, (size_t)begin, false, &before);
+    if (status == GM_OK) status = gm_tokenizer_decode(tokenizer, ids, (size_t)end, false, part);
+    if (status == GM_OK && before.length <= part->length && memcmp(gm_buffer_string(&before), gm_buffer_string(part), before.length) == 0) {
+        if (before.length) memmove(part->bytes, part->bytes + before.length, part->length - before.length + 1);
+        part->length -= before.length;
+    } else if (status == GM_OK) {
+        gm_buffer_clear(part);
+        status = gm_tokenizer_decode(tokenizer, ids + begin, (size_t)(end - begin), false, part);
+    }
+    gm_buffer_free(&before);
+    return status;
+}
+
 gm_status gm_dataset_show(gm_buffer *out, const gm_dataset *dataset, const gm_tokenizer *tokenizer, size_t index) {
     const gm_sample *sample = &dataset->samples[index];
-    int64_t first = first_target(sample, dataset->loss_on_all);
-    gm_buffer whole = {0}, begin = {0};
-    gm_status status = gm_tokenizer_decode(tokenizer, sample->ids, (size_t)sample->length, false, &whole);
-    if (status == GM_OK) status = gm_tokenizer_decode(tokenizer, sample->ids, (size_t)first, false, &begin);
-    if (status == GM_OK && (begin.length > whole.length || memcmp(gm_buffer_string(&begin), gm_buffer_string(&whole), begin.length) != 0)) {
-        /* a token boundary within a character: the two parts are decoded on their own */
-        gm_buffer_clear(&whole);
-        gm_buffer_append(&whole, gm_buffer_string(&begin), begin.length);
-        status = gm_tokenizer_decode(tokenizer, sample->ids + first, (size_t)(sample->length - first), false, &whole);
+    gm_buffer part = {0};
+    gm_status status = GM_OK;
+    gm_buffer_text(out, "    ");
+    for (int32_t begin = 0, end; begin < sample->length && status == GM_OK; begin = end) {
+        bool learns = gm_sample_learns(sample, dataset->loss_on_all, begin);
+        for (end = begin + 1; end < sample->length && gm_sample_learns(sample, dataset->loss_on_all, end) == learns; end++) continue;
+        status = decode_part(&part, tokenizer, sample->ids, begin, end);
+        gm_buffer_text(out, learns ? "⟦" : "");
+        append_printable(out, gm_buffer_string(&part), part.length, true);
+        gm_buffer_text(out, learns ? "⟧" : "");
     }
-    if (status == GM_OK) {
-        gm_buffer_text(out, "    ");
-        append_printable(out, gm_buffer_string(&whole), begin.length, true);
-        gm_buffer_text(out, "⟦");
-        append_printable(out, gm_buffer_string(&whole) + begin.length, whole.length - begin.length, true);
-        gm_buffer_text(out, "⟧");
-        status = gm_buffer_status(out);
-    }
-    gm_buffer_free(&whole);
-    gm_buffer_free(&begin);
-    return status;
+    gm_buffer_free(&part);
+    return status == GM_OK ? gm_buffer_status(out) : status;
 }
 
 gm_status gm_dataset_show_tokens(gm_buffer *out, const gm_dataset *dataset, const gm_tokenizer *tokenizer, size_t index) {
     const gm_sample *sample = &dataset->samples[index];
-    int64_t first = first_target(sample, dataset->loss_on_all);
     for (int32_t i = 0; i < sample->length; i++) {
         const char *token = gm_tokenizer_token(tokenizer, sample->ids[i]);
-        gm_buffer_format(out, "  %5d %7d  %-6s ", i, sample->ids[i], i < first ? "" : "loss");
+        gm_buffer_format(out, "  %5d %7d  %-6s ", i, sample->ids[i], gm_sample_learns(sample, dataset->loss_on_all, i) ? "loss" : "");
         if (token) append_printable(out, token, strlen(token), false);
         gm_buffer_char(out, '\n');
     }

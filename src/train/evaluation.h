@@ -17,6 +17,7 @@ typedef struct gm_eval_options {
     gm_scoring scoring;                      /* label or likelihood */
     int64_t batch_tokens, max_length, limit; /* limit: only the first so many items; 0: all */
     bool append_eos;                         /* of data without choices, whose loss is the result */
+    const gm_chat *chat;                     /* for conversations; borrowed while the set is built */
 } gm_eval_options;
 
 typedef struct gm_eval_item {

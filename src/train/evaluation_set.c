@@ -114,8 +114,8 @@ static gm_status add_likelihood_item(gm_set_builder *b, const gm_item *item, siz
 
 static gm_status add_loss_item(gm_set_builder *b, const gm_item *item) {
     gm_sample sample;
-    GM_TRY(gm_sample_encode(&sample, b->tokenizer, item->prompt, item->completion, b->set->options.append_eos, b->set->options.max_length,
-                            &b->set->region));
+    const gm_eval_options *options = &b->set->options;
+    GM_TRY(gm_sample_encode_item(&sample, b->tokenizer, options->chat, item, options->append_eos, options->max_length, &b->set->region));
     return add_sequence(b, &sample, 0);
 }
 

@@ -49,7 +49,8 @@ static gm_status load_evaluation(gm_run_state *run, const char *split, gm_eval_s
                                .batch_tokens = c->eval.batch_tokens,
                                .max_length = c->train.max_length,
                                .limit = c->eval.limit,
-                               .append_eos = gm_dataset_append_eos(run->task, c)};
+                               .append_eos = gm_dataset_append_eos(run->task, c),
+                               .chat = run->chat};
     gm_status status = gm_task_load(run->task, c->data_dir, split, c->eval.prompt, run->options->skip_bad, &items);
     if (status == GM_BAD_FILE && items.unlabelled) { /* a run needs no such split; it only is not evaluated */
         gm_log(GM_LOG_WARN, "%s", gm_error_text());
@@ -71,7 +72,8 @@ gm_status gm_run_load_inputs(gm_run_state *run) {
     if (!gm_directory_exists(c->base_model))
         return gm_error(GM_USAGE, "base_model: %s: is no directory; it is the base model's, as Hugging Face publishes it", c->base_model);
     GM_TRY(gm_run_making(gm_tokenizer_open(&run->tokenizer, c->base_model), "the tokenizer", NULL));
-    status = gm_dataset_load(&run->data, run->task, run->tokenizer, c, run->options->skip_bad);
+    GM_TRY(gm_chat_open(&run->chat, c->base_model, run->tokenizer, gm_task_chat(run->task)));
+    status = gm_dataset_load(&run->data, run->task, run->tokenizer, run->chat, c, run->options->skip_bad);
     GM_TRY(gm_run_making(status, "the training split", less_data));
     if (c->train.eval_every > 0) status = load_evaluation(run, "validation", &run->validation, &run->has_validation);
     GM_TRY(gm_run_making(status, "the validation split", less_data));
@@ -109,6 +111,7 @@ void gm_run_free_inputs(gm_run_state *run) {
     gm_eval_set_free(&run->validation);
     gm_eval_set_free(&run->test);
     gm_dataset_free(&run->data);
+    gm_chat_close(run->chat);
     gm_tokenizer_close(run->tokenizer);
     gm_task_close(run->task);
 }

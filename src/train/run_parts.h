@@ -11,6 +11,7 @@ typedef struct gm_run_state {
     gm_output output;
     gm_task *task;
     gm_tokenizer *tokenizer;
+    gm_chat *chat;
     gm_dataset data;
     gm_eval_set validation, test;
     bool has_validation, has_test;

@@ -339,13 +339,16 @@ static gm_status decode_one(gm_buffer *out, const gm_tokenizer *tokenizer, const
 static gm_status print_sample(const gm_run_state *run) {
     const gm_dataset *data = &run->data;
     const gm_sample *sample = &data->samples[0];
-    int64_t first = sample->length - gm_sample_loss_tokens(sample, data->loss_on_all);
     token_lines lines = {0};
     gm_buffer token = {0};
     gm_status status = GM_OK;
-    for (int64_t i = 0; i < sample->length && status == GM_OK; i++) {
+    bool learnt = false;
+    for (int32_t i = 0; i < sample->length && status == GM_OK; i++) {
+        bool learns = gm_sample_learns(sample, data->loss_on_all, i), last = i == sample->length - 1;
+        bool ends = learns && (last || !gm_sample_learns(sample, data->loss_on_all, i + 1));
         status = decode_one(&token, run->tokenizer, sample->ids, i);
-        const char *before = i == first ? "⟦" : "", *after = i == sample->length - 1 ? "⟧" : "";
+        const char *before = learns && !learnt ? "⟦" : "", *after = ends ? "⟧" : "";
+        learnt = learns;
         if (status == GM_OK) status = add_token(&lines, gm_buffer_string(&token), before, after);
     }
     if (status == GM_OK) status = gm_buffer_status(&lines.text);

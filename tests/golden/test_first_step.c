@@ -65,7 +65,7 @@ static void open_golden(golden *g) {
     snprintf(g->config.data_dir, sizeof g->config.data_dir, "%s", g->folder);
     OK(gm_task_open(&g->task, g->config.task));
     OK(gm_tokenizer_open(&g->tokenizer, in_case(g, "base")));
-    OK(gm_dataset_load(&g->data, g->task, g->tokenizer, &g->config, false));
+    OK(gm_dataset_load(&g->data, g->task, g->tokenizer, NULL, &g->config, false));
     OK(gm_backend_open_cpu(&g->backend, 0));
     OK(gm_model_open(&g->model, g->backend, in_case(g, "base"), g->config.dtype));
     OK(gm_adapter_create(&g->adapter, g->model, &g->config.adapter, 1));

@@ -133,9 +133,9 @@ static void test_set_names_the_line(void **state) {
     int64_t cut;
     assert_int_equal(gm_task_open(&task, "jsonl"), GM_OK);
     assert_int_equal(gm_task_load(task, directory, "train", "paper", false, &set), GM_OK);
-    assert_int_equal(gm_sample_encode_set(samples, &cut, tokenizer, &set, true, 7, &region), GM_OK);
+    assert_int_equal(gm_sample_encode_set(samples, &cut, tokenizer, NULL, &set, true, 7, &region), GM_OK);
     assert_int_equal(cut, 1);
-    assert_int_equal(gm_sample_encode_set(samples, &cut, tokenizer, &set, true, 5, &region), GM_BAD_FILE);
+    assert_int_equal(gm_sample_encode_set(samples, &cut, tokenizer, NULL, &set, true, 5, &region), GM_BAD_FILE);
     assert_non_null(strstr(gm_error_text(), "train.jsonl: line 4: the completion takes 5 tokens"));
     gm_region_free(&region);
     gm_item_set_free(&set);
