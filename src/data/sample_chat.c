@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A stretch of the text that is to be learnt has three places: its begin, its end, and where the next message begins. */
+/* A stretch of the text that is to be learnt has three places: its begin, where its message ends, and where the next message
+ * begins; of one that the template marks, the last is its own end. */
 enum { BEGIN, END, NEXT, PLACES };
 
 typedef struct gm_chat_work {
@@ -38,24 +39,42 @@ static void free_work(gm_chat_work *work) {
 
 static size_t place_of(gm_mark mark) { return mark & GM_MARK_PLACE; }
 
-/* Where the stretch that begins here ends, and whether it is learnt: bytes of one message, or what the template marks. */
+/* Where bytes of a message go on behind what the template put into it (a replaced line break, marks around a thought); `at`
+ * where they do not. */
+static size_t skip_inside(const gm_chat_work *work, size_t at, size_t place) {
+    size_t next = at, length = work->text.text.length;
+    while (next < length && place_of(work->text.marks[next]) == 0) next++;
+    return next < length && place_of(work->text.marks[next]) == place ? next : at;
+}
+
+/* Where the stretch that begins here ends, and whether it is learnt: a message, or what the template marks. */
 static size_t stretch_end(const gm_chat_work *work, size_t begin, bool *learnt) {
-    const gm_mark *marks = work->text.marks, mask = work->generation ? GM_MARK_GENERATION : GM_MARK_PLACE;
-    size_t end = begin;
-    *learnt = (marks[begin] & mask) != 0;
-    for (; end < work->text.text.length && (marks[end] & mask) == (marks[begin] & mask); end++)
+    const gm_mark *marks = work->text.marks;
+    size_t end = begin, length = work->text.text.length, place = place_of(marks[begin]);
+    if (!work->generation) {
+        *learnt = place && work->messages[place - 1].learnt;
+        while (end < length && place_of(marks[end]) == place)
+            if (++end < length && place && place_of(marks[end]) == 0) end = skip_inside(work, end, place);
+        return end;
+    }
+    *learnt = marks[begin] & GM_MARK_GENERATION;
+    for (; end < length && (marks[end] & GM_MARK_GENERATION) == (marks[begin] & GM_MARK_GENERATION); end++)
         if (place_of(marks[end])) *learnt = *learnt && work->messages[place_of(marks[end]) - 1].learnt;
     return end;
 }
 
 static gm_status add_stretch(gm_chat_work *work, size_t begin, size_t end) {
+    const gm_mark *marks = work->text.marks;
     size_t next = end;
-    while (next < work->text.text.length && place_of(work->text.marks[next]) == 0) next++;
+    if (work->generation)
+        while (end > begin && place_of(marks[end - 1]) == 0) end--;
+    else
+        while (next < work->text.text.length && place_of(marks[next]) == 0) next++;
     GM_GROW(work->places, work->place_capacity, (work->stretches + 1) * PLACES);
     gm_place *places = &work->places[work->stretches++ * PLACES];
     places[BEGIN] = (gm_place){.byte = begin};
     places[END] = (gm_place){.byte = end};
-    places[NEXT] = (gm_place){.byte = work->generation ? end : next};
+    places[NEXT] = (gm_place){.byte = next};
     return GM_OK;
 }
 
@@ -93,12 +112,23 @@ static gm_status render(gm_chat_work *work) {
 
 /* ---- ids -------------------------------------------------------------------------------------------------------- */
 
-/* The token that ends the assistant's turn is learnt with it: the first special one before the next message. */
+static size_t id_behind(const gm_place *place) { return place->id + place->within; }
+
+/* The special token that ends the assistant's turn: the first behind the message; where there is none, the place behind it. */
+static bool turn_end(const gm_chat_work *work, const gm_place *places, size_t *end) {
+    *end = id_behind(&places[END]);
+    for (size_t i = *end; i < id_behind(&places[NEXT]); i++) {
+        if (!gm_tokenizer_is_added(work->tokenizer, work->ids.ids[i])) continue;
+        *end = i + 1;
+        return true;
+    }
+    return false;
+}
+
 static gm_sample_span span_of(const gm_chat_work *work, const gm_place *places) {
-    size_t end = places[END].id + places[END].within;
-    for (size_t i = end; i < places[NEXT].id; i++)
-        if (gm_tokenizer_is_added(work->tokenizer, work->ids.ids[i])) return (gm_sample_span){(int32_t)places[BEGIN].id, (int32_t)i + 1};
-    return (gm_sample_span){(int32_t)places[BEGIN].id, (int32_t)end};
+    size_t end;
+    turn_end(work, places, &end);
+    return (gm_sample_span){(int32_t)places[BEGIN].id, (int32_t)(work->generation ? id_behind(&places[NEXT]) : end)};
 }
 
 static gm_status insert_front(gm_chat_work *work) {
@@ -120,7 +150,8 @@ static gm_status insert_front(gm_chat_work *work) {
 static gm_status append_end(gm_chat_work *work) {
     int32_t eos = gm_tokenizer_eos(work->tokenizer);
     gm_sample_span *last = &work->spans[work->stretches - 1];
-    if (!work->messages[work->count - 1].learnt || gm_tokenizer_is_added(work->tokenizer, work->ids.ids[last->end - 1])) return GM_OK;
+    size_t end;
+    if (!work->messages[work->count - 1].learnt || turn_end(work, &work->places[(work->stretches - 1) * PLACES], &end)) return GM_OK;
     if (eos < 0)
         return gm_error(GM_BAD_FILE, "nothing ends the assistant's last turn, and the tokenizer has no EOS token; name eos_token in "
                                      "tokenizer_config.json or set append_eos to false");

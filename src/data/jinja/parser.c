@@ -249,12 +249,11 @@ static const char *take_level(gm_parser *parser, int level) {
 static gm_status parse_level(gm_parser *parser, int level, gm_jinja_node **node) {
     if (level == SIGN) return parse_unary(parser, true, node);
     GM_TRY(parse_level(parser, level + 1, node));
-    for (const char *text; (text = take_level(parser, level)) != NULL;) {
-        if (level == COMPARISON && (*node)->kind == GM_JINJA_BINARY && (*node)->integer)
-            return fault(parser, "chains of comparisons are not supported");
+    bool again = false;
+    for (const char *text; (text = take_level(parser, level)) != NULL; again = true) {
+        if (level == COMPARISON && again) return fault(parser, "chains of comparisons are not supported");
         GM_TRY(wrap(parser, GM_JINJA_BINARY, node));
         (*node)->text = text;
-        (*node)->integer = level == COMPARISON;
         GM_TRY(parse_level(parser, level + 1, &(*node)->b));
     }
     return GM_OK;

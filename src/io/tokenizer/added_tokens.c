@@ -240,6 +240,8 @@ bool gm_added_search_next(gm_added_search *search, gm_slice *stretch, const gm_a
             continue;
         }
         if (found->single_word && (word_before(search->text, begin) || word_after(search->text, end))) continue;
+        search->own_begin = begin;
+        search->own_end = end;
         if (found->left) begin = search->done < begin ? spaces_before(search->text, begin, search->done) : search->done;
         search->found_end = found->right ? spaces_after(search->text, end) : end;
         if (begin >= search->found_end) { /* itself white space that the last token took: nothing is left of it */

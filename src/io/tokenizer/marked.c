@@ -25,11 +25,11 @@ static void set_place(gm_marked_job *job, size_t id, bool within) {
     job->count--;
 }
 
-/* An added token at [begin, end), the last of the ids. White space that it took belongs to nobody; its own text is a whole. */
-static void pass_token(gm_marked_job *job, size_t begin, size_t end, const gm_added_token *token) {
-    while (job->count && job->places->byte < end) {
-        bool inside = job->places->byte > begin && !token->special;
-        set_place(job, job->ids->count - (job->places->byte <= begin || inside), inside);
+/* The added token that the search just gave, the last of the ids. White space that it took is nobody's. */
+static void pass_token(gm_marked_job *job, const gm_added_search *search) {
+    while (job->count && job->places->byte < search->done) {
+        bool behind = job->places->byte >= search->own_end;
+        set_place(job, job->ids->count - !behind, !behind && job->places->byte > search->own_begin);
     }
 }
 
@@ -57,13 +57,39 @@ static gm_status move_marks(gm_marked_job *job, gm_slice text, const unsigned ch
     return GM_OK;
 }
 
-/* Words whose ids begin at `first`; `offset`: where the text begins in the normalised stretch. Where the ids of what stands
- * before a place are not the first of all ids, tokens go over it. */
+/* Goes along the ids from `first` on by the text of the probe's: true where that is the beginning of theirs, and then they are
+ * set to where it ends. */
+static bool follow_text(const gm_marked_job *job, size_t first, size_t *id, bool *within) {
+    const gm_slice *tokens = job->tokenizer->vocabulary.tokens;
+    size_t at = first, used = 0;
+    for (size_t i = 0; i < job->probe.count; i++) {
+        gm_slice token = tokens[job->probe.ids[i]];
+        for (size_t byte = 0; byte < token.length; byte++) {
+            while (at < job->ids->count && used == tokens[job->ids->ids[at]].length) {
+                at++;
+                used = 0;
+            }
+            if (at == job->ids->count || tokens[job->ids->ids[at]].bytes[used++] != token.bytes[byte]) return false;
+        }
+    }
+    bool whole = at < job->ids->count && used == tokens[job->ids->ids[at]].length;
+    *id = at + whole;
+    *within = !whole && used > 0;
+    return true;
+}
+
+/* Words whose ids begin at `first`; `offset`: where the text begins in the normalised stretch. A place falls where the text of
+ * what stands before it ends; where an unknown character hides the text, where the ids of it are no longer the same. */
 static gm_status place_in_words(gm_marked_job *job, gm_slice text, size_t offset, size_t head, size_t first, size_t pending) {
     for (size_t i = 0; i < pending; i++) {
-        size_t before = job->places->byte - offset, same = 0;
+        size_t before = job->places->byte - offset, same = 0, id;
+        bool within;
         job->probe.count = 0;
         if (before) GM_TRY(gm_tokenizer_encode_words(job->tokenizer, job->encoder, (gm_slice){text.bytes, before}, head, &job->probe));
+        if (follow_text(job, first, &id, &within)) {
+            set_place(job, id, within);
+            continue;
+        }
         while (same < job->probe.count && first + same < job->ids->count && job->probe.ids[same] == job->ids->ids[first + same]) same++;
         set_place(job, first + same, same < job->probe.count);
     }
@@ -83,18 +109,16 @@ static gm_status encode_normal(gm_marked_job *job, gm_slice text, size_t head, c
     search.marks = marks;
     const gm_added_token *token;
     gm_slice words;
-    for (size_t at = 0; gm_added_search_next(&search, &words, &token);) {
+    while (gm_added_search_next(&search, &words, &token)) {
         size_t first = job->ids->count;
         if (token) {
             GM_TRY(gm_ids_append(job->ids, &token->id, 1));
-            pass_token(job, at, search.done, token);
-            at = search.done;
+            pass_token(job, &search);
             continue;
         }
         size_t begin = (size_t)(words.bytes - text.bytes);
-        at = begin + words.length;
         GM_TRY(gm_tokenizer_encode_words(t, job->encoder, words, gm_head_after(head, begin), job->ids));
-        GM_TRY(place_in_words(job, words, begin, gm_head_after(head, begin), first, pending_before(job, at)));
+        GM_TRY(place_in_words(job, words, begin, gm_head_after(head, begin), first, pending_before(job, begin + words.length)));
     }
     return GM_OK;
 }
@@ -127,15 +151,13 @@ static gm_status encode_raw(gm_marked_job *job, gm_slice text) {
     search.marks = job->marks;
     const gm_added_token *token;
     gm_slice stretch;
-    for (size_t at = 0; gm_added_search_next(&search, &stretch, &token);) {
+    while (gm_added_search_next(&search, &stretch, &token)) {
+        size_t at = token ? 0 : (size_t)(stretch.bytes - text.bytes);
         if (token) {
             GM_TRY(gm_ids_append(job->ids, &token->id, 1));
-            pass_token(job, at, search.done, token);
-            at = search.done;
+            pass_token(job, &search);
         } else {
-            at = (size_t)(stretch.bytes - text.bytes);
             GM_TRY(encode_stretch(job, stretch, at, at == 0 ? gm_utf8_size(text.bytes[0]) : 0));
-            at += stretch.length;
         }
     }
     while (job->count) set_place(job, job->ids->count, false);
