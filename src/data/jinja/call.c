@@ -24,6 +24,11 @@ static gm_status arguments(gm_jinja_run *run, const gm_jinja_node *node, gm_argu
 
 static bool is_text(const gm_arguments *all, size_t index) { return index < all->count && all->values[index].kind == GM_JINJA_TEXT; }
 
+static bool is_word(const gm_arguments *all, size_t index, const char *word) {
+    const gm_jinja_value *value = &all->values[index];
+    return is_text(all, index) && value->count == strlen(word) && memcmp(value->bytes, word, value->count) == 0;
+}
+
 /* ---- texts ------------------------------------------------------------------------------------------------------ */
 
 /* str.strip: white space, or the characters of `set`, which are ASCII. */
@@ -200,6 +205,25 @@ static gm_status otherwise(const gm_jinja_value *value, const gm_arguments *all,
     return GM_OK;
 }
 
+/* list | selectattr("role"), list | selectattr("role", "equalto", "user"); rejectattr keeps the others. */
+static gm_status select_items(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *list, const gm_arguments *all, bool keep,
+                              gm_jinja_value *result) {
+    void *items;
+    bool compares = all->count == 3 && (is_word(all, 1, "equalto") || is_word(all, 1, "eq") || is_word(all, 1, "=="));
+    if (!is_text(all, 0) || (all->count != 1 && !compares))
+        return gm_jinja_fault(run, node, "%s with these arguments is not supported", node->text);
+    GM_TRY(gm_jinja_alloc(run, list->count, sizeof *result->items, &items));
+    *result = (gm_jinja_value){.kind = GM_JINJA_LIST, .items = items};
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].kind != GM_JINJA_MAP)
+            return gm_jinja_fault(run, node, "%s of %s", node->text, gm_jinja_kind_name(&list->items[i]));
+        gm_jinja_value member = gm_jinja_member(&list->items[i], all->values[0].bytes, all->values[0].count);
+        if ((compares ? gm_jinja_equal(&member, &all->values[2]) : gm_jinja_truth(&member)) == keep)
+            result->items[result->count++] = list->items[i];
+    }
+    return GM_OK;
+}
+
 gm_status gm_jinja_filter(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_value *result) {
     gm_jinja_value value;
     gm_arguments all;
@@ -212,6 +236,8 @@ gm_status gm_jinja_filter(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja
     if (strcmp(name, "string") == 0) return gm_jinja_as_text(run, node, &value, result);
     if (text && strcmp(name, "trim") == 0) return text_method(run, node, &value, "strip", &all, result);
     if (text && (is_case(name) || strcmp(name, "replace") == 0)) return text_method(run, node, &value, name, &all, result);
+    bool select = strcmp(name, "selectattr") == 0;
+    if (list && (select || strcmp(name, "rejectattr") == 0)) return select_items(run, node, &value, &all, select, result);
     if (list && strcmp(name, "join") == 0 && (all.count == 0 || is_text(&all, 0)))
         return join(run, node, &value, all.count ? &all.values[0] : NULL, result);
     if ((list && strcmp(name, "list") == 0) || (text && strcmp(name, "safe") == 0)) {

@@ -1,7 +1,7 @@
 /* Chat templates: the part of Jinja that the published ones are written in, with the settings that transformers gives it
  * (trim_blocks, lstrip_blocks), and as result a text that knows which bytes come from which message.
  *
- * Statements  for (with `if`), if/elif/else, set, generation
+ * Statements  for (with `if`), if/elif/else, set, generation; macro, as long as nothing calls it
  * Expressions literals, names, .attribute, [index], [slice], calls, filters, tests, not and or, comparisons, in, + - * // % ~,
  *             A if C else B
  * What a template holds beyond that is refused by name: a statement when it is compiled, a filter, test, function or method

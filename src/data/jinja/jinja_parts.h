@@ -65,6 +65,7 @@ typedef enum gm_jinja_node_kind {
     GM_JINJA_FOR,        /* for text in a, body b, if c; second: for text, second in a */
     GM_JINJA_SET,        /* text = a; second: text.second = a */
     GM_JINJA_GENERATION, /* body b */
+    GM_JINJA_MACRO,      /* nothing of it is kept */
 } gm_jinja_node_kind;
 
 typedef struct gm_jinja_node gm_jinja_node;
@@ -141,6 +142,7 @@ gm_status gm_jinja_put(gm_jinja_run *run, gm_jinja_value *map, const char *name,
 /* Where `part` first stands in `text`, from `from` on; SIZE_MAX: nowhere. */
 size_t gm_jinja_search(const gm_jinja_value *text, const gm_jinja_value *part, size_t from);
 size_t gm_jinja_characters(const gm_jinja_value *text);
+size_t gm_jinja_byte(const gm_jinja_value *text, size_t character); /* where the character of this number begins */
 gm_status gm_jinja_join(gm_jinja_run *run, const gm_jinja_value *a, const gm_jinja_value *b, gm_jinja_value *result);
 /* A value as the text that it is written as. */
 gm_status gm_jinja_as_text(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *value, gm_jinja_value *text);

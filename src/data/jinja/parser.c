@@ -359,7 +359,21 @@ static gm_status parse_set(gm_parser *parser, gm_jinja_node **node) {
     return close_tag(parser);
 }
 
+/* Macros write tools: theirs are parsed and left out, a call of one is refused. */
+static gm_status parse_macro(gm_parser *parser, gm_jinja_node **node) {
+    const char *name;
+    gm_jinja_node *arguments, *body;
+    GM_TRY(new_node(parser, GM_JINJA_MACRO, node));
+    GM_TRY(expect_name(parser, &name));
+    GM_TRY(expect(parser, "("));
+    GM_TRY(parse_arguments(parser, &arguments));
+    GM_TRY(close_tag(parser));
+    GM_TRY(parse_body(parser, &body));
+    return end_block(parser, "endmacro");
+}
+
 static gm_status parse_statement(gm_parser *parser, gm_jinja_node **node) {
+    if (take_name(parser, "macro")) return parse_macro(parser, node);
     if (take_name(parser, "if")) return parse_if(parser, node);
     if (take_name(parser, "for")) return parse_for(parser, node);
     if (take_name(parser, "set")) return parse_set(parser, node);
@@ -372,7 +386,7 @@ static gm_status parse_statement(gm_parser *parser, gm_jinja_node **node) {
 
 /* True where the block tag that stands here belongs to a statement around. */
 static bool ends_body(const gm_parser *parser) {
-    static const char *const names[] = {"elif", "else", "endif", "endfor", "endgeneration"};
+    static const char *const names[] = {"elif", "else", "endif", "endfor", "endgeneration", "endmacro"};
     if (parser->at->kind == GM_JINJA_END) return true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (parser->at->kind == GM_JINJA_BLOCK && parser->at[1].kind == GM_JINJA_NAME && strcmp(parser->at[1].text, names[i]) == 0)

@@ -102,10 +102,15 @@ static gm_status subscript(gm_jinja_run *run, const gm_jinja_node *node, gm_jinj
     GM_TRY(gm_jinja_evaluate(run, node->b, &key));
     if (key.kind == GM_JINJA_TEXT && of.kind != GM_JINJA_LIST && of.kind != GM_JINJA_TEXT)
         return attribute(run, node, &of, key.bytes, key.count, value);
-    if (of.kind != GM_JINJA_LIST || key.kind != GM_JINJA_NUMBER)
+    if (of.kind == GM_JINJA_TEXT && key.kind == GM_JINJA_TEXT) return GM_OK; /* content[0]["type"]: undefined */
+    if ((of.kind != GM_JINJA_LIST && of.kind != GM_JINJA_TEXT) || key.kind != GM_JINJA_NUMBER)
         return gm_jinja_fault(run, node, "%s as an index of %s", gm_jinja_kind_name(&key), gm_jinja_kind_name(&of));
-    int64_t index = key.integer < 0 ? key.integer + (int64_t)of.count : key.integer;
-    *value = index >= 0 && index < (int64_t)of.count ? of.items[index] : (gm_jinja_value){0};
+    int64_t count = (int64_t)(of.kind == GM_JINJA_TEXT ? gm_jinja_characters(&of) : of.count);
+    int64_t index = key.integer < 0 ? key.integer + count : key.integer;
+    if (of.kind == GM_JINJA_TEXT && index >= 0 && index < count)
+        *value = gm_jinja_part(&of, gm_jinja_byte(&of, (size_t)index), gm_jinja_byte(&of, (size_t)index + 1));
+    else if (of.kind == GM_JINJA_LIST)
+        *value = index >= 0 && index < (int64_t)of.count ? of.items[index] : (gm_jinja_value){0};
     return GM_OK;
 }
 
@@ -119,7 +124,7 @@ static gm_status contains(gm_jinja_run *run, const gm_jinja_node *node, const gm
         const gm_jinja_value *map = in->space ? in->space : in;
         for (size_t i = 0; i < map->count && !*found; i++)
             *found = strlen(map->names[i]) == item->count && memcmp(map->names[i], item->bytes, item->count) == 0;
-    } else {
+    } else if (in->kind != GM_JINJA_UNDEFINED) {
         return gm_jinja_fault(run, node, "%s in %s", gm_jinja_kind_name(item), gm_jinja_kind_name(in));
     }
     return GM_OK;
@@ -327,6 +332,7 @@ static gm_status execute_one(gm_jinja_run *run, const gm_jinja_node *node) {
     case GM_JINJA_SET: return run_set(run, node);
     case GM_JINJA_FOR: return run_for(run, node);
     case GM_JINJA_IF: GM_TRY(gm_jinja_evaluate(run, node->a, &value)); return execute(run, gm_jinja_truth(&value) ? node->b : node->c);
+    case GM_JINJA_MACRO: return GM_OK;
     default: /* GM_JINJA_GENERATION */
         run->also = GM_MARK_GENERATION;
         GM_TRY(execute(run, node->b));

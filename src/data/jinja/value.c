@@ -113,8 +113,7 @@ gm_status gm_jinja_as_text(gm_jinja_run *run, const gm_jinja_node *node, const g
     }
 }
 
-/* Byte of the character with this number. */
-static size_t byte_of(const gm_jinja_value *text, size_t character) {
+size_t gm_jinja_byte(const gm_jinja_value *text, size_t character) {
     size_t at = 0;
     for (; at < text->count; at++)
         if (((unsigned char)text->bytes[at] & 0xc0) != 0x80 && character-- == 0) break;
@@ -147,7 +146,7 @@ gm_status gm_jinja_slice(gm_jinja_run *run, const gm_jinja_node *node, const gm_
     GM_TRY(bound(run, node->c, size, size, &end));
     if (end < begin) end = begin;
     if (text) {
-        *result = gm_jinja_part(value, byte_of(value, (size_t)begin), byte_of(value, (size_t)end));
+        *result = gm_jinja_part(value, gm_jinja_byte(value, (size_t)begin), gm_jinja_byte(value, (size_t)end));
         return GM_OK;
     }
     void *items;
