@@ -163,6 +163,39 @@ FAMILIES = {
 }
 
 
+# What of Jinja the program knows, told by the second of the conversations below.
+EXPRESSIONS = [
+    "{{ 7 // 2 }} {{ -7 // 2 }} {{ 7 % 3 }} {{ -7 % 3 }} {{ 2 + 3 * 4 - 1 }} {{ -2 }} {{ 1 ~ 'a' ~ true ~ none }}",
+    "{{ 1 < 2 }}{{ 2 <= 2 }}{{ 1 > 2 }}{{ 3 >= 4 }}{{ 1 == 1 }}{{ 1 != 1 }}{{ true == 1 }}{{ 'a' == 'b' }}{{ [1, 'x'] == [1, 'x'] }}",
+    "{{ 'b' in 'abc' }}{{ 'b' not in 'abc' }}{{ 2 in [1, 2] }}{{ 'role' in messages[0] }}{{ 'x' in messages[0] }}{{ '' in 'a' }}",
+    "{{ not true or true and false }}{{ not (true or true) }}{{ 'a' or 'b' }}{{ '' or 'b' }}{{ 'a' and 'b' }}{{ none or 0 or '' or 'last' }}",
+    "{{ 'yes' if messages|length > 3 else 'no' }}{{ 'x' if false }}{{ 'a' if false else 'b' if false else 'c' }}",
+    "{{ messages[1].content[2:5] }}|{{ messages[1].content[:-3] }}|{{ 'é½日本'[1:3] }}|{{ 'é½日本'[-1] }}|{{ 'abc'[0] }}|{{ 'é½日本'|length }}",
+    "{% for m in messages[::-1] %}{{ m.role }}{% endfor %}|{% for m in messages[1:-1] %}{{ m['role'] }}{% endfor %}|{{ messages[-1].role }}",
+    "{% for m in messages if m.role == 'user' %}{{ loop.index }}/{{ loop.length }}{{ loop.first }}{{ loop.last }}{{ loop.revindex }}{{ loop.revindex0 }} {% endfor %}",
+    "{% for m in messages %}{{ loop.previtem.role if loop.previtem is defined else '-' }}{{ loop.nextitem.role if not loop.last }}{% endfor %}",
+    "{% set a = 1 %}{% for i in range(3) %}{% set a = a + i %}{{ a }}{% endfor %}{{ a }}{% if true %}{% set a = 9 %}{% endif %}{{ a }}",
+    "{% set n = namespace(a=1, b='x') %}{% for i in range(2, 5) %}{% set n.a = n.a * i %}{% endfor %}{{ n.a }}{{ n.b }}{{ n.c is defined }}",
+    "{{ '  a b '.strip() }}|{{ '  a '.lstrip() }}|{{ '  a '.rstrip() }}|{{ 'xxaxx'.strip('x') }}|{{ '\\u2003a\\u3000'.strip() }}|{{ ' q ' | trim }}",
+    "{{ 'a,b,,c'.split(',')[2:] | join('+') }}|{{ 'a--b'.split('--')[-1] }}|{{ 'aaa'.replace('a', 'bc') }}|{{ 'x' | replace('x', '') }}|{{ 'ab'.startswith('a') }}{{ 'ab'.endswith('a') }}",
+    "{{ 'one two'.title() }}|{{ 'one Two' | capitalize }}|{{ 'One' | upper }}|{{ 'ONE'.lower() }}",
+    "{{ x | default('d') }}|{{ '' | default('d') }}|{{ '' | default('d', true) }}|{{ messages[0].get('content') }}|{{ messages[0].get('nothing', 'n') }}|{{ messages[0].get('nothing') }}",
+    "{{ x is defined }}{{ x is undefined }}{{ x is none }}{{ none is none }}{{ 'a' is string }}{{ messages[0] is mapping }}{{ messages is iterable }}{{ 3 is odd }}{{ 4 is even }}",
+    "{{ messages is sequence }}{{ 'a' is not string }}{{ true is true }}{{ 1 is true }}{{ false is false }}{{ 3 is number }}{{ 'user' is equalto 'user' }}{{ 1 is eq(2) }}",
+    "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ messages | rejectattr('role', '==', 'user') | list | length }}{{ (messages | first).role }}{{ (messages | last).role }}",
+    "{{ messages | selectattr('nothing') | list | length }}{{ 5 | string }}{{ [1, 2] | count }}{{ {'a': 'b'}['a'] }}{{ {'a': 1}.a }}{{ 'a' 'b' }}{{ 'x' ~ undefined_name }}",
+    "a\n  {% if true %}\n  b\n  {% endif %}\nc\n\n",
+    "a\n  {%- if true -%}\n  b\n  {%- endif -%}\nc",
+    "a {{- ' b ' -}} c\n{{ 'd' }}\n  {# comment #}\n e {#- another -#}  f\n",
+    "  {%+ if true %}x{% endif +%}\ny {% set z = 1 %} w",
+    "\\x41 {{ '\\x41\\u00e9\\n\\t\\\\ \\q \\'quote\\'' }}{{ \"it's\" }}",
+    "{% macro never(a, b=1) %}{% if a %}{{ unknown(a) }}{% endif %}{% endmacro %}{% if tools %}{{ tools | tojson(indent=4) }}{{ never(1) }}{% else %}none{% endif %}",
+    "{% if add_generation_prompt %}prompt{% elif tools is not none %}tools{% elif documents %}documents{% else %}nothing{% endif %}",
+    "{{ messages[9] is defined }}{{ messages[9] }}{{ messages[0].nothing }}{{ messages[0]['nothing'] is defined }}{{ 'abc'[7] is defined }}",
+    "{% if messages[0].role == 'user' %}{{ raise_exception('not ' + messages[0].role) }}{% endif %}{{ messages[0].role }}",
+]
+
+
 def turns(*texts, system=None):
     head = [{"role": "system", "content": system}] if system is not None else []
     return head + [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
@@ -314,6 +347,14 @@ def make(name, file, config, output, folder, append_eos):
             write(line)
 
 
+def expressions(output):
+    """expressions.json: [template, the text that transformers gives for the second of the conversations]."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=os.path.join(TOKENIZERS, "bytes.tokenizer.json"))
+    cases = [[t, tokenizer.apply_chat_template(CONVERSATIONS[1], chat_template=t, tokenize=False)] for t in EXPRESSIONS]
+    with open(f"{output}/expressions.json", "w") as out:
+        out.write("[\n" + ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]\n")
+
+
 def config_of(file, extra, bos, eos, template):
     base = json.load(open(os.path.join(TOKENIZERS, file)))
     known = {t["content"]: t["id"] for t in base["added_tokens"]}
@@ -342,6 +383,8 @@ def main():
     parser.add_argument("--output", default=os.path.join(ROOT, "tests", "golden", "chat"))
     options = parser.parse_args()
     os.makedirs(options.output, exist_ok=True)
+    if not options.published:
+        expressions(options.output)
     families = published(options.published) if options.published else FAMILIES.items()
     with tempfile.TemporaryDirectory() as folder:
         for name, (kind, extra, bos, eos, template) in families:

@@ -92,7 +92,7 @@ gm_status gm_chat_open(gm_chat **result, const char *model, const gm_tokenizer *
     chat->roles = roles;
     if (gm_tokenizer_bos(tokenizer) >= 0) chat->bos = gm_tokenizer_token(tokenizer, gm_tokenizer_bos(tokenizer));
     if (gm_tokenizer_eos(tokenizer) >= 0) chat->eos = gm_tokenizer_token(tokenizer, gm_tokenizer_eos(tokenizer));
-    if (roles) chat->family = "roles";
+    if (roles) chat->family = "the task file's";
     gm_status status = roles ? GM_OK : open_template(chat, model);
     if (status == GM_BAD_FILE) {
         const char *text = gm_error_text();
@@ -140,7 +140,7 @@ static gm_status render_roles(const gm_chat_roles *roles, const gm_message *mess
 gm_status gm_chat_render(const gm_chat *chat, const gm_message *messages, size_t count, gm_marked_text *out) {
     static const char way_out[] = "give the task file a \"chat\" with a text for each role";
     if (chat->roles) return render_roles(chat->roles, messages, count, out);
-    if (chat->problem) return gm_error(GM_BAD_FILE, "%s; %s", chat->problem, way_out);
+    if (gm_chat_problem(chat)) return gm_error(GM_BAD_FILE, "%s; %s", gm_chat_problem(chat), way_out);
     gm_jinja_input input = {.messages = messages, .count = count, .bos = chat->bos, .eos = chat->eos};
     return gm_jinja_render(chat->jinja, &input, out);
 }

@@ -303,6 +303,7 @@ static gm_status add_item(gm_item_set *set, const gm_item *item) {
     GM_GROW(set->items, set->capacity, set->count + 1);
     set->items[set->count++] = *item;
     set->with_choices += item->choice_count > 0;
+    set->conversations += item->conversation != NULL;
     count_wrong(set, item);
     uLong sum = crc32_z(set->checksum, (const Bytef *)item->prompt, strlen(item->prompt) + 1);
     sum = crc32_z(sum, (const Bytef *)item->completion, strlen(item->completion) + 1);

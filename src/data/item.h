@@ -20,7 +20,8 @@ typedef struct gm_item {
 typedef struct gm_item_set {
     gm_item *items; /* count; owned */
     size_t count, capacity;
-    size_t with_choices;                 /* items that can be scored by accuracy */
+    size_t with_choices; /* items that can be scored by accuracy */
+    size_t conversations;
     int64_t skipped;                     /* bad lines left out (skip_bad) */
     int64_t wrong, strange, first_wrong; /* completions that are not the right choice; of these, no choice at all; the first one's line */
     bool unlabelled;                     /* the split is published without labels: why loading failed */

@@ -131,17 +131,23 @@ static gm_sample_span span_of(const gm_chat_work *work, const gm_place *places) 
     return (gm_sample_span){(int32_t)places[BEGIN].id, (int32_t)(work->generation ? id_behind(&places[NEXT]) : end)};
 }
 
+static gm_status put_in_front(gm_ids *ids, const int32_t *front, size_t count) {
+    GM_GROW(ids->ids, ids->capacity, ids->count + count);
+    memmove(ids->ids + count, ids->ids, ids->count * sizeof *ids->ids);
+    memcpy(ids->ids, front, count * sizeof *ids->ids);
+    ids->count += count;
+    return GM_OK;
+}
+
+/* What the tokenizer's template puts before a text; an EOS behind it is append_end's. */
 static gm_status insert_front(gm_chat_work *work) {
     gm_ids front = {0};
-    int32_t bos = gm_tokenizer_bos(work->tokenizer);
+    int32_t bos = gm_tokenizer_bos(work->tokenizer), eos = gm_tokenizer_eos(work->tokenizer);
     gm_status status = gm_tokenizer_encode(work->tokenizer, "", 0, GM_ENCODE_SPECIAL, &front);
-    if (status == GM_OK && front.count && front.ids[0] == bos) {
-        GM_GROW(work->ids.ids, work->ids.capacity, work->ids.count + 1);
-        memmove(work->ids.ids + 1, work->ids.ids, work->ids.count * sizeof bos);
-        work->ids.ids[0] = bos;
-        work->ids.count++;
-        for (size_t i = 0; i < work->stretches * PLACES; i++) work->places[i].id++;
-    }
+    size_t count = front.count, old = work->ids.count;
+    if (eos >= 0 && count > (bos == eos) && front.ids[count - 1] == eos) count--;
+    if (status == GM_OK && count) status = put_in_front(&work->ids, front.ids, count);
+    for (size_t i = 0; work->ids.count > old && i < work->stretches * PLACES; i++) work->places[i].id += count;
     gm_ids_free(&front);
     return status;
 }

@@ -135,9 +135,12 @@ gm_status gm_run_describe_inputs(const gm_run_state *run) {
     gm_log_level level = run->options->dry_run ? GM_LOG_DEBUG : GM_LOG_INFO; /* the plan shows the same */
     gm_log(level, "train: %zu samples of %s, %" PRId64 " tokens, %" PRId64 " of them with loss, the longest sample has %" PRId64,
            data->items.count, data->items.file, data->tokens, data->loss_tokens, data->longest);
+    if (data->items.conversations)
+        gm_log(level, "train: %zu conversations, rendered by the chat template %s", data->items.conversations,
+               gm_chat_family_name(run->chat));
     if (data->cut)
-        gm_log(GM_LOG_WARN, "train: %" PRId64 " prompts are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut,
-               run->config.train.max_length);
+        gm_log(GM_LOG_WARN, "train: %" PRId64 " %s are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut,
+               data->items.conversations ? "samples" : "prompts", run->config.train.max_length);
     int64_t positions = gm_model_config_of(run->model)->max_positions;
     if (data->longest > positions)
         gm_log(GM_LOG_WARN,

@@ -401,6 +401,8 @@ gm_status gm_run_print_plan(const gm_run_state *run) {
     printf("training\n  method %s, %" PRId64 " trainable parameters\n", gm_config_method_name(c), gm_adapter_trainable(run->adapter));
     printf("  %zu samples, %" PRId64 " tokens, %" PRId64 " with loss; %" PRId64 " samples cut to train.max_length %" PRId64 "; %s EOS\n",
            data->items.count, data->tokens, data->loss_tokens, data->cut, c->train.max_length, data->append_eos ? "with" : "without");
+    if (data->items.conversations)
+        printf("  %zu conversations, rendered by the chat template %s\n", data->items.conversations, gm_chat_family_name(run->chat));
     printf("  %" PRId64 " steps, %" PRId64 " an epoch, about %.0f tokens a step, micro-batches of at most %" PRId64 " %s\n", t->total_steps,
            t->steps_an_epoch, (double)data->tokens / (double)t->steps_an_epoch,
            c->train.micro_batch_samples                  ? c->train.micro_batch_samples

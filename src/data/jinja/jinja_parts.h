@@ -119,7 +119,7 @@ typedef struct gm_jinja_run {
     gm_jinja_frame *frame; /* innermost */
     gm_marked_text *out;
     gm_mark also; /* GM_MARK_GENERATION within such a block */
-    size_t allocated, steps;
+    size_t allocated, most, steps; /* bytes, how many there may be, nodes visited */
     int depth;
     gm_region region; /* all values */
 } gm_jinja_run;

@@ -6,8 +6,7 @@
 #include <string.h>
 
 /* A template comes with somebody's model: what it may take is bounded. */
-enum { DEEPEST = 400, MOST_STEPS = 50000000 };
-#define MOST_BYTES ((size_t)2 << 30)
+enum { DEEPEST = 400, MOST_STEPS = 50000000, LEAST_BYTES = 64 << 20, BYTES_A_BYTE = 100 };
 
 typedef struct gm_jinja_variable {
     const char *name;
@@ -31,8 +30,8 @@ gm_status gm_jinja_fault(const gm_jinja_run *run, const gm_jinja_node *node, con
 
 gm_status gm_jinja_alloc(gm_jinja_run *run, size_t count, size_t size, void **block) {
     *block = NULL;
-    if (count > MOST_BYTES || (run->allocated += count * size + 16) > MOST_BYTES)
-        return gm_error(GM_BAD_FILE, "%s: the template takes more than 2 GB for one conversation", run->jinja->source);
+    if (count > run->most || (run->allocated += count * size + 16) > run->most)
+        return gm_error(GM_BAD_FILE, "%s: the template takes more than %zu MB for one conversation", run->jinja->source, run->most >> 20);
     *block = gm_region_alloc(&run->region, count, size);
     return *block ? GM_OK : GM_NO_MEMORY;
 }
@@ -392,7 +391,8 @@ static gm_status set_globals(gm_jinja_run *run) {
 gm_status gm_jinja_render(const gm_jinja *jinja, const gm_jinja_input *input, gm_marked_text *out) {
     GM_CHECK(input->count <= GM_MARK_PLACE, "%zu messages", input->count);
     gm_jinja_frame frame = {0};
-    gm_jinja_run run = {.jinja = jinja, .input = input, .frame = &frame, .out = out};
+    gm_jinja_run run = {.jinja = jinja, .input = input, .frame = &frame, .out = out, .most = LEAST_BYTES};
+    for (size_t i = 0; i < input->count; i++) run.most += BYTES_A_BYTE * (strlen(input->messages[i].content) + 100);
     gm_status status = set_globals(&run);
     if (status == GM_OK) status = execute(&run, jinja->body);
     gm_region_free(&run.region);
