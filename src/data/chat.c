@@ -55,14 +55,31 @@ static gm_status read_template(const char *model, const char *name, char path[GM
 }
 
 /* By what no other family writes; the first that fits. */
-static const char *family_of(const char *template) {
+static const char *family_of(const char *text) {
     static const char *const marks[][3] = {{"ChatML", "<|im_start|>", ""},   {"Llama 3", "<|start_header_id|>", ""},
-                                           {"Gemma", "<start_of_turn>", ""}, {"Llama 2", "<<SYS>>", "[INST]"},
+                                           {"Gemma", "<start_of_turn>", ""}, {"Llama 2", "[INST]", "<<SYS>>"},
                                            {"Mistral", "[INST]", ""},        {"Phi-3", "<|user|>", "<|end|>"},
                                            {"Zephyr", "<|user|>", ""}};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
-        if (strstr(template, marks[i][1]) && strstr(template, marks[i][2])) return marks[i][0];
+        if (strstr(text, marks[i][1]) && strstr(text, marks[i][2])) return marks[i][0];
     return "of its own";
+}
+
+/* Renders a conversation, with a message of the system where the template takes one: what it needs and we lack is known at once. */
+static gm_status try_template(gm_chat *chat) {
+    static const gm_message messages[] = {{"system", "s", false}, {"user", "u", false}, {"assistant", "a", true}};
+    gm_jinja_input input = {.messages = messages, .count = 3, .bos = chat->bos, .eos = chat->eos};
+    gm_marked_text text = {0};
+    gm_status status = gm_jinja_render(chat->jinja, &input, &text);
+    if (status == GM_BAD_FILE) {
+        gm_marked_clear(&text);
+        input.messages++;
+        input.count--;
+        status = gm_jinja_render(chat->jinja, &input, &text);
+    }
+    if (status == GM_OK) chat->family = family_of(gm_buffer_string(&text.text));
+    gm_marked_free(&text);
+    return status;
 }
 
 static gm_status open_template(gm_chat *chat, const char *model) {
@@ -75,11 +92,11 @@ static gm_status open_template(gm_chat *chat, const char *model) {
         status = read_template(model, names[i], path, &text, &found);
     if (status == GM_OK && !found) status = gm_error(GM_BAD_FILE, "%s: the model has no chat template", model);
     if (status == GM_OK) {
-        chat->family = family_of(gm_buffer_string(&text));
         gm_buffer_format(&source, "%s: chat_template", path);
         status = gm_buffer_status(&source);
     }
     if (status == GM_OK) status = gm_jinja_compile(&chat->jinja, gm_buffer_string(&source), gm_buffer_string(&text), text.length);
+    if (status == GM_OK) status = try_template(chat);
     gm_buffer_free(&text);
     gm_buffer_free(&source);
     return status;

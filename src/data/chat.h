@@ -30,7 +30,7 @@ void gm_chat_close(gm_chat *chat); /* NULL is fine */
 gm_status gm_chat_render(const gm_chat *chat, const gm_message *messages, size_t count, gm_marked_text *out);
 
 /* For people: "ChatML", "Llama 2", "Llama 3", "Mistral", "Zephyr", "Phi-3", "Gemma", told by what the template writes;
- * "of its own" for others, "the task file's" for roles, NULL where there is no template. */
+ * "of its own" for others, "the task file's" for roles, NULL where there is no template or it is not supported. */
 const char *gm_chat_family_name(const gm_chat *chat);
 /* Why conversations cannot be rendered, a line; NULL: they can. */
 const char *gm_chat_problem(const gm_chat *chat);

@@ -294,8 +294,9 @@ static void test_places(void **state) {
         {CONFIG(",\"chat_template\":7"), NULL, NULL, NULL, "tokenizer_config.json: chat_template: should be a text"},
         {CONFIG(",\"chat_template\":[{\"name\":\"rag\",\"template\":\"x\"}]"), NULL, NULL, NULL,
          "none of its templates is called \"default\""},
-        {CONFIG(",\"chat_template\":\"{% if %}\""), NULL, NULL, "of its own",
-         "tokenizer_config.json: chat_template: line 1: an expression"},
+        {CONFIG(",\"chat_template\":\"{% if %}\""), NULL, NULL, NULL, "tokenizer_config.json: chat_template: line 1: an expression"},
+        {CONFIG(",\"chat_template\":\"{{ messages | tojson }}\""), NULL, NULL, NULL,
+         "line 1: the filter \"tojson\" of a list is not supported"},
         {CONFIG(""), NULL, "{", NULL, "chat_template.json"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
