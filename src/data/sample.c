@@ -110,8 +110,8 @@ bool gm_sample_loss_span(const gm_sample *sample, bool loss_on_all, int32_t inde
 
 bool gm_sample_learns(const gm_sample *sample, bool loss_on_all, int32_t place) {
     gm_sample_span span;
-    for (int32_t i = 0; gm_sample_loss_span(sample, loss_on_all, i, &span); i++)
-        if (place >= span.begin && place < span.end) return true;
+    for (int32_t i = 0; gm_sample_loss_span(sample, loss_on_all, i, &span) && place >= span.begin; i++)
+        if (place < span.end) return true;
     return false;
 }
 

@@ -73,12 +73,14 @@ static void append_printable(gm_buffer *out, const char *text, size_t length, bo
     }
 }
 
-/* The text that ids[begin..end) add to those before them: decoded on their own where a character goes over the edge. */
+/* The text that ids[begin..end) add to the few before them: decoded on their own where a character goes over the edge. */
 static gm_status decode_part(gm_buffer *part, const gm_tokenizer *tokenizer, const int32_t *ids, int32_t begin, int32_t end) {
+    enum { FEW = 8 };
     gm_buffer before = {0};
+    int32_t from = begin > FEW ? begin - FEW : 0;
     gm_buffer_clear(part);
-    gm_status status = gm_tokenizer_decode(tokenizer, ids, (size_t)begin, false, &before);
-    if (status == GM_OK) status = gm_tokenizer_decode(tokenizer, ids, (size_t)end, false, part);
+    gm_status status = gm_tokenizer_decode(tokenizer, ids + from, (size_t)(begin - from), false, &before);
+    if (status == GM_OK) status = gm_tokenizer_decode(tokenizer, ids + from, (size_t)(end - from), false, part);
     if (status == GM_OK && before.length <= part->length && memcmp(gm_buffer_string(&before), gm_buffer_string(part), before.length) == 0) {
         if (before.length) memmove(part->bytes, part->bytes + before.length, part->length - before.length + 1);
         part->length -= before.length;
