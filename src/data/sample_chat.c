@@ -107,7 +107,9 @@ static gm_status render(gm_chat_work *work) {
         end = stretch_end(work, begin, &learnt);
         if (learnt) GM_TRY(add_stretch(work, begin, end));
     }
-    return work->stretches ? GM_OK : gm_error(GM_BAD_FILE, "nothing that the assistant is to learn is left");
+    if (work->stretches) return GM_OK;
+    return gm_error(GM_BAD_FILE,
+                    "nothing that the assistant is to learn is left within max_length, or in what the template marks as its own");
 }
 
 /* ---- ids -------------------------------------------------------------------------------------------------------- */
