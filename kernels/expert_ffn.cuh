@@ -71,7 +71,7 @@ struct gm_ffn_order {
 
 gm_ffn_order gm_ffn_sort(gm_backend *backend, const gm_expert_ffn_args *args);
 /* chunks×N: whether a token of the chunk has the expert. */
-int32_t *gm_ffn_touch(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t chunk);
+int32_t *gm_ffn_touch(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t chunk, int64_t bound);
 /* The coefficients, and how many there are of a position. w (T×K×R) may be NULL. */
 void gm_ffn_pack(gm_backend *backend, gm_ffn *n, const gm_expert_ffn_args *args, const float *w);
 /* The kernels for ranks above FFN_RANK. */
@@ -87,6 +87,8 @@ gm_ffn gm_ffn_shape(const gm_expert_ffn_args *args, const gm_ffn_order *order, i
 static inline int64_t gm_ffn_room(const gm_expert_ffn_args *args) { return GM_SCRATCH_MOST * gm_most(args->rank / FFN_RANK, (int64_t)1); }
 /* Strips whose sums, `sums` floats each, are in scratch together. */
 int64_t gm_ffn_round(const gm_expert_ffn_args *args, int64_t strips, int64_t sums);
+/* Floats that they take at most, with fewer tokens too (sums.cuh). */
+int64_t gm_ffn_round_bound(const gm_expert_ffn_args *args, int64_t strips, int64_t sums);
 
 /* ---- vectors of VECTOR elements as they are in memory: loaded one token ahead, so without looking at them */
 

@@ -253,18 +253,23 @@ __global__ void __launch_bounds__(SMALL) u_gradients(gm_expert_ffn_args a, const
 
 static float *take(gm_backend *backend, int64_t count) { return (float *)gm_cuda_scratch(backend, (size_t)count * sizeof(float)); }
 
-/* Tokens of a chunk: enough blocks, their gradients (of `sites` matrices with that many columns) within the scratch. */
-static int64_t chunk_for(const gm_expert_ffn_args *args, int64_t columns, int64_t sites) {
+struct chunks {
+    int64_t size, count, bound; /* tokens of one; how many there are, and are at most with fewer tokens too (sums.cuh) */
+};
+
+/* Enough blocks, their gradients (of `sites` matrices with that many columns) within the scratch. */
+static chunks divide(const gm_expert_ffn_args *args, int64_t columns, int64_t sites) {
     const int64_t wanted = gm_parts(FFN_BLOCKS, gm_parts(columns, gm_ffn_strip(args->rank)));
     const int64_t bytes = gm_most(sites * gm_ffn_experts(args) * args->rank * columns, (int64_t)1) * (int64_t)sizeof(float);
-    const int64_t chunks = gm_least(wanted, gm_most(gm_ffn_room(args) / bytes, (int64_t)1));
-    return gm_most(gm_parts(args->tokens, chunks), (int64_t)FFN_LEAST_TOKENS);
+    const int64_t most = gm_least(wanted, gm_most(gm_ffn_room(args) / bytes, (int64_t)1));
+    const int64_t size = gm_most(gm_parts(args->tokens, most), (int64_t)FFN_LEAST_TOKENS);
+    return {size, gm_parts(args->tokens, size), gm_least(most, gm_parts(args->tokens, FFN_LEAST_TOKENS))};
 }
 
-static gm_ffn_part take_part(gm_backend *backend, const gm_expert_ffn_args *args, float *gradient, int64_t chunks, int64_t columns) {
+static gm_ffn_part take_part(gm_backend *backend, const gm_expert_ffn_args *args, float *gradient, const chunks &c, int64_t columns) {
     const int64_t size = gm_ffn_experts(args) * args->rank * columns;
-    if (!gradient || chunks == 1) return {gradient, 0};
-    return {take(backend, chunks * size), size};
+    if (!gradient || c.bound == 1) return {gradient, 0};
+    return {take(backend, c.bound * size), size};
 }
 
 static void add_part(gm_backend *backend, const gm_expert_ffn_args *args, float *gradient, const gm_ffn_part &p, const int32_t *touched,
@@ -274,30 +279,30 @@ static void add_part(gm_backend *backend, const gm_expert_ffn_args *args, float 
 
 /* w (T×K×R), and dB2. */
 static float *down(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order) {
-    const int64_t slots = args->tokens * args->slots, chunk = chunk_for(args, args->hidden, 1),
-                  strips = gm_parts(args->hidden, gm_ffn_strip(args->rank));
-    const int64_t chunks = gm_parts(args->tokens, chunk), sums = slots * args->rank, round = gm_ffn_round(args, strips, sums);
+    const chunks c = divide(args, args->hidden, 1);
+    const int64_t strips = gm_parts(args->hidden, gm_ffn_strip(args->rank)), sums = args->tokens * args->slots * args->rank,
+                  round = gm_ffn_round(args, strips, sums);
     float *w = take(backend, sums);
     const size_t mark = gm_arena_mark(&backend->scratch);
-    down_args a = {gm_ffn_shape(args, order, args->hidden, chunk),
+    down_args a = {gm_ffn_shape(args, order, args->hidden, c.size),
                    args->dy,
                    args->w2.b,
                    args->u2,
                    args->gate,
                    args->scale,
-                   take(backend, round * sums),
-                   take_part(backend, args, args->w2.db, chunks, args->hidden),
-                   gm_ffn_touch(backend, args, order, chunk),
+                   take(backend, gm_ffn_round_bound(args, strips, sums)),
+                   take_part(backend, args, args->w2.db, c, args->hidden),
+                   gm_ffn_touch(backend, args, order, c.size, c.bound),
                    0};
     for (int64_t first = 0; first < strips; first += round) {
-        const dim3 grid((unsigned)gm_least(round, strips - first), (unsigned)chunks);
+        const dim3 grid((unsigned)gm_least(round, strips - first), (unsigned)c.count);
         a.n.first_strip = first;
         for (a.first_rank = 0; a.first_rank < args->rank; a.first_rank += FFN_RANK)
             GM_FFN_WITH_RANK(args->rank, 1, RANK, AT_ONCE, GM_LAUNCH(backend, expert_ffn_down<RANK>, grid, FFN_THREADS, 0, a);
                              (void)AT_ONCE);
         gm_sum_all_parts(backend, w, a.w, grid.x, sums, sums, first > 0);
     }
-    add_part(backend, args, args->w2.db, a.db2, a.touched, chunks, args->hidden);
+    add_part(backend, args, args->w2.db, a.db2, a.touched, c.count, args->hidden);
     gm_arena_release(&backend->scratch, mark);
     return w;
 }
@@ -312,11 +317,11 @@ template <class T, int RANK, int AT_ONCE> static void launch(gm_backend *backend
 
 /* Returns the sums over F: T×K×(1 + 2R). */
 template <class T> static float *main_step(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, float *w) {
-    const int64_t sites = (args->w1.b != NULL) + (args->w3.b != NULL) + (args->w2.a != NULL), chunk = chunk_for(args, args->ffn, sites);
-    const int64_t chunks = gm_parts(args->tokens, chunk), strips = gm_parts(args->ffn, gm_ffn_strip(args->rank));
+    const chunks c = divide(args, args->ffn, (args->w1.b != NULL) + (args->w3.b != NULL) + (args->w2.a != NULL));
+    const int64_t strips = gm_parts(args->ffn, gm_ffn_strip(args->rank));
     const int64_t sums = args->tokens * args->slots * (1 + 2 * args->rank), round = gm_ffn_round(args, strips, sums);
-    float *total = take(backend, sums), *part_sums = take(backend, round * sums);
-    gm_ffn_backward<T> a = {gm_ffn_shape(args, order, args->ffn, chunk),
+    float *total = take(backend, sums), *part_sums = take(backend, gm_ffn_round_bound(args, strips, sums));
+    gm_ffn_backward<T> a = {gm_ffn_shape(args, order, args->ffn, c.size),
                             (T *)args->h1,
                             (T *)args->h3,
                             (const T *)args->dz,
@@ -324,14 +329,14 @@ template <class T> static float *main_step(gm_backend *backend, const gm_expert_
                             args->w3.b,
                             args->w2.a,
                             part_sums,
-                            take_part(backend, args, args->w1.db, chunks, args->ffn),
-                            take_part(backend, args, args->w3.db, chunks, args->ffn),
-                            take_part(backend, args, args->w2.da, chunks, args->ffn),
-                            gm_ffn_touch(backend, args, order, chunk),
+                            take_part(backend, args, args->w1.db, c, args->ffn),
+                            take_part(backend, args, args->w3.db, c, args->ffn),
+                            take_part(backend, args, args->w2.da, c, args->ffn),
+                            gm_ffn_touch(backend, args, order, c.size, c.bound),
                             args->dropout};
     gm_ffn_pack(backend, &a.n, args, w);
     for (int64_t first = 0; first < strips; first += round) {
-        const dim3 grid((unsigned)gm_least(round, strips - first), (unsigned)chunks);
+        const dim3 grid((unsigned)gm_least(round, strips - first), (unsigned)c.count);
         a.n.first_strip = first;
         if (args->rank > FFN_RANK)
             gm_ffn_wide_backward(backend, a, grid);
@@ -339,9 +344,9 @@ template <class T> static float *main_step(gm_backend *backend, const gm_expert_
             GM_FFN_WITH_RANK(args->rank, args->slots, RANK, AT_ONCE, launch<T, RANK, AT_ONCE>(backend, a, grid));
         gm_sum_all_parts(backend, total, part_sums, grid.x, sums, sums, first > 0);
     }
-    add_part(backend, args, args->w1.db, a.db1, a.touched, chunks, args->ffn);
-    add_part(backend, args, args->w3.db, a.db3, a.touched, chunks, args->ffn);
-    add_part(backend, args, args->w2.da, a.da2, a.touched, chunks, args->ffn);
+    add_part(backend, args, args->w1.db, a.db1, a.touched, c.count, args->ffn);
+    add_part(backend, args, args->w3.db, a.db3, a.touched, c.count, args->ffn);
+    add_part(backend, args, args->w2.da, a.da2, a.touched, c.count, args->ffn);
     return total;
 }
 

@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(FFN_THREADS, 4) expert_ffn_forward(gm_ffn_forw
 /* y += Σ_k g_k s B2 u2_k: a thread has VECTOR columns of a few tokens. */
 __global__ void __launch_bounds__(FFN_THREADS) expert_ffn_output(gm_expert_ffn_args a, bool aligned) {
     enum { N = 4 };
-    const int64_t column = ((int64_t)blockIdx.x * FFN_THREADS + threadIdx.x) * N, first = (int64_t)blockIdx.y * OUTPUT_TOKENS;
+    const int64_t column = ((int64_t)blockIdx.y * FFN_THREADS + threadIdx.x) * N, first = (int64_t)blockIdx.x * OUTPUT_TOKENS;
     if (column >= a.hidden) return;
     for (int64_t t = first; t < gm_least(first + OUTPUT_TOKENS, a.tokens); t++) {
         float y[N], b[N];
@@ -145,7 +145,7 @@ template <class T> static void forward(gm_backend *backend, const gm_expert_ffn_
                            NULL,
                            args->dropout};
     gm_ffn_pack(backend, &a.n, args, NULL);
-    if (has2) a.u2 = (float *)gm_cuda_scratch(backend, (size_t)(round * sums) * sizeof(float));
+    if (has2) a.u2 = (float *)gm_cuda_scratch(backend, (size_t)gm_ffn_round_bound(args, strips, sums) * sizeof(float));
     for (int64_t first = 0; first < strips; first += round) {
         const dim3 grid((unsigned)gm_least(round, strips - first), (unsigned)gm_parts(args->tokens, CHUNK));
         a.n.first_strip = first;
@@ -164,7 +164,7 @@ extern "C" void gm_cuda_expert_ffn_forward(gm_backend *backend, const gm_expert_
 }
 
 extern "C" void gm_cuda_expert_ffn_output(gm_backend *backend, const gm_expert_ffn_args *args) {
-    const dim3 grid((unsigned)gm_parts(args->hidden, FFN_THREADS * 4), (unsigned)gm_parts(args->tokens, OUTPUT_TOKENS));
+    const dim3 grid((unsigned)gm_parts(args->tokens, OUTPUT_TOKENS), (unsigned)gm_parts(args->hidden, FFN_THREADS * 4));
     const bool aligned = gm_aligned(args->y, GM_F32, args->hidden, 4) && gm_aligned(args->w2.b, GM_F32, args->hidden, 4);
     GM_LAUNCH(backend, expert_ffn_output, grid, FFN_THREADS, 0, *args, aligned);
 }

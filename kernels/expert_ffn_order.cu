@@ -89,10 +89,10 @@ gm_ffn_order gm_ffn_sort(gm_backend *backend, const gm_expert_ffn_args *args) {
     return o;
 }
 
-int32_t *gm_ffn_touch(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t chunk) {
+int32_t *gm_ffn_touch(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t chunk, int64_t bound) {
     const int64_t places = args->tokens * args->slots, experts = gm_ffn_experts(args);
     const size_t bytes = (size_t)(gm_parts(args->tokens, chunk) * experts) * sizeof(int32_t);
-    int32_t *touched = (int32_t *)gm_cuda_scratch(backend, bytes);
+    int32_t *touched = (int32_t *)gm_cuda_scratch(backend, (size_t)(bound * experts) * sizeof(int32_t));
     gm_cuda_zero(backend, touched, bytes);
     GM_LAUNCH(backend, touch, gm_parts(places, THREADS), THREADS, 0, touched, order->place, places, experts, chunk * args->slots);
     return touched;
@@ -110,6 +110,10 @@ gm_ffn gm_ffn_shape(const gm_expert_ffn_args *args, const gm_ffn_order *order, i
 int64_t gm_ffn_round(const gm_expert_ffn_args *args, int64_t strips, int64_t sums) {
     const int64_t room = sums > 0 ? gm_ffn_room(args) / (sums * (int64_t)sizeof(float)) : strips;
     return gm_least(strips, gm_most(room, (int64_t)1));
+}
+
+int64_t gm_ffn_round_bound(const gm_expert_ffn_args *args, int64_t strips, int64_t sums) {
+    return gm_least(strips * sums, gm_most(gm_ffn_room(args) / (int64_t)sizeof(float), sums));
 }
 
 void gm_ffn_pack(gm_backend *backend, gm_ffn *n, const gm_expert_ffn_args *args, const float *w) {

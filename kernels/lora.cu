@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(THREADS)
 /* A thread has VECTOR columns of m and goes through EXPANDED tokens. */
 template <int RANK, class Y>
 __global__ void __launch_bounds__(THREADS) expand(Y *y, const float *w, const float *m, int64_t tokens, int64_t n, int rank, bool aligned) {
-    const int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * VECTOR, first = (int64_t)blockIdx.y * EXPANDED;
+    const int64_t i = ((int64_t)blockIdx.y * THREADS + threadIdx.x) * VECTOR, first = (int64_t)blockIdx.x * EXPANDED;
     float row[RANK][VECTOR], v[VECTOR];
     if (i >= n) return;
     load_rows<RANK>(row, m, i, n, rank, aligned);
@@ -128,7 +128,7 @@ static void launch_project(gm_backend *backend, float *out, const void *x, gm_ty
 }
 
 static void launch_expand(gm_backend *backend, void *y, gm_type type, const float *w, const side *s) {
-    const dim3 grid((unsigned)gm_parts(s->columns, THREADS * VECTOR), (unsigned)gm_parts(s->tokens, EXPANDED));
+    const dim3 grid((unsigned)gm_parts(s->tokens, EXPANDED), (unsigned)gm_parts(s->columns, THREADS * VECTOR));
     WITH_RANK(s->rank, RANK, GM_WITH_TYPE(type, Y, {
                   GM_LAUNCH(backend, (expand<RANK, Y>), grid, THREADS, 0, (Y *)y, w, s->matrix, s->tokens, s->columns, (int)s->rank,
                             whole(s, y, type));
@@ -140,7 +140,7 @@ static void add_outer(gm_backend *backend, float *gradient, const float *w, cons
     const int64_t size = gm_part_size(s->tokens), number = gm_parts(s->tokens, size), count = s->rank * s->columns;
     const dim3 grid((unsigned)gm_parts(s->columns, THREADS * VECTOR), (unsigned)number);
     const size_t mark = gm_arena_mark(&backend->scratch);
-    float *parts = (float *)gm_cuda_scratch(backend, (size_t)(number * count) * sizeof *parts);
+    float *parts = (float *)gm_cuda_scratch(backend, (size_t)(gm_part_bound(s->tokens) * count) * sizeof *parts);
     WITH_RANK(s->rank, RANK, GM_WITH_TYPE(type, X, {
                   GM_LAUNCH(backend, (outer<RANK, X>), grid, THREADS, 0, parts, w, (const X *)x, s->tokens, size, s->columns, (int)s->rank,
                             gm_aligned(x, type, s->columns, VECTOR));

@@ -233,7 +233,7 @@ struct router {
     const gm_router_graph_args *args;
     graph n;
     float *activated, *mixed; /* T×G: t, C_1 t */
-    int64_t chunk;            /* tokens        */
+    int64_t chunk, most;      /* tokens; most: of the chunk with fewer tokens in all too (sums.cuh) */
 };
 
 static float *take(gm_backend *backend, int64_t count) { return (float *)gm_cuda_scratch(backend, (size_t)count * sizeof(float)); }
@@ -263,10 +263,10 @@ static void outer(gm_backend *backend, float *out, const float *dz, const float 
 static router begin(gm_backend *backend, const gm_router_graph_args *args, int64_t buffers) {
     GM_CHECK(args->tokens > 0 && (args->layers > 1 || !args->last), "router: no tokens, or one layer that is kept");
     const int64_t all = args->experts + 1, g = args->size, nodes = nodes_of(args, 0);
-    const int64_t most = GM_SCRATCH_MOST / (gm_most(buffers, (int64_t)1) * all * g * (int64_t)sizeof(float));
-    const int64_t chunks = gm_parts(args->tokens, gm_most(most, (int64_t)1));
+    const int64_t most = gm_most(GM_SCRATCH_MOST / (gm_most(buffers, (int64_t)1) * all * g * (int64_t)sizeof(float)), (int64_t)1);
+    const int64_t chunk = gm_parts(args->tokens, gm_parts(args->tokens, most));
     float *table = take(backend, nodes * g), *experts = take(backend, args->experts * g);
-    router r = {backend, args, {}, take(backend, args->tokens * g), take(backend, args->tokens * g), gm_parts(args->tokens, chunks)};
+    router r = {backend, args, {}, take(backend, args->tokens * g), take(backend, args->tokens * g), chunk, gm_least(args->tokens, most)};
     r.n.experts = args->experts, r.n.size = g, r.n.vectors = gm_parts(g, VECTOR), r.n.table = table;
     r.n.edges = (const float *)gm_cuda_upload(backend, args->adjacency, (size_t)(all * all) * sizeof(float));
     r.n.aligned = gm_aligned(args->readout, GM_F32, g, VECTOR) && gm_aligned(args->last, GM_F32, g, VECTOR);
@@ -303,8 +303,8 @@ extern "C" void gm_cuda_router_graph_forward(gm_backend *backend, const gm_route
     const router r = begin(backend, args, 1 + keeps_z);
     const int64_t g = args->size, row = args->experts * g;
     float *m = NULL, *z = NULL;
-    if (args->layers > 1) m = take(backend, r.chunk * (args->experts + 1) * g);
-    if (keeps_z) z = take(backend, r.chunk * (args->experts + 1) * g);
+    if (args->layers > 1) m = take(backend, r.most * (args->experts + 1) * g);
+    if (keeps_z) z = take(backend, r.most * (args->experts + 1) * g);
     for (int64_t first = 0; first < args->tokens; first += r.chunk) {
         const int64_t tokens = gm_least(r.chunk, args->tokens - first);
         float *out = z;
@@ -327,15 +327,15 @@ struct backward {
 
 static backward take_backward(const router *r) {
     const gm_router_graph_args *args = r->args;
-    const int64_t full = r->chunk * (args->experts + 1) * args->size, nodes = nodes_of(args, 0);
-    const int64_t parts = gm_least(gm_most(PART_THREADS / r->n.vectors, (int64_t)1), r->chunk);
+    const int64_t full = r->most * (args->experts + 1) * args->size, nodes = nodes_of(args, 0);
+    const int64_t parts = gm_least(gm_most(PART_THREADS / r->n.vectors, (int64_t)1), r->most);
     backward b = {};
     for (int64_t l = 1; l < args->layers; l++) {
         b.m[l] = take(r->backend, full);
         if (l < args->layers - 1 || !args->last) b.z[l] = take(r->backend, full);
     }
     b.dmixed = take(r->backend, args->tokens * args->size);
-    b.read_out_parts = gm_least(gm_most(READ_OUT_THREADS / r->n.vectors, (int64_t)1), r->chunk * args->experts);
+    b.read_out_parts = gm_least(gm_most(READ_OUT_THREADS / r->n.vectors, (int64_t)1), r->most * args->experts);
     b.partial = take(r->backend, gm_most(parts * (nodes + 1), b.read_out_parts) * args->size),
     b.total = take(r->backend, (nodes + 1) * args->size);
     b.parts = parts, b.nodes = nodes;

@@ -14,6 +14,7 @@ typedef enum gm_random_stream {
     GM_RANDOM_WEIGHTS,   /* random weights of gmoe-bench */
     GM_RANDOM_TEST,
     GM_RANDOM_DROPOUT, /* masks of a step            */
+    GM_RANDOM_MIXTURE, /* sample order of a task's pass in a mixture */
 } gm_random_stream;
 
 /* The bare generator: 4 words from a counter of 4 and a key of 2. */

@@ -27,8 +27,8 @@ typedef struct arguments {
 
 typedef struct evaluation { /* what all tasks share */
     const arguments *arguments;
-    gm_config *run; /* of the run that made the adapter, whose choices are defaults; NULL: not known */
-    gm_task *run_task;
+    gm_config *run;               /* of the run that made the adapter, whose choices are defaults; NULL: not known */
+    gm_task *run_tasks[GM_TASKS]; /* run->task; NULL where its task file is gone: then nothing is known of it */
     int64_t max_length;
     gm_backend *backend;
     gm_model *model;
@@ -190,7 +190,7 @@ static gm_status find_run(evaluation *e, const char *adapter, char path[GM_PATH]
         gm_status status = gm_file_read(&text, path, 1 << 22, GM_FAIL);
         if (status == GM_OK) status = gm_config_parse(e->run, path, gm_buffer_string(&text), text.length);
         gm_buffer_free(&text);
-        if (status == GM_OK && e->run->task[0]) return GM_OK;
+        if (status == GM_OK && e->run->task.count) return GM_OK;
         free(e->run);
         e->run = NULL;
         if (status == GM_NO_MEMORY) return status;
@@ -205,9 +205,10 @@ static void say_defaults(const evaluation *e, const char *path) {
     gm_buffer text = {0};
     if (!a->dtype) gm_buffer_format(&text, ", dtype %s", e->run->dtype == GM_F32 ? "f32" : "bf16");
     if (a->max_length < 0) gm_buffer_format(&text, ", max-length %" PRId64, e->run->train.max_length);
-    if (e->run_task && !a->prompt)
-        gm_buffer_format(&text, ", for %s prompt %s%s%s", gm_task_name(e->run_task), e->run->eval.prompt, a->scoring ? "" : " and scoring ",
-                         a->scoring ? "" : gm_scoring_name(e->run->eval.scoring));
+    for (int i = 0; i < e->run->task.count && !a->prompt; i++)
+        if (e->run_tasks[i])
+            gm_buffer_format(&text, ", for %s prompt %s%s%s", gm_task_name(e->run_tasks[i]), e->run->eval.prompt,
+                             a->scoring ? "" : " and scoring ", a->scoring ? "" : gm_scoring_name(e->run->eval.scoring));
     if (text.length) gm_log(GM_LOG_INFO, "%s: defaults of the run that made the adapter: %s", path, gm_buffer_string(&text) + 2);
     gm_buffer_free(&text);
 }
@@ -219,15 +220,17 @@ static gm_status take_run(evaluation *e) {
     if (a->adapter) GM_TRY(find_run(e, a->adapter, path));
     e->max_length = a->max_length >= 0 ? a->max_length : e->run ? e->run->train.max_length : 4096;
     if (!e->run) return GM_OK;
-    gm_status status = gm_task_open(&e->run_task, e->run->task); /* its task file may be gone: then nothing is known of its task */
-    if (status == GM_NO_MEMORY) return status;
+    for (int i = 0; i < e->run->task.count; i++)
+        if (gm_task_open(&e->run_tasks[i], e->run->task.name[i]) == GM_NO_MEMORY) return GM_NO_MEMORY;
     say_defaults(e, path);
     return GM_OK;
 }
 
-/* The run's choices for a prompt are meant for its own task. */
+/* The run's choices for a prompt are meant for its own tasks. */
 static const gm_config *run_on(const evaluation *e, const gm_task *task) {
-    return e->run_task && strcmp(gm_task_name(task), gm_task_name(e->run_task)) == 0 ? e->run : NULL;
+    for (int i = 0; e->run && i < e->run->task.count; i++)
+        if (e->run_tasks[i] && strcmp(gm_task_name(task), gm_task_name(e->run_tasks[i])) == 0) return e->run;
+    return NULL;
 }
 
 static const char *prompt_for(const evaluation *e, const gm_task *task) {
@@ -316,7 +319,7 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
     gm_status status = gm_chat_open(&chat, a->base_model, e->tokenizer, gm_task_chat(task));
     options.chat = chat;
     if (status == GM_OK) status = gm_task_load(task, a->data_dir, a->split, prompt, a->skip_bad, &items);
-    if (status == GM_OK) status = gm_eval_set_build(&set, &items, a->split, e->tokenizer, &options);
+    if (status == GM_OK) status = gm_eval_set_build(&set, &items, gm_task_name(task), a->split, e->tokenizer, &options);
     if (status == GM_OK) gm_eval_set_warn(&set, "--max-length", "--scoring");
     gm_item_set_free(&items);
     gm_chat_close(chat);
@@ -397,7 +400,7 @@ static gm_status run(const arguments *a) {
     gm_model_close(e.model);
     gm_backend_close(e.backend);
     gm_tokenizer_close(e.tokenizer);
-    gm_task_close(e.run_task);
+    for (int i = 0; i < GM_TASKS; i++) gm_task_close(e.run_tasks[i]);
     free(e.run);
     gm_buffer_free(&e.output);
     gm_buffer_free(&e.items);

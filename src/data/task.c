@@ -40,7 +40,7 @@ void gm_task_close(gm_task *task) {
     free(task);
 }
 
-enum { PLACES = 4 };
+enum { PLACES = 3 };
 
 /* The directories that may hold task files, best first; those that are not there stay "". */
 static void task_directories(char places[PLACES][GM_PATH]) {
@@ -52,8 +52,7 @@ static void task_directories(char places[PLACES][GM_PATH]) {
     if (slash) *slash = '\0';
     snprintf(places[0], GM_PATH, "%s", environment ? environment : "");
     snprintf(places[1], GM_PATH, "%s/../share/gmoe/tasks", program);
-    snprintf(places[2], GM_PATH, "%s/../../configs/tasks", program); /* build/bin in the source tree */
-    snprintf(places[3], GM_PATH, "configs/tasks");
+    snprintf(places[2], GM_PATH, "configs/tasks");
     for (int i = 0; i < PLACES; i++)
         if (!gm_directory_exists(places[i])) places[i][0] = '\0';
 }

@@ -30,7 +30,7 @@
 typedef struct gm_task gm_task;
 
 /* By path (with a slash or ending in .json) or by name, looked for in $GMOE_TASKS, share/gmoe/tasks beside the
- * program's bin directory, and the source tree's configs/tasks. Close with gm_task_close. */
+ * program's bin directory (an installation's and a build folder's), and configs/tasks. Close with gm_task_close. */
 gm_status gm_task_open(gm_task **task, const char *name_or_path);
 void gm_task_close(gm_task *task);
 

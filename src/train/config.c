@@ -17,7 +17,8 @@ enum { CONFIG_BYTES = 1 << 20, NAME_BYTES = 128 };
 static gm_status wrong_type(const gm_config_key *key, const cJSON *value) {
     char *text = cJSON_PrintUnformatted(value);
     const char *type = gm_config_type_name(key->type);
-    bool one = key->type == GM_CONFIG_STRING || key->type == GM_CONFIG_CHOICE || key->type == GM_CONFIG_NUMBER;
+    bool one =
+        key->type == GM_CONFIG_STRING || key->type == GM_CONFIG_CHOICE || key->type == GM_CONFIG_NUMBER || key->type == GM_CONFIG_TASKS;
     const char *article = strchr("aeio", type[0]) ? "an " : one ? "a " : "";
     gm_status status = gm_error(GM_USAGE, "is %.60s; it must be %s%s", text ? text : "of another type", article, type);
     cJSON_free(text);
@@ -73,15 +74,50 @@ static gm_status store_pair(double pair[2], const gm_config_key *key, const cJSO
     return GM_OK;
 }
 
+static gm_status copy_text(char *text, size_t size, const char *value) {
+    if (value[0] == '\0') return gm_error(GM_USAGE, "is empty");
+    if (strlen(value) >= size) return gm_error(GM_USAGE, "is longer than %zu bytes", size - 1);
+    strcpy(text, value);
+    return GM_OK;
+}
+
 static gm_status store_string(char *text, const gm_config_key *key, const cJSON *value) {
-    if (!cJSON_IsString(value)) {
-        if (strcmp(key->path, "task") == 0 && cJSON_IsArray(value))
-            return gm_error(GM_USAGE, "a list of tasks is not built yet; give one task");
-        return wrong_type(key, value);
+    return cJSON_IsString(value) ? copy_text(text, key->size, value->valuestring) : wrong_type(key, value);
+}
+
+static gm_status add_task(gm_config *config, const char *name) {
+    int count = config->task.count;
+    for (int i = 0; i < count; i++)
+        if (strcmp(config->task.name[i], name) == 0) return gm_error(GM_USAGE, "\"%.60s\" stands twice", name);
+    if (count == GM_TASKS) return gm_error(GM_USAGE, "has more than %d tasks", GM_TASKS);
+    config->task.count++;
+    return copy_text(config->task.name[count], sizeof config->task.name[count], name);
+}
+
+static gm_status store_tasks(gm_config *config, const gm_config_key *key, const cJSON *value) {
+    const cJSON *element;
+    config->task.count = 0;
+    if (cJSON_IsString(value)) return add_task(config, value->valuestring);
+    if (!cJSON_IsArray(value)) return wrong_type(key, value);
+    cJSON_ArrayForEach(element, value) {
+        if (!cJSON_IsString(element)) return wrong_type(key, value);
+        GM_TRY(add_task(config, element->valuestring));
     }
-    if (value->valuestring[0] == '\0') return gm_error(GM_USAGE, "is empty");
-    if (strlen(value->valuestring) >= key->size) return gm_error(GM_USAGE, "is longer than %zu bytes", key->size - 1);
-    strcpy(text, value->valuestring);
+    return config->task.count ? GM_OK : gm_error(GM_USAGE, "is empty");
+}
+
+static gm_status store_weights(gm_config *config, const gm_config_key *key, const cJSON *value) {
+    const cJSON *element;
+    int count = 0;
+    if (!cJSON_IsArray(value)) return wrong_type(key, value);
+    cJSON_ArrayForEach(element, value) {
+        if (!cJSON_IsNumber(element)) return wrong_type(key, value);
+        if (count == GM_TASKS) return gm_error(GM_USAGE, "has more than %d weights", GM_TASKS);
+        if (!(element->valuedouble > key->low && element->valuedouble <= key->high))
+            return gm_error(GM_USAGE, "has a weight that is not above 0; leave the task out of \"task\" instead");
+        config->train.mix.weight[count++] = element->valuedouble;
+    }
+    config->train.mix.count = count;
     return GM_OK;
 }
 
@@ -123,6 +159,8 @@ gm_status gm_config_store(gm_config *config, const gm_config_key *key, const cJS
     switch (key->type) {
     case GM_CONFIG_STRING: return store_string(at, key, value);
     case GM_CONFIG_TARGETS: return store_targets(at, key, value);
+    case GM_CONFIG_TASKS: return store_tasks(config, key, value);
+    case GM_CONFIG_WEIGHTS: return store_weights(config, key, value);
     case GM_CONFIG_PAIR: return store_pair(at, key, value);
     case GM_CONFIG_CHOICE: return store_choice(at, key, value);
     case GM_CONFIG_INTEGER:
@@ -279,8 +317,8 @@ static bool out_of_double(const char *text) {
 /* The value of a setting: JSON where the key takes anything but text, else the bare text. */
 static gm_status setting_value(const gm_setting *setting, cJSON **value) {
     const gm_config_key *key = gm_config_find_key(setting->path);
-    bool text = key && (key->type == GM_CONFIG_STRING || key->type == GM_CONFIG_CHOICE);
-    bool list = key && strcmp(key->path, "task") == 0 && setting->value[0] == '['; /* refused as what it is, not as a name */
+    bool list = key && key->type == GM_CONFIG_TASKS && setting->value[0] == '[';
+    bool text = key && (key->type == GM_CONFIG_STRING || key->type == GM_CONFIG_CHOICE || key->type == GM_CONFIG_TASKS);
     *value = NULL;
     if (!text && out_of_double(setting->value))
         return gm_error(GM_USAGE, "%s: %s: %.60s is out of range", setting->source, setting->path, setting->value);
@@ -312,6 +350,13 @@ static gm_status check_micro_batches(const gm_config *config) {
                     mean ? "train.loss_mean" : "adapter.losses.count_at");
 }
 
+static gm_status check_mix(const gm_config *config) {
+    int tasks = config->task.count, weights = config->train.mix.count;
+    if (weights == 0 || weights == tasks) return GM_OK;
+    return gm_error(GM_USAGE, "train.mix: has %d weight%s for %d task%s; give one for each, or [] for all samples of each", weights,
+                    weights > 1 ? "s" : "", tasks, tasks == 1 ? "" : "s");
+}
+
 static gm_status build_from(gm_config *config, const gm_sources *sources, const cJSON *file) {
     const char *source = sources->name;
     gm_config_set_defaults(config);
@@ -323,6 +368,7 @@ static gm_status build_from(gm_config *config, const gm_sources *sources, const 
     if (sources->parity) gm_config_note_kept(config, sources->giver);
     gm_status status = gm_adapter_config_check(&config->adapter);
     if (status == GM_OK) status = check_micro_batches(config);
+    if (status == GM_OK) status = check_mix(config);
     return status == GM_OK ? GM_OK
                            : gm_error_prefix(status, "%s%s", source, sources->count || sources->parity ? " and the command line" : "");
 }
@@ -392,11 +438,14 @@ gm_status gm_config_load_parity(gm_config *config, const char *path, const gm_se
 }
 
 gm_status gm_config_require_paths(const gm_config *config, const char *source) {
-    static const struct {
+    const struct {
         const char *key, *option;
-    } required[] = {{"base_model", "--base-model"}, {"output_dir", "--output-dir"}, {"task", "--set task=NAME"}};
+        bool given;
+    } required[] = {{"base_model", "--base-model", config->base_model[0] != '\0'},
+                    {"output_dir", "--output-dir", config->output_dir[0] != '\0'},
+                    {"task", "--set task=NAME", config->task.count > 0}};
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
-        if (((const char *)gm_config_at(config, gm_config_find_key(required[i].key)))[0] == '\0')
+        if (!required[i].given)
             return gm_error(GM_USAGE, "%s: %s: is missing; give it there or with %s", source, required[i].key, required[i].option);
     return GM_OK;
 }

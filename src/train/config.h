@@ -11,8 +11,14 @@ typedef enum gm_scheduler { GM_SCHEDULER_CONSTANT, GM_SCHEDULER_LINEAR, GM_SCHED
 typedef enum gm_loss_on { GM_LOSS_ON_ANSWER, GM_LOSS_ON_ALL } gm_loss_on;
 typedef enum gm_loss_mean { GM_LOSS_MEAN_STEP, GM_LOSS_MEAN_MICRO_BATCH } gm_loss_mean;
 
+enum { GM_TASKS = 16 }; /* of a run */
+
 typedef struct gm_config {
-    char base_model[GM_PATH], data_dir[GM_PATH], output_dir[GM_PATH], task[GM_PATH];
+    char base_model[GM_PATH], data_dir[GM_PATH], output_dir[GM_PATH];
+    struct {
+        int count;
+        char name[GM_TASKS][GM_PATH]; /* names or paths, distinct */
+    } task;
     int64_t seed;
     gm_type dtype; /* f32 or bf16 */
     int method;    /* gm_config_method_name */
@@ -29,6 +35,10 @@ typedef struct gm_config {
         int append_eos; /* −1: as the task says */
         bool shuffle, reshuffle, activation_checkpointing;
         int64_t max_length, eval_every, save_every, keep_checkpoints;
+        struct {
+            int count; /* 0: by size */
+            double weight[GM_TASKS];
+        } mix;
     } train;
     struct {
         int64_t batch_tokens;

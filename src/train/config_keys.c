@@ -31,7 +31,7 @@ const gm_config_key gm_config_keys[] = {
     {TEXT("data_dir", data_dir), .fallback = "\"data\"", .resume_may_change = true,
      .meaning = "the data set's folder, or one that holds it"},
     {TEXT("output_dir", output_dir), .resume_may_change = true, .meaning = "where the run is written"},
-    {TEXT("task", task), .meaning = "a task's name, or the path of a task file"},
+    {AT("task", task, GM_CONFIG_TASKS), .meaning = "a task's name, the path of a task file, or an array of these"},
     {INTEGER("seed", seed, 0, MANY), .fallback = "42", .meaning = "of initial values and sample order"},
     {CHOICE("dtype", dtype, dtypes), .fallback = "\"bf16\"", .meaning = "type of the base model's products"},
     {CHOICE("method", method, methods), .fallback = "\"gmoe\"", .meaning = "preset of the adapter's keys"},
@@ -71,6 +71,8 @@ const gm_config_key gm_config_keys[] = {
      .meaning = "passes over the training split"},
     {INTEGER("train.max_steps", train.max_steps, 0, MANY), .fallback = "0", .resume_may_change = true,
      .meaning = "ends the run before its epochs; 0: does not"},
+    {AT("train.mix", train.mix, GM_CONFIG_WEIGHTS), .fallback = "[]", .low = 0, .high = HUGE_NUMBER,
+     .meaning = "the tasks' shares of an epoch's samples, in their order; []: each has all of its own"},
     {INTEGER("train.batch_size", train.batch_size, 1, 1 << 20), .fallback = "16", .meaning = "samples of an optimiser step"},
     {INTEGER("train.micro_batch_tokens", train.micro_batch_tokens, 1, 1 << 30), .fallback = "8192", .resume_may_change = true,
      .meaning = "tokens computed at once (a longer sample stands alone); several micro-batches a step estimate the Normal loss's gradient"},
@@ -155,10 +157,11 @@ bool gm_config_choice_works(const gm_config_key *key, int choice) {
 }
 
 const char *gm_config_type_name(gm_config_type type) {
-    static const char *const names[] = {[GM_CONFIG_STRING] = "string",         [GM_CONFIG_INTEGER] = "integer",
-                                        [GM_CONFIG_NUMBER] = "number",         [GM_CONFIG_BOOL] = "true|false",
-                                        [GM_CONFIG_MAYBE] = "true|false|null", [GM_CONFIG_CHOICE] = "string",
-                                        [GM_CONFIG_PAIR] = "two numbers",      [GM_CONFIG_TARGETS] = "array of strings"};
+    static const char *const names[] = {
+        [GM_CONFIG_STRING] = "string",           [GM_CONFIG_INTEGER] = "integer",          [GM_CONFIG_NUMBER] = "number",
+        [GM_CONFIG_BOOL] = "true|false",         [GM_CONFIG_MAYBE] = "true|false|null",    [GM_CONFIG_CHOICE] = "string",
+        [GM_CONFIG_PAIR] = "two numbers",        [GM_CONFIG_TARGETS] = "array of strings", [GM_CONFIG_TASKS] = "string or array of strings",
+        [GM_CONFIG_WEIGHTS] = "array of numbers"};
     return names[type];
 }
 

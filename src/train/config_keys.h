@@ -16,6 +16,8 @@ typedef enum gm_config_type {
     GM_CONFIG_CHOICE,  /* int or enum: index among the choices                    */
     GM_CONFIG_PAIR,    /* double[2], each in [low, high)                          */
     GM_CONFIG_TARGETS, /* bool[GM_TARGETS]: an array of distinct choices          */
+    GM_CONFIG_TASKS,   /* gm_config.task: a string, or an array of distinct ones  */
+    GM_CONFIG_WEIGHTS, /* gm_config.train.mix: an array of numbers                */
 } gm_config_type;
 
 typedef struct gm_config_key {

@@ -41,6 +41,22 @@ void gm_config_write_value(gm_buffer *out, const gm_config *config, const gm_con
     case GM_CONFIG_BOOL: gm_buffer_text(out, *(const bool *)at ? "true" : "false"); break;
     case GM_CONFIG_MAYBE: gm_buffer_text(out, *(const int *)at < 0 ? "null" : *(const int *)at ? "true" : "false"); break;
     case GM_CONFIG_CHOICE: write_text(out, key->choices[*(const int *)at]); break;
+    case GM_CONFIG_TASKS:
+        if (config->task.count > 1) gm_buffer_char(out, '[');
+        for (int i = 0; i < config->task.count; i++) {
+            gm_buffer_text(out, i ? ", " : "");
+            write_text(out, config->task.name[i]);
+        }
+        if (config->task.count > 1) gm_buffer_char(out, ']');
+        break;
+    case GM_CONFIG_WEIGHTS:
+        gm_buffer_char(out, '[');
+        for (int i = 0; i < config->train.mix.count; i++) {
+            gm_buffer_text(out, i ? ", " : "");
+            gm_json_write_double(out, config->train.mix.weight[i]);
+        }
+        gm_buffer_char(out, ']');
+        break;
     case GM_CONFIG_PAIR:
         gm_buffer_char(out, '[');
         gm_json_write_double(out, number[0]);
@@ -114,6 +130,7 @@ void gm_config_write(gm_buffer *out, const gm_config *config) {
     for (size_t i = 0; i < gm_config_key_count; i++) {
         const gm_config_key *key = &gm_config_keys[i];
         if (key->type == GM_CONFIG_STRING && ((const char *)gm_config_at(config, key))[0] == '\0') continue; /* not given */
+        if (key->type == GM_CONFIG_TASKS && config->task.count == 0) continue;
         begin_member(&nesting, key->path);
         gm_config_write_value(out, config, key);
     }
@@ -152,6 +169,16 @@ static void write_key_schema(gm_buffer *out, const gm_config_key *key) {
     case GM_CONFIG_BOOL: gm_buffer_text(out, "\"type\": \"boolean\""); break;
     case GM_CONFIG_MAYBE: gm_buffer_text(out, "\"type\": [\"boolean\", \"null\"]"); break;
     case GM_CONFIG_CHOICE: write_choices(out, key); break;
+    case GM_CONFIG_TASKS:
+        gm_buffer_format(out,
+                         "\"anyOf\": [{\"type\": \"string\", \"minLength\": 1}, {\"type\": \"array\", \"minItems\": 1, \"maxItems\": %d, "
+                         "\"uniqueItems\": true, \"items\": {\"type\": \"string\", \"minLength\": 1}}]",
+                         GM_TASKS);
+        break;
+    case GM_CONFIG_WEIGHTS:
+        gm_buffer_format(out, "\"type\": \"array\", \"maxItems\": %d, \"items\": {\"type\": \"number\", \"exclusiveMinimum\": 0}",
+                         GM_TASKS);
+        break;
     case GM_CONFIG_PAIR:
         gm_buffer_text(out, "\"type\": \"array\", \"minItems\": 2, \"maxItems\": 2, \"items\": {");
         write_range(out, key, "number", "exclusiveMaximum");

@@ -1,5 +1,6 @@
 #include "train/dataset.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -16,20 +17,22 @@ int64_t gm_sample_loss_tokens(const gm_sample *sample, bool loss_on_all) {
     return count;
 }
 
-static gm_status count_samples(gm_dataset *dataset) {
-    dataset->checksum = dataset->items.checksum;
-    for (size_t i = 0; i < dataset->items.count; i++) {
-        const gm_sample *sample = &dataset->samples[i];
+static gm_status count_samples(gm_dataset *dataset, gm_dataset_part *part, const gm_item_set *items) {
+    part->checksum = items->checksum;
+    for (size_t i = 0; i < part->count; i++) {
+        const gm_sample *sample = &part->samples[i];
         int64_t loss_tokens = gm_sample_loss_tokens(sample, dataset->loss_on_all);
         if (loss_tokens == 0)
-            return gm_error(GM_BAD_FILE, "%s: line %lld: no token of this sample carries loss", dataset->items.file,
-                            (long long)dataset->items.items[i].line);
-        dataset->tokens += sample->length;
+            return gm_error(GM_BAD_FILE, "%s: line %lld: no token of this sample carries loss", part->file,
+                            (long long)items->items[i].line);
+        part->tokens += sample->length;
         dataset->loss_tokens += loss_tokens;
         if (sample->length > dataset->longest) dataset->longest = sample->length;
         if (loss_tokens > dataset->most_loss_tokens) dataset->most_loss_tokens = loss_tokens;
-        dataset->checksum = gm_sample_checksum(dataset->checksum, sample);
+        part->checksum = gm_sample_checksum(part->checksum, sample);
     }
+    dataset->count += part->count;
+    dataset->tokens += part->tokens;
     return GM_OK;
 }
 
@@ -42,23 +45,60 @@ static void warn_of_wrong(const gm_item_set *items) {
            items->file, (long long)items->wrong, items->count, (long long)items->strange, (long long)items->first_wrong);
 }
 
-gm_status gm_dataset_load(gm_dataset *dataset, const gm_task *task, const gm_tokenizer *tokenizer, const gm_chat *chat,
-                          const gm_config *config, bool skip_bad) {
-    *dataset = (gm_dataset){.loss_on_all = config->train.loss_on == GM_LOSS_ON_ALL, .append_eos = gm_dataset_append_eos(task, config)};
-    GM_TRY(gm_task_load(task, config->data_dir, "train", config->eval.prompt, skip_bad, &dataset->items));
-    warn_of_wrong(&dataset->items);
-    if (dataset->items.count == 0) return gm_error(GM_BAD_FILE, "%s: holds no sample", dataset->items.file);
-    if (dataset->items.count > UINT32_MAX) return gm_error(GM_BAD_FILE, "%s: holds more than %u samples", dataset->items.file, UINT32_MAX);
-    GM_REGION_ALLOC(&dataset->region, dataset->samples, dataset->items.count);
-    GM_TRY(gm_sample_encode_set(dataset->samples, &dataset->cut, tokenizer, chat, &dataset->items, dataset->append_eos,
-                                config->train.max_length, &dataset->region));
-    return count_samples(dataset);
+static gm_status encode(gm_dataset *dataset, gm_dataset_part *part, const gm_item_set *items, const gm_tokenizer *tokenizer,
+                        const gm_chat *chat, int64_t max_length) {
+    int64_t cut = 0;
+    if (items->count == 0) return gm_error(GM_BAD_FILE, "%s: holds no sample", items->file);
+    if (dataset->count + items->count > UINT32_MAX) return gm_error(GM_BAD_FILE, "%s: makes more than %u samples", items->file, UINT32_MAX);
+    strcpy(part->file, items->file);
+    part->count = items->count;
+    part->conversations = items->conversations;
+    part->chat = gm_chat_family_name(chat);
+    part->first_line = items->items[0].line;
+    GM_REGION_ALLOC(&part->region, part->samples, part->count);
+    GM_TRY(gm_sample_encode_set(part->samples, &cut, tokenizer, chat, items, part->append_eos, max_length, &part->region));
+    dataset->cut += cut;
+    return count_samples(dataset, part, items);
+}
+
+gm_status gm_dataset_load(gm_dataset *dataset, gm_task *const *tasks, int count, const gm_tokenizer *tokenizer, const gm_config *config,
+                          bool skip_bad) {
+    *dataset = (gm_dataset){.loss_on_all = config->train.loss_on == GM_LOSS_ON_ALL};
+    for (int i = 0; i < count; i++) {
+        gm_dataset_part *part = &dataset->part[dataset->parts++];
+        gm_item_set items = {0};
+        gm_chat *chat = NULL;
+        *part = (gm_dataset_part){.task = gm_task_name(tasks[i]), .append_eos = gm_dataset_append_eos(tasks[i], config)};
+        gm_status status = gm_task_load(tasks[i], config->data_dir, "train", config->eval.prompt, skip_bad, &items);
+        if (status == GM_OK) warn_of_wrong(&items);
+        if (status == GM_OK) status = gm_chat_open(&chat, config->base_model, tokenizer, gm_task_chat(tasks[i]));
+        if (status == GM_OK) status = encode(dataset, part, &items, tokenizer, chat, config->train.max_length);
+        gm_item_set_free(&items);
+        gm_chat_close(chat);
+        GM_TRY(status);
+    }
+    return GM_OK;
 }
 
 void gm_dataset_free(gm_dataset *dataset) {
-    gm_item_set_free(&dataset->items);
-    gm_region_free(&dataset->region);
+    for (int i = 0; i < dataset->parts; i++) gm_region_free(&dataset->part[i].region);
     *dataset = (gm_dataset){0};
+}
+
+const gm_sample *gm_dataset_sample(const gm_dataset *dataset, size_t index) {
+    const gm_dataset_part *part = dataset->part;
+    while (index >= part->count) index -= part++->count;
+    return &part->samples[index];
+}
+
+uint32_t gm_combine_checksums(const uint32_t *checksums, int count) {
+    return count == 1 ? checksums[0] : (uint32_t)gm_hash(checksums, (size_t)count * sizeof *checksums, 0);
+}
+
+uint32_t gm_dataset_checksum(const gm_dataset *dataset) {
+    uint32_t checksums[GM_TASKS];
+    for (int i = 0; i < dataset->parts; i++) checksums[i] = dataset->part[i].checksum;
+    return gm_combine_checksums(checksums, dataset->parts);
 }
 
 /* ---- showing a sample ------------------------------------------------------------------------------------------- */
@@ -93,7 +133,7 @@ static gm_status decode_part(gm_buffer *part, const gm_tokenizer *tokenizer, con
 }
 
 gm_status gm_dataset_show(gm_buffer *out, const gm_dataset *dataset, const gm_tokenizer *tokenizer, size_t index) {
-    const gm_sample *sample = &dataset->samples[index];
+    const gm_sample *sample = gm_dataset_sample(dataset, index);
     gm_buffer part = {0};
     gm_status status = GM_OK;
     gm_buffer_text(out, "    ");
@@ -110,7 +150,7 @@ gm_status gm_dataset_show(gm_buffer *out, const gm_dataset *dataset, const gm_to
 }
 
 gm_status gm_dataset_show_tokens(gm_buffer *out, const gm_dataset *dataset, const gm_tokenizer *tokenizer, size_t index) {
-    const gm_sample *sample = &dataset->samples[index];
+    const gm_sample *sample = gm_dataset_sample(dataset, index);
     for (int32_t i = 0; i < sample->length; i++) {
         const char *token = gm_tokenizer_token(tokenizer, sample->ids[i]);
         gm_buffer_format(out, "  %5d %7d  %-6s ", i, sample->ids[i], gm_sample_learns(sample, dataset->loss_on_all, i) ? "loss" : "");

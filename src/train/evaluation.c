@@ -125,3 +125,19 @@ gm_status gm_evaluate_items(gm_eval_set *set, gm_model *model, gm_step *step, gm
     result->samples_per_s = (double)(set->count ? set->count : set->total) / fmax(result->seconds, 1e-9);
     return summarise(set, result);
 }
+
+gm_mean_result gm_mean_of_results(const gm_eval_result *results, int count) {
+    gm_mean_result mean = {.by_loss = true};
+    double variance = 0;
+    for (int i = 0; i < count; i++) mean.by_loss = mean.by_loss && results[i].by_loss;
+    for (int i = 0; i < count; i++) {
+        if (results[i].by_loss != mean.by_loss) continue;
+        mean.value += mean.by_loss ? results[i].loss : results[i].accuracy;
+        variance += results[i].stderr_ * results[i].stderr_;
+        mean.n += results[i].n;
+        mean.tasks++;
+    }
+    mean.value /= mean.tasks;
+    mean.stderr_ = sqrt(variance) / mean.tasks;
+    return mean;
+}

@@ -40,6 +40,7 @@ typedef struct gm_eval_sequence {
 
 typedef struct gm_eval_set {
     gm_eval_options options;
+    const char *task; /* its name, the task's own */
     char split[16], file[GM_PATH];
     gm_eval_item *items;         /* count, those with choices; none: the loss is the result */
     size_t count, total;         /* total: items of the split up to options.limit */
@@ -72,8 +73,17 @@ typedef struct gm_eval_result {
     double seconds, samples_per_s;
 } gm_eval_result;
 
-/* Encodes the items. Faults of an item are GM_BAD_FILE with file and line. */
-gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *split, const gm_tokenizer *tokenizer,
+typedef struct gm_mean_result { /* over tasks: of their accuracies, or, where none has one, of their losses */
+    double value, stderr_;      /* stderr_: of the mean, from the tasks' own; of a loss none */
+    int64_t n;                  /* their items */
+    int tasks;
+    bool by_loss;
+} gm_mean_result;
+
+gm_mean_result gm_mean_of_results(const gm_eval_result *results, int count);
+
+/* Encodes the items. `task` must outlive the set. Faults of an item are GM_BAD_FILE with file and line. */
+gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *task, const char *split, const gm_tokenizer *tokenizer,
                             const gm_eval_options *options);
 void gm_eval_set_free(gm_eval_set *set);
 

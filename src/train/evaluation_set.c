@@ -194,11 +194,11 @@ static gm_item_set first_items(const gm_item_set *items, int64_t limit) {
     return first;
 }
 
-gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *split, const gm_tokenizer *tokenizer,
+gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const char *task, const char *split, const gm_tokenizer *tokenizer,
                             const gm_eval_options *options) {
     gm_item_set first = first_items(items, options->limit);
     GM_CHECK(options->scoring != GM_SCORING_AUTO && strlen(split) < sizeof set->split, "scoring of split %s", split);
-    *set = (gm_eval_set){.options = *options, .total = first.count, .left_out = items->count - first.count};
+    *set = (gm_eval_set){.options = *options, .task = task, .total = first.count, .left_out = items->count - first.count};
     strcpy(set->split, split);
     strcpy(set->file, items->file);
     if (items->count == 0) return gm_error(GM_BAD_FILE, "%s: holds no item", items->file);
@@ -213,12 +213,13 @@ gm_status gm_eval_set_build(gm_eval_set *set, const gm_item_set *items, const ch
 
 void gm_eval_set_warn(const gm_eval_set *set, const char *max_length_name, const char *scoring_name) {
     if (set->cut)
-        gm_log(GM_LOG_WARN, "%s: %" PRId64 " prompts are longer than %s and lost their beginning", set->split, set->cut, max_length_name);
+        gm_log(GM_LOG_WARN, "%s %s: %" PRId64 " samples are longer than %s and lost their beginning", set->task, set->split, set->cut,
+               max_length_name);
     if (set->tied)
         gm_log(GM_LOG_WARN,
-               "%s: in %" PRId64 " of %zu items some choices have the same token where label scoring compares them, and the first of "
+               "%s %s: in %" PRId64 " of %zu items some choices have the same token where label scoring compares them, and the first of "
                "these is taken; %s likelihood compares whole choices",
-               set->split, set->tied, set->count, scoring_name);
+               set->task, set->split, set->tied, set->count, scoring_name);
 }
 
 void gm_eval_set_free(gm_eval_set *set) {

@@ -27,8 +27,8 @@ static bool keep_line(const char *line, size_t length, const gm_kept *last) {
     cJSON *tree = NULL;
     int64_t step;
     if (gm_json_parse("metrics.jsonl", line, length, &tree) != GM_OK) return false; /* torn by a crash */
-    bool evaluation = strcmp(gm_json_text_at(tree, "event"), "eval") == 0;
-    bool test = strcmp(gm_json_text_at(tree, "split"), "test") == 0; /* comes last, and is evaluated again */
+    bool evaluation = strncmp(gm_json_text_at(tree, "event"), "eval", 4) == 0;      /* and eval_mean */
+    bool test = strcmp(gm_json_text_at(tree, "split"), "test") == 0;                /* comes last, and is evaluated again */
     const cJSON *item = gm_json_member(tree, "step");
     bool keep = item && gm_json_is_integer(item, &step) && step <= (evaluation ? last->evaluation : last->step) && !test;
     cJSON_Delete(tree);
@@ -193,7 +193,7 @@ static void show_step(gm_metrics *metrics, const gm_step_report *report) {
         gm_log(GM_LOG_INFO, "%s", gm_buffer_string(&metrics->line));
 }
 
-void gm_metrics_eval_progress(gm_metrics *metrics, const char *split, double done) {
+void gm_metrics_eval_progress(gm_metrics *metrics, const char *task, const char *split, double done) {
     bool terminal = gm_log_is_terminal();
     double now = gm_clock_seconds();
     bool soon = now - metrics->shown < (terminal ? seconds_between_bars : seconds_between_lines);
@@ -202,7 +202,7 @@ void gm_metrics_eval_progress(gm_metrics *metrics, const char *split, double don
     metrics->shown = now;
     gm_buffer_clear(&metrics->line);
     if (terminal) append_bar(&metrics->line, done);
-    gm_buffer_format(&metrics->line, "evaluating %s", split);
+    gm_buffer_format(&metrics->line, "evaluating %s %s", task, split);
     if (!terminal) gm_buffer_format(&metrics->line, ": %.0f %%", 100 * done);
     if (terminal)
         gm_log_progress(gm_buffer_string(&metrics->line));
@@ -254,6 +254,19 @@ void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const 
     else
         gm_log(GM_LOG_INFO, "step %" PRId64 "  %s %s, %s adapter: accuracy %.4f ± %.4f (%" PRId64 " of %" PRId64 ")", step, task, split,
                adapter, result->accuracy, result->stderr_, result->correct, result->n);
+}
+
+void gm_metrics_eval_mean(gm_metrics *metrics, int64_t step, const char *split, const gm_mean_result *mean) {
+    const char *metric = mean->by_loss ? "loss" : "accuracy";
+    begin_event(metrics, "eval_mean", step);
+    add_text(metrics, "split", split);
+    add_integer(metrics, "tasks", mean->tasks);
+    add_number(metrics, metric, mean->value);
+    if (!mean->by_loss) add_number(metrics, "stderr", mean->stderr_);
+    add_integer(metrics, "n", mean->n);
+    gm_buffer_char(&metrics->line, '}');
+    write_line(metrics);
+    gm_log(GM_LOG_INFO, "step %" PRId64 "  %s, mean of %d tasks: %s %.4f", step, split, mean->tasks, metric, mean->value);
 }
 
 void gm_metrics_checkpoint(gm_metrics *metrics, int64_t step, const char *path, double seconds) {

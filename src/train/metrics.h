@@ -29,8 +29,10 @@ void gm_metrics_close(gm_metrics *metrics);
 void gm_metrics_step(gm_metrics *metrics, const gm_step_report *report);
 void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const char *split, const char *adapter,
                      const gm_eval_result *result);
+/* Of several tasks, after the evaluation of each. */
+void gm_metrics_eval_mean(gm_metrics *metrics, int64_t step, const char *split, const gm_mean_result *mean);
 void gm_metrics_checkpoint(gm_metrics *metrics, int64_t step, const char *path, double seconds);
-void gm_metrics_eval_progress(gm_metrics *metrics, const char *split, double done);
+void gm_metrics_eval_progress(gm_metrics *metrics, const char *task, const char *split, double done);
 
 /* "1:02:03" */
 void gm_format_duration(char text[32], double seconds);

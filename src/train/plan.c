@@ -36,10 +36,10 @@ static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static gm_status bound_micro_batch(const gm_trainer *t, gm_bound *bound) {
     const gm_dataset *data = t->data;
     int64_t samples = t->config->train.micro_batch_samples, tokens = t->config->train.micro_batch_tokens;
-    size_t count = data->items.count, batch = (size_t)least(t->config->train.batch_size, samples ? samples : INT64_MAX);
+    size_t count = data->count, batch = (size_t)least(t->config->train.batch_size, samples ? samples : INT64_MAX);
     int64_t *values;
     GM_ALLOC(values, count);
-    for (size_t i = 0; i < count; i++) values[i] = data->samples[i].length;
+    for (size_t i = 0; i < count; i++) values[i] = gm_dataset_sample(data, i)->length;
     bound->tokens = sum_of_largest(values, count, batch);
     if (!samples) bound->tokens = most(data->longest, least(tokens, bound->tokens));
     if (bound->tokens > MICRO_BATCH_TOKENS) {
@@ -47,22 +47,19 @@ static gm_status bound_micro_batch(const gm_trainer *t, gm_bound *bound) {
         return gm_error(GM_USAGE, "train.micro_batch_samples: the %" PRId64 " longest samples have %" PRId64 " tokens; take fewer", samples,
                         bound->tokens);
     }
-    for (size_t i = 0; i < count; i++) values[i] = gm_sample_loss_tokens(&data->samples[i], data->loss_on_all);
+    for (size_t i = 0; i < count; i++) values[i] = gm_sample_loss_tokens(gm_dataset_sample(data, i), data->loss_on_all);
     bound->loss_rows = least(bound->tokens - 1, sum_of_largest(values, count, batch));
     free(values);
     bound->sequences = least((int64_t)(count < batch ? count : batch), bound->tokens);
     return GM_OK;
 }
 
-/* A micro-batch of the bound's size in sequences of `length` tokens (the last has what is left) as long as there may be so
- * many; what is in it does not matter. */
-static void fill_bound(gm_pack *pack, const gm_bound *bound, int64_t length) {
+/* A micro-batch of the bound's size in `sequences` of about one length; what is in it does not matter. */
+static void fill_bound(gm_pack *pack, const gm_bound *bound, int64_t sequences) {
     pack->tokens = (int32_t)bound->tokens;
     pack->loss_rows = (int32_t)bound->loss_rows;
-    pack->sequences = 0;
-    for (int64_t start = 0; start < bound->tokens && pack->sequences < bound->sequences; start += length)
-        pack->starts[pack->sequences++] = (int32_t)start;
-    pack->starts[pack->sequences] = pack->tokens;
+    pack->sequences = (int32_t)sequences;
+    for (int64_t s = 0; s <= sequences; s++) pack->starts[s] = (int32_t)(bound->tokens * s / sequences);
     for (int64_t s = 0; s < pack->sequences; s++)
         for (int32_t p = pack->starts[s]; p < pack->starts[s + 1]; p++) pack->ids[p] = 0, pack->positions[p] = p - pack->starts[s];
     for (int32_t i = 0; i < pack->loss_rows; i++) pack->loss_row[i] = i, pack->loss_target[i] = 0;
@@ -78,18 +75,18 @@ static void measure_micro_batch(gm_trainer *t) {
     gm_step_backward(&t->step);
 }
 
-gm_status gm_trainer_measure(gm_trainer *t, gm_eval_set *test) {
+gm_status gm_trainer_measure(gm_trainer *t, gm_eval_set *test, int tests) {
     gm_bound bound = {0};
     GM_TRY(bound_micro_batch(t, &bound));
     GM_TRY(gm_pack_reserve(&t->pack, (size_t)bound.tokens, (size_t)bound.sequences));
     GM_TRY(gm_step_measure(&t->step));
-    const int64_t lengths[] = {t->data->longest, (bound.tokens + bound.sequences - 1) / bound.sequences};
+    const int64_t sequences[] = {least(bound.sequences, (bound.tokens + t->data->longest - 1) / t->data->longest), bound.sequences};
     for (int i = 0; i < 2; i++) {
-        fill_bound(&t->pack, &bound, lengths[i]);
+        fill_bound(&t->pack, &bound, sequences[i]);
         measure_micro_batch(t);
     }
-    if (t->validation) GM_TRY(gm_eval_set_measure(t->validation, t->model, &t->step));
-    if (test) GM_TRY(gm_eval_set_measure(test, t->model, &t->step));
+    for (int i = 0; i < t->validations; i++) GM_TRY(gm_eval_set_measure(&t->validation[i], t->model, &t->step));
+    for (int i = 0; i < tests; i++) GM_TRY(gm_eval_set_measure(&test[i], t->model, &t->step));
     t->plan = gm_step_planned(&t->step);
     return GM_OK;
 }

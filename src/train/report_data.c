@@ -49,6 +49,9 @@ static gm_status read_tree(cJSON **tree, const char *directory, const char *name
 
 /* ---- metrics.jsonl ---------------------------------------------------------------------------------------------- */
 
+/* The curve is then of their mean. */
+static bool several_tasks(const gm_report *report) { return cJSON_GetArraySize(gm_json_member(report->config, "task")) > 1; }
+
 static void add_event(gm_report *report, const cJSON *event) {
     static const char *const names[] = {[GM_CURVE_LOSS] = "loss",     [GM_CURVE_CE] = "ce",           [GM_CURVE_POISSON] = "poisson",
                                         [GM_CURVE_NORMAL] = "normal", [GM_CURVE_BALANCE] = "balance", [GM_CURVE_GRADIENT] = "grad_norm",
@@ -59,7 +62,8 @@ static void add_event(gm_report *report, const cJSON *event) {
     if (strcmp(kind, "step") == 0) {
         for (int i = 0; i < GM_CURVE_VALIDATION; i++) gm_curve_add(&report->curves[i], step, gm_json_number_at(event, names[i]), 0);
         if (gm_json_is_integer(gm_json_member(event, "tokens"), &tokens)) report->tokens += tokens;
-    } else if (strcmp(kind, "eval") == 0 && strcmp(gm_json_text_at(event, "split"), "validation") == 0) {
+    } else if (strcmp(kind, several_tasks(report) ? "eval_mean" : "eval") == 0 &&
+               strcmp(gm_json_text_at(event, "split"), "validation") == 0) {
         report->validation_is_loss = !gm_json_member(event, "accuracy");
         gm_curve_add(&report->curves[GM_CURVE_VALIDATION], step, gm_json_number_at(event, report->validation_is_loss ? "loss" : "accuracy"),
                      report->validation_is_loss ? 0 : gm_json_number_at(event, "stderr"));

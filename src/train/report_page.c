@@ -41,15 +41,19 @@ static const char *last_part(const char *path) { /* "models/Qwen2-7B/" → "Qwen
     return part;
 }
 
-static const char *task_name(const gm_report *r) {
-    const char *name = gm_json_text_at(cJSON_GetArrayItem(gm_json_member(r->result, "tasks"), 0), "task");
-    return name[0] ? name : last_part(gm_json_text_at(r->config, "task"));
+/* The tasks' names, a path's without its folders. */
+static void write_task_names(gm_buffer *out, const gm_report *r) {
+    const cJSON *given = gm_json_member(r->config, "task"), *first = cJSON_IsArray(given) ? given->child : given;
+    for (const cJSON *task = first; task; task = cJSON_IsArray(given) ? task->next : NULL) {
+        if (task != first) gm_buffer_text(out, " + ");
+        gm_page_text(out, cJSON_IsString(task) ? last_part(task->valuestring) : "");
+    }
 }
 
 static void write_head(gm_buffer *out, const gm_report *r) {
     gm_buffer_text(out, head);
     gm_buffer_text(out, "<title>");
-    gm_page_text(out, task_name(r));
+    write_task_names(out, r);
     gm_buffer_text(out, ", ");
     gm_page_text(out, gm_json_text_at(r->config, "method"));
     gm_buffer_text(out, " · gmoe</title>\n");
@@ -57,7 +61,7 @@ static void write_head(gm_buffer *out, const gm_report *r) {
     gm_buffer_text(out, report_style);
     gm_buffer_text(out, "</style></head>\n");
     gm_buffer_text(out, "<body>\n<h1>");
-    gm_page_text(out, task_name(r));
+    write_task_names(out, r);
     gm_buffer_text(out, ", ");
     gm_page_text(out, gm_json_text_at(r->config, "method"));
     gm_buffer_text(out, "</h1>\n<p class=\"soft\">on the base model <b>");
@@ -137,11 +141,19 @@ static void write_share(gm_buffer *out, double value, double error) {
     gm_buffer_text(out, "</td>");
 }
 
+/* Nothing where the task has no such number. */
+static void write_number(gm_buffer *out, int decimals, double value) {
+    gm_buffer_text(out, "<td class=\"number\">");
+    if (isfinite(value)) gm_buffer_format(out, "%.*f", decimals, value);
+    gm_buffer_text(out, "</td>");
+}
+
 static void write_results(gm_buffer *out, const gm_report *r) {
     const cJSON *tasks = gm_json_member(r->result, "tasks"), *task;
-    bool by_loss = false, by_character = false;
+    bool by_loss = false, by_accuracy = false, by_character = false;
     cJSON_ArrayForEach(task, tasks) {
         by_loss = by_loss || isfinite(gm_json_number_at(task, "loss"));
+        by_accuracy = by_accuracy || isfinite(gm_json_number_at(task, "accuracy"));
         by_character = by_character || isfinite(gm_json_number_at(task, "accuracy_norm"));
     }
     gm_buffer_text(out, "<h2>Results</h2>\n");
@@ -150,24 +162,23 @@ static void write_results(gm_buffer *out, const gm_report *r) {
         return;
     }
     gm_buffer_format(out,
-                     "<div class=\"scroll\"><table><tr><th>adapter</th>%s%s<th class=\"number\">items</th><th>task</th><th>split</th>"
+                     "<div class=\"scroll\"><table><tr><th>adapter</th>%s%s%s<th class=\"number\">items</th><th>task</th><th>split</th>"
                      "<th>prompt</th><th>scoring</th></tr>\n",
-                     by_loss ? "<th class=\"number\">loss</th>" : "<th class=\"number\">accuracy</th><th class=\"number\">right</th>",
+                     by_loss ? "<th class=\"number\">loss</th>" : "",
+                     by_accuracy ? "<th class=\"number\">accuracy</th><th class=\"number\">right</th>" : "",
                      by_character ? "<th class=\"number\">by character</th>" : "");
     cJSON_ArrayForEach(task, tasks) {
         gm_buffer_text(out, "<tr>");
         write_cell(out, gm_json_text_at(task, "adapter")); /* what matters comes first: a narrow screen cuts the rest */
-        if (by_loss)
-            gm_buffer_format(out, "<td class=\"number\">%.4f</td>", gm_json_number_at(task, "loss"));
-        else
-            write_share(out, gm_json_number_at(task, "accuracy"), gm_json_number_at(task, "stderr")),
-                gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_json_number_at(task, "correct"));
+        if (by_loss) write_number(out, 4, gm_json_number_at(task, "loss"));
+        if (by_accuracy) write_share(out, gm_json_number_at(task, "accuracy"), gm_json_number_at(task, "stderr"));
+        if (by_accuracy) write_number(out, 0, gm_json_number_at(task, "correct"));
         if (by_character) write_share(out, gm_json_number_at(task, "accuracy_norm"), gm_json_number_at(task, "stderr_norm"));
-        gm_buffer_format(out, "<td class=\"number\">%.0f</td>", gm_json_number_at(task, "n"));
+        write_number(out, 0, gm_json_number_at(task, "n"));
         write_cell(out, gm_json_text_at(task, "task"));
         write_cell(out, gm_json_text_at(task, "split"));
         write_cell(out, gm_json_text_at(task, "prompt"));
-        write_cell(out, by_loss ? "loss" : gm_json_text_at(task, "scoring"));
+        write_cell(out, isfinite(gm_json_number_at(task, "loss")) ? "loss" : gm_json_text_at(task, "scoring"));
         gm_buffer_text(out, "</tr>\n");
     }
     gm_buffer_text(out, "</table></div>\n");

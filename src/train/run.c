@@ -40,15 +40,15 @@ static gm_status open_model(gm_run_state *run) {
 static gm_status open_trainer(gm_run_state *run) {
     run->trainer = (gm_trainer){.config = &run->config,
                                 .data = &run->data,
-                                .validation = run->has_validation ? &run->validation : NULL,
-                                .task_name = gm_task_name(run->task),
+                                .validation = run->validation,
+                                .validations = run->validations,
                                 .backend = run->backend,
                                 .model = run->model,
                                 .adapter = run->adapter,
                                 .output = &run->output,
                                 .metrics = &run->metrics};
     GM_TRY(gm_run_identify(run, gm_model_hash(run->model), &run->trainer.identity));
-    return gm_run_making(gm_trainer_open(&run->trainer, run->has_test ? &run->test : NULL), "the memory plan", smaller_batches);
+    return gm_run_making(gm_trainer_open(&run->trainer, run->test, run->tests), "the memory plan", smaller_batches);
 }
 
 /* Which checkpoint a resumed run begins with, and whether its configuration is this run's: known before weights are read. */
@@ -121,40 +121,48 @@ static gm_status begin_output(gm_run_state *run) {
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
 
 /* The earlier end's score of the adapter of this step, and of the same items; all else that matters, a resumed run has unchanged. */
-static const gm_run_score *find_earlier(const gm_run_state *run, const char *adapter, int64_t step) {
+static const gm_run_score *find_earlier(const gm_run_state *run, const gm_eval_set *test, const char *adapter, int64_t step) {
     const gm_run_result *earlier = &run->earlier;
     bool best = strcmp(adapter, "best") == 0;
     for (int i = 0; i < earlier->score_count; i++) {
         const gm_run_score *score = &earlier->scores[i];
         if (strcmp(score->adapter, adapter) == 0 && (best ? earlier->best_step : earlier->steps) == step &&
-            score->result.checksum == run->test.checksum)
+            strcmp(score->task, test->task) == 0 && score->result.checksum == test->checksum)
             return score;
     }
     return NULL;
 }
 
-static void take_earlier(gm_run_state *run, const gm_run_score *earlier, gm_run_result *result) {
+static void take_earlier(gm_run_state *run, const gm_run_score *earlier, gm_run_score *score) {
     const gm_trainer *t = &run->trainer;
-    gm_log(GM_LOG_INFO, "test with the %s adapter: scored already, in result.json", earlier->adapter);
-    gm_metrics_eval(t->metrics, t->state.step, t->task_name, "test", earlier->adapter, &earlier->result);
-    result->scores[result->score_count++] = *earlier;
+    gm_log(GM_LOG_INFO, "%s test with the %s adapter: scored already, in result.json", earlier->task, earlier->adapter);
+    gm_metrics_eval(t->metrics, t->state.step, earlier->task, "test", earlier->adapter, &earlier->result);
+    score->result = earlier->result;
 }
 
-static gm_status evaluate_test(gm_run_state *run, const char *adapter, gm_run_result *result) {
-    gm_run_score *score = &result->scores[result->score_count];
-    gm_log(GM_LOG_INFO, "evaluating test with the %s adapter: %zu items", adapter, run->test.count ? run->test.count : run->test.total);
-    GM_TRY(gm_trainer_evaluate(&run->trainer, &run->test, adapter, &score->result));
-    score->adapter = adapter;
-    score->split = "test";
-    result->score_count++;
+/* Of `adapter`, which is that of `step`, on every task that has the split. */
+static gm_status evaluate_test(gm_run_state *run, const char *adapter, int64_t step, gm_run_result *result) {
+    for (int i = 0; i < run->tests; i++) {
+        gm_eval_set *test = &run->test[i];
+        gm_run_score *score = &result->scores[result->score_count];
+        const gm_run_score *earlier = find_earlier(run, test, adapter, step);
+        *score = (gm_run_score){.adapter = adapter, .scoring = test->options.scoring};
+        snprintf(score->task, sizeof score->task, "%s", test->task);
+        if (earlier) {
+            take_earlier(run, earlier, score);
+        } else {
+            gm_log(GM_LOG_INFO, "evaluating %s test with the %s adapter: %zu items", test->task, adapter,
+                   test->count ? test->count : test->total);
+            GM_TRY(gm_trainer_evaluate(&run->trainer, test, adapter, &score->result));
+        }
+        result->score_count++;
+    }
     return GM_OK;
 }
 
 /* Published first, because an evaluation may take long; an adapter whose scores are not finite does not stay. */
 static gm_status evaluate_final(gm_run_state *run, gm_run_result *result) {
-    const gm_run_score *earlier = find_earlier(run, "final", result->steps);
-    if (earlier) return take_earlier(run, earlier, result), GM_OK;
-    gm_status status = evaluate_test(run, "final", result);
+    gm_status status = evaluate_test(run, "final", result->steps, result);
     if (status != GM_DIVERGED) return status;
     char text[GM_ERROR_TEXT], adapter[GM_PATH];
     snprintf(text, sizeof text, "%s", gm_error_text());
@@ -167,10 +175,8 @@ static gm_status evaluate_best(gm_run_state *run, gm_run_result *result) {
     GM_TRY(gm_output_path(&run->output, best, "best"));
     GM_TRY(gm_output_path(&run->output, final, "adapter"));
     if (!gm_directory_exists(best)) return GM_OK;
-    const gm_run_score *earlier = find_earlier(run, "best", result->best_step);
-    if (earlier) return take_earlier(run, earlier, result), GM_OK;
     GM_TRY(gm_adapter_load(run->adapter, best));
-    gm_status status = evaluate_test(run, "best", result);
+    gm_status status = evaluate_test(run, "best", result->best_step, result);
     gm_status restored = gm_adapter_load(run->adapter, final); /* an interruption saves the trainer's own state */
     return restored == GM_OK ? status : restored;
 }
@@ -189,8 +195,8 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
                               .best = t->best.value,
                               .best_by_loss = t->best.by_loss,
                               .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
-    if (run->has_test) GM_TRY(evaluate_final(run, result));
-    if (run->has_test && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));
+    if (run->tests) GM_TRY(evaluate_final(run, result));
+    if (run->tests && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));
     GM_TRY(gm_output_check(&run->output));
     return gm_run_report(run, result);
 }
@@ -221,9 +227,10 @@ static gm_status leave_nothing(const gm_run_state *run, gm_status status) {
 
 /* A task names its files itself: they are known when they are read. */
 static gm_status spare_data(const gm_run_state *run) {
-    const char *const files[] = {run->data.items.file, run->validation.file, run->test.file};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (files[i][0]) GM_TRY(gm_own_spare(run->output.directory, "data_dir", files[i]));
+    const char *output = run->output.directory;
+    for (int i = 0; i < run->data.parts; i++) GM_TRY(gm_own_spare(output, "data_dir", run->data.part[i].file));
+    for (int i = 0; i < run->validations; i++) GM_TRY(gm_own_spare(output, "data_dir", run->validation[i].file));
+    for (int i = 0; i < run->tests; i++) GM_TRY(gm_own_spare(output, "data_dir", run->test[i].file));
     return GM_OK;
 }
 

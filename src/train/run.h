@@ -12,16 +12,17 @@ typedef struct gm_run_options {
     bool dry_run, skip_bad;
 } gm_run_options;
 
-typedef struct gm_run_score { /* one evaluation at the end */
-    const char *adapter;      /* "final" or "best" */
-    const char *split;
+typedef struct gm_run_score { /* one evaluation at the end, on the test split */
+    char task[256];
+    const char *adapter; /* "final" or "best" */
+    gm_scoring scoring;
     gm_eval_result result;
 } gm_run_score;
 
-enum { GM_RUN_SCORES = 2 };
+enum { GM_RUN_SCORES = 2 * GM_TASKS };
 
 typedef struct gm_run_result {
-    gm_run_score scores[GM_RUN_SCORES]; /* of the test split; none where it is absent */
+    gm_run_score scores[GM_RUN_SCORES]; /* the final adapter's of every task that has the split, then those of best/ */
     int score_count;
     int64_t steps, trainable, best_step, best_n; /* best_step −1: none; best_n: items, −1: not known */
     bool best_by_loss;

@@ -15,9 +15,11 @@ gm_status gm_run_making(gm_status status, const char *what, const char *remedy) 
     return status;
 }
 
-gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task) {
-    const char *scoring = gm_task_default_scoring(task, config->eval.prompt);
-    if (!scoring) {
+/* What eval.scoring is for one task. */
+static gm_status scoring_of(const gm_config *config, const gm_task *task, gm_scoring *scoring) {
+    const char *usual = gm_task_default_scoring(task, config->eval.prompt);
+    *scoring = config->eval.scoring;
+    if (!usual) {
         gm_buffer known = {0};
         for (int i = 0; i < gm_task_prompt_count(task); i++) gm_buffer_format(&known, "%s%s", i ? ", " : "", gm_task_prompt_name(task, i));
         gm_status status = gm_error(GM_USAGE, "eval.prompt: the task %s has no prompt \"%s\"; it has %s", gm_task_name(task),
@@ -25,9 +27,43 @@ gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task) {
         gm_buffer_free(&known);
         return status;
     }
-    if (config->eval.scoring == GM_SCORING_AUTO && !gm_scoring_parse(scoring, &config->eval.scoring))
-        return gm_error(GM_USAGE, "%s: scoring %s", gm_task_name(task), scoring);
+    if (*scoring == GM_SCORING_AUTO && !gm_scoring_parse(usual, scoring))
+        return gm_error(GM_USAGE, "%s: scoring %s", gm_task_name(task), usual);
     return GM_OK;
+}
+
+gm_status gm_run_resolve_scoring(gm_config *config, gm_task *const *tasks) {
+    gm_scoring first = GM_SCORING_AUTO, scoring;
+    for (int i = 0; i < config->task.count; i++) {
+        GM_TRY(scoring_of(config, tasks[i], &scoring));
+        if (i == 0) first = scoring;
+        if (scoring != first) return GM_OK;
+    }
+    config->eval.scoring = first;
+    return GM_OK;
+}
+
+/* Two files of one name would be told apart by nothing in what the run writes. */
+static gm_status refuse_same_name(gm_task *const *tasks, int count) {
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < i; k++)
+            if (strcmp(gm_task_name(tasks[i]), gm_task_name(tasks[k])) == 0)
+                return gm_error(GM_USAGE, "two tasks are called %s; rename a task file", gm_task_name(tasks[i]));
+    return GM_OK;
+}
+
+gm_status gm_run_open_tasks(const gm_config *config, gm_task *tasks[GM_TASKS]) {
+    gm_status status = GM_OK;
+    for (int i = 0; i < config->task.count && status == GM_OK; i++) status = gm_task_open(&tasks[i], config->task.name[i]);
+    if (status == GM_OK) status = refuse_same_name(tasks, config->task.count);
+    return status == GM_OK ? GM_OK : gm_error_prefix(status, "task");
+}
+
+void gm_run_close_tasks(gm_task *tasks[GM_TASKS]) {
+    for (int i = 0; i < GM_TASKS; i++) {
+        gm_task_close(tasks[i]);
+        tasks[i] = NULL;
+    }
 }
 
 gm_status gm_run_open_output(gm_output *output, const gm_config *config, const gm_run_options *options) {
@@ -40,52 +76,72 @@ gm_status gm_run_open_output(gm_output *output, const gm_config *config, const g
 }
 
 /* A split that is not there is no fault; one that is there and bad is. */
-static gm_status load_evaluation(gm_run_state *run, const char *split, gm_eval_set *set, bool *there) {
+static gm_status load_evaluation(gm_run_state *run, const gm_task *task, const char *split, gm_eval_set *set, bool *there) {
     const gm_config *c = &run->config;
     gm_item_set items = {0};
-    GM_TRY(gm_task_look_for(run->task, c->data_dir, split, there));
+    GM_TRY(gm_task_look_for(task, c->data_dir, split, there));
     if (!*there) return GM_OK;
-    gm_eval_options options = {.scoring = c->eval.scoring,
-                               .batch_tokens = c->eval.batch_tokens,
+    gm_eval_options options = {.batch_tokens = c->eval.batch_tokens,
                                .max_length = c->train.max_length,
                                .limit = c->eval.limit,
-                               .append_eos = gm_dataset_append_eos(run->task, c),
-                               .chat = run->chat};
-    gm_status status = gm_task_load(run->task, c->data_dir, split, c->eval.prompt, run->options->skip_bad, &items);
+                               .append_eos = gm_dataset_append_eos(task, c)};
+    gm_chat *chat = NULL;
+    GM_TRY(scoring_of(c, task, &options.scoring));
+    gm_status status = gm_task_load(task, c->data_dir, split, c->eval.prompt, run->options->skip_bad, &items);
     if (status == GM_BAD_FILE && items.unlabelled) { /* a run needs no such split; it only is not evaluated */
         gm_log(GM_LOG_WARN, "%s", gm_error_text());
         *there = false;
         return GM_OK;
     }
-    if (status == GM_OK) status = gm_eval_set_build(set, &items, split, run->tokenizer, &options);
+    if (status == GM_OK) status = gm_chat_open(&chat, c->base_model, run->tokenizer, gm_task_chat(task));
+    options.chat = chat;
+    if (status == GM_OK) status = gm_eval_set_build(set, &items, gm_task_name(task), split, run->tokenizer, &options);
     gm_item_set_free(&items);
+    gm_chat_close(chat);
     return status;
+}
+
+static gm_status load_evaluations(gm_run_state *run, const char *split, gm_eval_set *sets, int *count) {
+    for (int i = 0; i < run->config.task.count; i++) {
+        bool there;
+        gm_eval_set *set = &sets[*count];
+        gm_status status = load_evaluation(run, run->task[i], split, set, &there);
+        if (status != GM_OK) gm_eval_set_free(set);
+        GM_TRY(status);
+        *count += there;
+    }
+    return GM_OK;
 }
 
 static const char less_data[] = "a smaller file or a lower train.max_length needs less";
 
 gm_status gm_run_load_inputs(gm_run_state *run) {
     const gm_config *c = &run->config;
-    gm_status status = gm_task_open(&run->task, c->task);
-    if (status != GM_OK) return gm_error_prefix(status, "task");
+    GM_TRY(gm_run_open_tasks(c, run->task));
     GM_TRY(gm_run_resolve_scoring(&run->config, run->task));
     if (!gm_directory_exists(c->base_model))
         return gm_error(GM_USAGE, "base_model: %s: is no directory; it is the base model's, as Hugging Face publishes it", c->base_model);
     GM_TRY(gm_run_making(gm_tokenizer_open(&run->tokenizer, c->base_model), "the tokenizer", NULL));
-    GM_TRY(gm_chat_open(&run->chat, c->base_model, run->tokenizer, gm_task_chat(run->task)));
-    status = gm_dataset_load(&run->data, run->task, run->tokenizer, run->chat, c, run->options->skip_bad);
+    gm_status status = gm_dataset_load(&run->data, run->task, c->task.count, run->tokenizer, c, run->options->skip_bad);
     GM_TRY(gm_run_making(status, "the training split", less_data));
-    if (c->train.eval_every > 0) status = load_evaluation(run, "validation", &run->validation, &run->has_validation);
+    if (c->train.eval_every > 0) status = load_evaluations(run, "validation", run->validation, &run->validations);
     GM_TRY(gm_run_making(status, "the validation split", less_data));
-    return gm_run_making(load_evaluation(run, "test", &run->test, &run->has_test), "the test split", less_data);
+    return gm_run_making(load_evaluations(run, "test", run->test, &run->tests), "the test split", less_data);
+}
+
+/* 0: there is none. */
+static uint32_t checksum_of(const gm_eval_set *sets, int count) {
+    uint32_t checksums[GM_TASKS];
+    for (int i = 0; i < count; i++) checksums[i] = sets[i].checksum;
+    return count ? gm_combine_checksums(checksums, count) : 0;
 }
 
 gm_status gm_run_identify(const gm_run_state *run, uint64_t base, gm_run_identity *identity) {
     *identity = (gm_run_identity){.base = base,
-                                  .dataset = run->data.checksum,
-                                  .samples = (int64_t)run->data.items.count,
-                                  .validation = run->has_validation ? run->validation.checksum : 0,
-                                  .test = run->has_test ? run->test.checksum : 0,
+                                  .dataset = gm_dataset_checksum(&run->data),
+                                  .samples = (int64_t)run->data.count,
+                                  .validation = checksum_of(run->validation, run->validations),
+                                  .test = checksum_of(run->test, run->tests),
                                   .threads = run->backend && run->backend->host_memory ? omp_get_max_threads() : 0};
     return gm_tokenizer_checksum(run->config.base_model, &identity->tokenizer);
 }
@@ -108,57 +164,77 @@ gm_status gm_run_identify_inputs(const gm_config *config, const gm_run_options *
 }
 
 void gm_run_free_inputs(gm_run_state *run) {
-    gm_eval_set_free(&run->validation);
-    gm_eval_set_free(&run->test);
+    for (int i = 0; i < run->validations; i++) gm_eval_set_free(&run->validation[i]);
+    for (int i = 0; i < run->tests; i++) gm_eval_set_free(&run->test[i]);
     gm_dataset_free(&run->data);
-    gm_chat_close(run->chat);
     gm_tokenizer_close(run->tokenizer);
-    gm_task_close(run->task);
+    gm_run_close_tasks(run->task);
 }
 
-static void note_evaluation(gm_log_level level, const char *split, bool there, const gm_eval_set *set, const char *absent) {
+static void note_evaluation(gm_log_level level, const gm_eval_set *set) {
     char limited[80] = "";
-    if (there && set->left_out)
-        snprintf(limited, sizeof limited, ", the first %zu of %zu (eval.limit)", set->total, set->total + set->left_out);
-    if (!there)
-        gm_log(level, "%s: %s", split, absent);
-    else if (set->count == 0)
-        gm_log(level, "%s: %zu samples without choices of %s%s: their loss is the result", split, set->total, set->file, limited);
+    if (set->left_out) snprintf(limited, sizeof limited, ", the first %zu of %zu (eval.limit)", set->total, set->total + set->left_out);
+    if (set->count == 0)
+        gm_log(level, "%s %s: %zu samples without choices of %s%s: their loss is the result", set->task, set->split, set->total, set->file,
+               limited);
     else
-        gm_log(level, "%s: %zu items of %s%s%s", split, set->count, set->file, limited,
+        gm_log(level, "%s %s: %zu items of %s%s%s", set->task, set->split, set->count, set->file, limited,
                set->count < set->total ? " (those that have choices)" : "");
-    if (there) gm_eval_set_warn(set, "train.max_length", "eval.scoring");
+    gm_eval_set_warn(set, "train.max_length", "eval.scoring");
+}
+
+static void note_evaluations(gm_log_level level, const gm_run_state *run) {
+    const bool never = run->config.train.eval_every == 0;
+    for (int i = 0; i < run->validations; i++) note_evaluation(level, &run->validation[i]);
+    if (run->validations == 0)
+        gm_log(level, "validation: %s, no best/",
+               never ? "not evaluated (train.eval_every 0)" : "the split is absent or has no labels: no evaluation during training");
+    for (int i = 0; i < run->tests; i++) note_evaluation(level, &run->test[i]);
+    if (run->tests == 0) gm_log(level, "test: the split is absent or has no labels: no evaluation at the end");
+    for (int i = 0; i < run->validations; i++)
+        for (int k = 0; k < run->tests; k++)
+            if (strcmp(run->validation[i].file, run->test[k].file) == 0)
+                gm_log(GM_LOG_WARN,
+                       "%s test: the same items as validation, since no others have labels: the score of best/ is of items it was chosen "
+                       "by; the final adapter's is not",
+                       run->test[k].task);
+}
+
+static void note_training(gm_log_level level, const gm_run_state *run) {
+    const gm_dataset *data = &run->data;
+    for (int i = 0; i < data->parts; i++) {
+        const gm_order_part *share = run->trainer.order.parts ? &run->trainer.order.part[i] : NULL;
+        gm_buffer text = {0};
+        gm_buffer_format(&text, "%s train: %zu samples of %s", data->part[i].task, data->part[i].count, data->part[i].file);
+        if (share) gm_buffer_format(&text, ", %" PRIu32 " of an epoch's (train.mix)", share->share);
+        if (data->part[i].conversations)
+            gm_buffer_format(&text, ", %zu of them conversations, rendered by the chat template %s", data->part[i].conversations,
+                             data->part[i].chat);
+        gm_log(level, "%s", gm_buffer_string(&text));
+        gm_buffer_free(&text);
+    }
+    gm_log(level, "train: %zu samples, %" PRId64 " tokens, %" PRId64 " of them with loss, the longest sample has %" PRId64, data->count,
+           data->tokens, data->loss_tokens, data->longest);
 }
 
 gm_status gm_run_describe_inputs(const gm_run_state *run) {
     const gm_dataset *data = &run->data;
     gm_log_level level = run->options->dry_run ? GM_LOG_DEBUG : GM_LOG_INFO; /* the plan shows the same */
-    gm_log(level, "train: %zu samples of %s, %" PRId64 " tokens, %" PRId64 " of them with loss, the longest sample has %" PRId64,
-           data->items.count, data->items.file, data->tokens, data->loss_tokens, data->longest);
-    if (data->items.conversations)
-        gm_log(level, "train: %zu conversations, rendered by the chat template %s", data->items.conversations,
-               gm_chat_family_name(run->chat));
+    note_training(level, run);
     if (data->cut)
-        gm_log(GM_LOG_WARN, "train: %" PRId64 " %s are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut,
-               data->items.conversations ? "samples" : "prompts", run->config.train.max_length);
+        gm_log(GM_LOG_WARN, "train: %" PRId64 " samples are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut,
+               run->config.train.max_length);
     int64_t positions = gm_model_config_of(run->model)->max_positions;
     if (data->longest > positions)
         gm_log(GM_LOG_WARN,
                "train: samples of up to %" PRId64 " tokens; the base model was made for %" PRId64 "; train.max_length %" PRId64
                " would cut prompts to that",
                data->longest, positions, positions);
-    note_evaluation(level, "validation", run->has_validation, &run->validation,
-                    run->config.train.eval_every > 0 ? "the split is absent or has no labels: no evaluation during training, no best/"
-                                                     : "not evaluated (train.eval_every 0), no best/");
-    note_evaluation(level, "test", run->has_test, &run->test, "the split is absent or has no labels: no evaluation at the end");
-    if (run->has_validation && run->has_test && strcmp(run->validation.file, run->test.file) == 0)
-        gm_log(GM_LOG_WARN,
-               "test: the same items as validation, since no others have labels: the score of best/ is of items it was chosen by; "
-               "the final adapter's is not");
+    note_evaluations(level, run);
     gm_buffer text = {0};
     gm_status status = gm_dataset_show(&text, data, run->tokenizer, 0);
     if (status == GM_OK) {
-        gm_log(level, "sample 1 (line %" PRId64 "), what carries loss in ⟦ ⟧:", data->items.items[0].line);
+        gm_log(level, "sample 1 (line %" PRId64 "), what carries loss in ⟦ ⟧:", data->part[0].first_line);
         gm_log(level, "%s", gm_buffer_string(&text));
     }
     gm_buffer_free(&text);

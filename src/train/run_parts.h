@@ -6,15 +6,14 @@
 #include "train/trainer.h"
 
 typedef struct gm_run_state {
-    gm_config config; /* eval.scoring resolved */
+    gm_config config; /* eval.scoring resolved, where all tasks have the same */
     const gm_run_options *options;
     gm_output output;
-    gm_task *task;
+    gm_task *task[GM_TASKS]; /* config.task.count */
     gm_tokenizer *tokenizer;
-    gm_chat *chat;
     gm_dataset data;
-    gm_eval_set validation, test;
-    bool has_validation, has_test;
+    gm_eval_set validation[GM_TASKS], test[GM_TASKS]; /* of the tasks that have the split, in their order */
+    int validations, tests;
     gm_backend *backend;
     gm_model *model;
     gm_adapter *adapter;
@@ -27,8 +26,11 @@ typedef struct gm_run_state {
 
 /* run_inputs.c: passes a status on; GM_NO_MEMORY gets what was being made, and what would make it smaller (NULL: nothing) */
 gm_status gm_run_making(gm_status status, const char *what, const char *remedy);
-/* run_inputs.c: eval.scoring auto becomes what the task's prompt says */
-gm_status gm_run_resolve_scoring(gm_config *config, const gm_task *task);
+/* run_inputs.c: eval.scoring auto becomes what the prompts of all tasks say, where they say the same */
+gm_status gm_run_resolve_scoring(gm_config *config, gm_task *const *tasks);
+/* run_inputs.c: opens config->task; gm_run_close_tasks after a failure too */
+gm_status gm_run_open_tasks(const gm_config *config, gm_task *tasks[GM_TASKS]);
+void gm_run_close_tasks(gm_task *tasks[GM_TASKS]);
 /* run_inputs.c: gm_output_open, of a dry run gm_output_look, once it is known that no input lies in what a run replaces there */
 gm_status gm_run_open_output(gm_output *output, const gm_config *config, const gm_run_options *options);
 /* run_inputs.c: task, tokenizer and data */

@@ -102,7 +102,7 @@ gm_status gm_run_read_earlier(gm_run_state *run) {
         if (earlier->score_count == GM_RUN_SCORES) break;
         gm_run_score *score = &earlier->scores[earlier->score_count];
         score->adapter = strcmp(gm_json_text_at(task, "adapter"), "best") == 0 ? "best" : "final";
-        score->split = "test";
+        snprintf(score->task, sizeof score->task, "%s", gm_json_text_at(task, "task"));
         earlier->score_count += read_score(task, &score->result);
     }
     cJSON_Delete(tree);
@@ -199,8 +199,8 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     gm_buffer_text(&text, "{\"tasks\": [");
     for (int i = 0; i < result->score_count; i++) {
         gm_buffer_text(&text, i ? ",\n  " : "\n  ");
-        gm_write_score(&text, gm_task_name(run->task), result->scores[i].split, result->scores[i].adapter, c->eval.prompt,
-                       gm_scoring_name(c->eval.scoring), &result->scores[i].result);
+        const gm_run_score *score = &result->scores[i];
+        gm_write_score(&text, score->task, "test", score->adapter, c->eval.prompt, gm_scoring_name(score->scoring), &score->result);
     }
     gm_buffer_text(&text, "],\n \"best\": ");
     if (result->best_step >= 0) {
@@ -213,7 +213,7 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     }
     gm_buffer_format(&text, ",\n \"method\": \"%s\", \"seed\": %" PRId64 ", \"steps\": %" PRId64 ", \"trainable_parameters\": %" PRId64,
                      gm_config_method_name(c), c->seed, result->steps, result->trainable);
-    double samples = (double)result->steps / (double)run->trainer.steps_an_epoch * (double)run->data.items.count;
+    double samples = (double)result->steps / (double)run->trainer.steps_an_epoch * (double)run->data.count;
     write_number(&text, "train_seconds", result->seconds);
     write_number(&text, "train_samples_per_s", samples / fmax(result->seconds, 1e-9));
     write_number(&text, "train_tokens_per_s", result->tokens_per_s);
@@ -233,6 +233,25 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     return status;
 }
 
+static void print_scores(const gm_run_result *result) {
+    for (int i = 0; i < result->score_count; i++) {
+        const gm_run_score *score = &result->scores[i];
+        gm_print_score(score->task, "test", score->adapter, gm_scoring_name(score->scoring), &score->result);
+    }
+    static const char *const adapters[] = {"final", "best"};
+    for (int a = 0; a < 2; a++) {
+        gm_eval_result of[GM_TASKS];
+        int count = 0;
+        for (int i = 0; i < result->score_count; i++)
+            if (strcmp(result->scores[i].adapter, adapters[a]) == 0) of[count++] = result->scores[i].result;
+        if (count < 2) continue;
+        gm_mean_result mean = gm_mean_of_results(of, count);
+        printf("%-12s %-10s %-8s %s %.4f", "mean", "test", adapters[a], mean.by_loss ? "loss" : "accuracy", mean.value);
+        if (!mean.by_loss) printf(" ± %.4f", mean.stderr_);
+        printf("  (of %d tasks)\n", mean.tasks);
+    }
+}
+
 gm_status gm_run_report(gm_run_state *run, const gm_run_result *result) {
     char duration[32];
     GM_TRY(write_result(run, result));
@@ -243,9 +262,7 @@ gm_status gm_run_report(gm_run_state *run, const gm_run_result *result) {
     if (result->best_step >= 0)
         gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step,
                result->best_by_loss ? "loss" : "accuracy", result->best);
-    for (int i = 0; i < result->score_count; i++)
-        gm_print_score(gm_task_name(run->task), result->scores[i].split, result->scores[i].adapter,
-                       gm_scoring_name(run->config.eval.scoring), &result->scores[i].result);
+    print_scores(result);
     if (gm_report_page_write(run->output.directory) == GM_OK)
         gm_log(GM_LOG_INFO, "report: %s/report.html", run->output.directory);
     else /* it only shows what the other files hold: no reason to fail a run that is done */
@@ -338,7 +355,7 @@ static gm_status decode_one(gm_buffer *out, const gm_tokenizer *tokenizer, const
 
 static gm_status print_sample(const gm_run_state *run) {
     const gm_dataset *data = &run->data;
-    const gm_sample *sample = &data->samples[0];
+    const gm_sample *sample = gm_dataset_sample(data, 0);
     token_lines lines = {0};
     gm_buffer token = {0};
     gm_status status = GM_OK;
@@ -353,7 +370,7 @@ static gm_status print_sample(const gm_run_state *run) {
     }
     if (status == GM_OK) status = gm_buffer_status(&lines.text);
     if (status == GM_OK) {
-        printf("sample 1 (%s, line %" PRId64 "), %d tokens, what carries loss in ⟦ ⟧\n", data->items.file, data->items.items[0].line,
+        printf("sample 1 (%s, line %" PRId64 "), %d tokens, what carries loss in ⟦ ⟧\n", data->part[0].file, data->part[0].first_line,
                (int)sample->length);
         print_token_lines(&lines);
     }
@@ -368,7 +385,7 @@ static gm_status print_sample_table(const gm_run_state *run) {
     gm_buffer text = {0};
     gm_status status = gm_dataset_show_tokens(&text, data, run->tokenizer, 0);
     if (status == GM_OK)
-        printf("sample 1 (%s, line %" PRId64 "): place, id, loss, token\n%s", data->items.file, data->items.items[0].line,
+        printf("sample 1 (%s, line %" PRId64 "): place, id, loss, token\n%s", data->part[0].file, data->part[0].first_line,
                gm_buffer_string(&text));
     gm_buffer_free(&text);
     return status;
@@ -388,39 +405,52 @@ static gm_status print_config(const gm_config *config) {
     return status;
 }
 
-gm_status gm_run_print_plan(const gm_run_state *run) {
+static void print_training(const gm_run_state *run) {
     const gm_trainer *t = &run->trainer;
     const gm_dataset *data = &run->data;
     const gm_config *c = &run->config;
-    GM_TRY(print_config(c));
-    if (run->options->existing == GM_EXISTING_RESUME && run->checkpoint[0])
-        printf("resume: from %s, step %" PRId64 " of %" PRId64 "\n", run->checkpoint, t->state.step, t->total_steps);
-    else if (run->options->existing == GM_EXISTING_RESUME)
-        printf("resume: %s holds no checkpoint, so from the start\n", c->output_dir);
-    print_memory(run);
+    double epoch_tokens = 0;
     printf("training\n  method %s, %" PRId64 " trainable parameters\n", gm_config_method_name(c), gm_adapter_trainable(run->adapter));
-    printf("  %zu samples, %" PRId64 " tokens, %" PRId64 " with loss; %" PRId64 " samples cut to train.max_length %" PRId64 "; %s EOS\n",
-           data->items.count, data->tokens, data->loss_tokens, data->cut, c->train.max_length, data->append_eos ? "with" : "without");
-    if (data->items.conversations)
-        printf("  %zu conversations, rendered by the chat template %s\n", data->items.conversations, gm_chat_family_name(run->chat));
+    for (int i = 0; i < data->parts; i++) {
+        const gm_dataset_part *part = &data->part[i];
+        uint32_t share = t->order.parts ? t->order.part[i].share : (uint32_t)part->count;
+        epoch_tokens += (double)part->tokens / (double)part->count * share;
+        if (data->parts > 1)
+            printf("  %s: %zu samples, %" PRId64 " tokens, %s EOS; %" PRIu32 " samples of an epoch\n", part->task, part->count,
+                   part->tokens, part->append_eos ? "with" : "without", share);
+        if (part->conversations) printf("  %zu conversations, rendered by the chat template %s\n", part->conversations, part->chat);
+    }
+    printf("  %zu samples, %" PRId64 " tokens, %" PRId64 " with loss; %" PRId64 " samples cut to train.max_length %" PRId64 "%s\n",
+           data->count, data->tokens, data->loss_tokens, data->cut, c->train.max_length,
+           data->parts > 1            ? ""
+           : data->part[0].append_eos ? "; with EOS"
+                                      : "; without EOS");
     printf("  %" PRId64 " steps, %" PRId64 " an epoch, about %.0f tokens a step, micro-batches of at most %" PRId64 " %s\n", t->total_steps,
-           t->steps_an_epoch, (double)data->tokens / (double)t->steps_an_epoch,
+           t->steps_an_epoch, epoch_tokens / (double)t->steps_an_epoch,
            c->train.micro_batch_samples                  ? c->train.micro_batch_samples
            : c->train.micro_batch_tokens > data->longest ? c->train.micro_batch_tokens
                                                          : data->longest,
            c->train.micro_batch_samples ? "samples" : "tokens");
-    const struct {
-        const char *split;
-        bool there;
-        const gm_eval_set *set;
-    } splits[] = {{"validation", run->has_validation, &run->validation}, {"test", run->has_test, &run->test}};
-    for (int i = 0; i < 2; i++) {
-        if (splits[i].there)
-            printf("%s: %zu items%s, %zu with labels, %" PRId64 " cut, prompt %s, scoring %s\n", splits[i].split, splits[i].set->total,
-                   splits[i].set->left_out ? ", the first (eval.limit)" : "", splits[i].set->count, splits[i].set->cut, c->eval.prompt,
-                   gm_scoring_name(c->eval.scoring));
-        else
-            printf("%s: not evaluated\n", splits[i].split);
-    }
+}
+
+static void print_evaluations(const char *split, const gm_eval_set *sets, int count, const char *prompt) {
+    for (int i = 0; i < count; i++)
+        printf("%s%s%s: %zu items%s, %zu with labels, %" PRId64 " cut, prompt %s, scoring %s\n", count > 1 ? sets[i].task : "",
+               count > 1 ? " " : "", split, sets[i].total, sets[i].left_out ? ", the first (eval.limit)" : "", sets[i].count, sets[i].cut,
+               prompt, gm_scoring_name(sets[i].options.scoring));
+    if (count == 0) printf("%s: not evaluated\n", split);
+}
+
+gm_status gm_run_print_plan(const gm_run_state *run) {
+    const gm_config *c = &run->config;
+    GM_TRY(print_config(c));
+    if (run->options->existing == GM_EXISTING_RESUME && run->checkpoint[0])
+        printf("resume: from %s, step %" PRId64 " of %" PRId64 "\n", run->checkpoint, run->trainer.state.step, run->trainer.total_steps);
+    else if (run->options->existing == GM_EXISTING_RESUME)
+        printf("resume: %s holds no checkpoint, so from the start\n", c->output_dir);
+    print_memory(run);
+    print_training(run);
+    print_evaluations("validation", run->validation, run->validations, c->eval.prompt);
+    print_evaluations("test", run->test, run->tests, c->eval.prompt);
     return gm_log_enabled(GM_LOG_DEBUG) ? print_sample_table(run) : print_sample(run);
 }

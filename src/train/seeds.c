@@ -1,5 +1,6 @@
 /* The same run for several seeds. A seed that is done (its result.json is there, of this configuration, base model and data) is
  * not run again on --resume: its score is read back, so that an interrupted series goes on where it stopped. */
+#include "train/config_keys.h"
 #include "train/own_files.h"
 #include "train/run_parts.h"
 
@@ -21,13 +22,20 @@ typedef struct gm_seed_value { /* of one adapter on the test split; NaN where th
 
 enum { FINAL, BEST, ADAPTERS };
 
-typedef struct gm_seed_score {
-    int64_t seed;
-    bool done;  /* before this program began */
-    bool given; /* there was a test split */
+typedef struct gm_seed_task { /* one task's test split, or the mean over all of them */
+    char name[256];
     bool by_loss;
     gm_seed_value of[ADAPTERS]; /* best: the final one's where they are the same, none where no evaluation chose one */
-    double n, trainable, seconds;
+    double n;
+} gm_seed_task;
+
+typedef struct gm_seed_score {
+    int64_t seed;
+    bool done;                   /* before this program began */
+    gm_seed_task task[GM_TASKS]; /* those that have a test split */
+    int tasks;
+    gm_seed_task mean; /* over them; of a single one itself */
+    double trainable, seconds;
     char directory[GM_PATH];
 } gm_seed_score;
 
@@ -41,21 +49,52 @@ static gm_status seed_config(gm_config *config, const gm_config *base, int64_t s
     return gm_path_join(config->output_dir, base->output_dir, name);
 }
 
+/* The entry of a task, made where it is the first of its name; NULL where there are too many. */
+static gm_seed_task *task_called(gm_seed_score *score, const char *name) {
+    for (int i = 0; i < score->tasks; i++)
+        if (strcmp(score->task[i].name, name) == 0) return &score->task[i];
+    if (score->tasks == GM_TASKS) return NULL;
+    gm_seed_task *task = &score->task[score->tasks++];
+    *task = (gm_seed_task){.of = {{NAN, NAN}, {NAN, NAN}}};
+    snprintf(task->name, sizeof task->name, "%s", name);
+    return task;
+}
+
+/* As gm_mean_of_results: of the accuracies, or, where no task has one, of the losses. */
+static gm_seed_task mean_over_tasks(const gm_seed_score *score) {
+    gm_seed_task mean = {.by_loss = true};
+    int count = 0;
+    for (int i = 0; i < score->tasks; i++) mean.by_loss = mean.by_loss && score->task[i].by_loss;
+    for (int i = 0; i < score->tasks; i++) count += score->task[i].by_loss == mean.by_loss;
+    for (int i = 0; i < score->tasks; i++) {
+        const gm_seed_task *task = &score->task[i];
+        if (task->by_loss != mean.by_loss) continue;
+        mean.n += task->n;
+        for (int a = 0; a < ADAPTERS; a++) {
+            mean.of[a].value += task->of[a].value / count;
+            mean.of[a].error = hypot(mean.of[a].error, task->of[a].error / count);
+        }
+    }
+    return mean;
+}
+
 static void read_tree(const cJSON *result, gm_seed_score *score) {
-    const cJSON *tasks = gm_json_member(result, "tasks"), *task;
+    const cJSON *tasks = gm_json_member(result, "tasks"), *tree;
+    bool same = gm_json_number_at(result, "best.step") == gm_json_number_at(result, "steps");
     score->trainable = gm_json_number_at(result, "trainable_parameters");
     score->seconds = gm_json_number_at(result, "train_seconds");
-    score->given = false;
-    score->of[BEST] = (gm_seed_value){NAN, NAN};
-    cJSON_ArrayForEach(task, tasks) {
-        double accuracy = gm_json_number_at(task, "accuracy"), loss = gm_json_number_at(task, "loss");
-        bool best = strcmp(gm_json_text_at(task, "adapter"), "best") == 0;
-        score->by_loss = !isfinite(accuracy);
-        score->of[best ? BEST : FINAL] = (gm_seed_value){score->by_loss ? loss : accuracy, gm_json_number_at(task, "stderr")};
-        score->given = score->given || !best;
-        score->n = gm_json_number_at(task, "n");
+    score->tasks = 0;
+    cJSON_ArrayForEach(tree, tasks) {
+        double accuracy = gm_json_number_at(tree, "accuracy"), loss = gm_json_number_at(tree, "loss");
+        bool best = strcmp(gm_json_text_at(tree, "adapter"), "best") == 0;
+        gm_seed_task *task = task_called(score, gm_json_text_at(tree, "task"));
+        if (!task) break;
+        task->by_loss = !isfinite(accuracy);
+        task->of[best ? BEST : FINAL] = (gm_seed_value){task->by_loss ? loss : accuracy, gm_json_number_at(tree, "stderr")};
+        task->n = gm_json_number_at(tree, "n");
+        if (same && !best) task->of[BEST] = task->of[FINAL];
     }
-    if (gm_json_number_at(result, "best.step") == gm_json_number_at(result, "steps")) score->of[BEST] = score->of[FINAL];
+    score->mean = score->tasks == 1 ? score->task[0] : mean_over_tasks(score);
 }
 
 static bool read_score(const char *directory, gm_seed_score *score) {
@@ -73,7 +112,7 @@ static bool read_score(const char *directory, gm_seed_score *score) {
 typedef struct gm_series {
     const gm_config *config;
     const gm_run_options *options;
-    const gm_task *task;
+    gm_task *const *tasks;
     bool known;
     gm_run_identity identity;
 } gm_series;
@@ -98,7 +137,7 @@ static gm_status find_done(gm_series *series, gm_seed_score *score) {
     char result[GM_PATH];
     GM_ALLOC(config, 1);
     gm_status status = seed_config(config, series->config, score->seed);
-    if (status == GM_OK) status = gm_run_resolve_scoring(config, series->task);
+    if (status == GM_OK) status = gm_run_resolve_scoring(config, series->tasks);
     if (status == GM_OK) status = gm_path_join(result, config->output_dir, "result.json");
     if (status == GM_OK && gm_file_exists(result)) {
         status = gm_state_check_config(config, config->output_dir, &score->done);
@@ -110,11 +149,11 @@ static gm_status find_done(gm_series *series, gm_seed_score *score) {
 }
 
 static gm_status find_all_done(const gm_config *config, const gm_run_options *options, gm_seed_score *scores, size_t count) {
-    gm_task *task = NULL;
-    gm_status status = gm_task_open(&task, config->task);
-    gm_series series = {.config = config, .options = options, .task = task};
+    gm_task *tasks[GM_TASKS] = {NULL};
+    gm_series series = {.config = config, .options = options, .tasks = tasks};
+    gm_status status = gm_run_open_tasks(config, tasks);
     for (size_t i = 0; i < count && status == GM_OK; i++) status = find_done(&series, &scores[i]);
-    gm_task_close(task);
+    gm_run_close_tasks(tasks);
     return status;
 }
 
@@ -179,11 +218,16 @@ typedef struct gm_seed_mean {
     double mean, std, error; /* over the seeds, n − 1; error: std/√n; NaN where a seed has no value */
 } gm_seed_mean;
 
-static gm_seed_mean mean_of(const gm_seed_score *scores, size_t count, int adapter) {
+enum { OVER_TASKS = -1 };
+
+/* Of one task, or the mean over them. */
+static const gm_seed_task *task_of(const gm_seed_score *score, int task) { return task == OVER_TASKS ? &score->mean : &score->task[task]; }
+
+static gm_seed_mean mean_of(const gm_seed_score *scores, size_t count, int task, int adapter) {
     gm_seed_mean m = {0};
     double squares = 0, n = (double)count;
-    for (size_t i = 0; i < count; i++) m.mean += scores[i].of[adapter].value / n;
-    for (size_t i = 0; i < count; i++) squares += pow(scores[i].of[adapter].value - m.mean, 2);
+    for (size_t i = 0; i < count; i++) m.mean += task_of(&scores[i], task)->of[adapter].value / n;
+    for (size_t i = 0; i < count; i++) squares += pow(task_of(&scores[i], task)->of[adapter].value - m.mean, 2);
     m.std = count > 1 ? sqrt(squares / (n - 1)) : squares; /* a single seed's is 0, or NaN */
     m.error = m.std / sqrt(n);
     return m;
@@ -201,12 +245,16 @@ static void write_pair(gm_buffer *out, const char *name, double final, double be
     gm_buffer_char(out, '}');
 }
 
+static void write_value(gm_buffer *out, const gm_seed_task *task) {
+    write_pair(out, "score", task->of[FINAL].value, task->of[BEST].value);
+    gm_buffer_text(out, ", ");
+    write_pair(out, "stderr", task->of[FINAL].error, task->of[BEST].error);
+    write_number(out, "n", task->n);
+}
+
 static void write_seed(gm_buffer *out, const gm_seed_score *score) {
     gm_buffer_format(out, "{\"seed\": %" PRId64 ", ", score->seed);
-    write_pair(out, "score", score->of[FINAL].value, score->of[BEST].value);
-    gm_buffer_text(out, ", ");
-    write_pair(out, "stderr", score->of[FINAL].error, score->of[BEST].error);
-    write_number(out, "n", score->n);
+    write_value(out, &score->mean);
     write_number(out, "trainable_parameters", score->trainable);
     write_number(out, "train_seconds", score->seconds);
     gm_buffer_text(out, ", \"directory\": ");
@@ -214,14 +262,45 @@ static void write_seed(gm_buffer *out, const gm_seed_score *score) {
     gm_buffer_char(out, '}');
 }
 
-static gm_status write_summary(const gm_config *config, const gm_seed_score *scores, size_t count, const gm_seed_mean means[ADAPTERS]) {
+static void write_means(gm_buffer *out, const gm_seed_score *scores, size_t count, int task) {
+    gm_seed_mean final = mean_of(scores, count, task, FINAL), best = mean_of(scores, count, task, BEST);
+    write_pair(out, "mean", final.mean, best.mean);
+    gm_buffer_text(out, ", ");
+    write_pair(out, "std", final.std, best.std);
+    gm_buffer_text(out, ", ");
+    write_pair(out, "stderr", final.error, best.error);
+}
+
+static const char *metric_of(const gm_seed_task *task) { return task->by_loss ? "loss" : "accuracy"; }
+
+/* "tasks": each with its seeds' scores and their mean; the members beside it are of the mean over tasks. */
+static void write_tasks(gm_buffer *out, const gm_seed_score *scores, size_t count) {
+    gm_buffer_text(out, ",\n \"tasks\": [");
+    for (int t = 0; t < scores[0].tasks; t++) {
+        const gm_seed_task *first = &scores[0].task[t];
+        gm_buffer_text(out, t ? ",\n  {\"task\": " : "\n  {\"task\": ");
+        gm_json_write_string(out, first->name, strlen(first->name));
+        gm_buffer_format(out, ", \"metric\": \"%s\", ", metric_of(first));
+        write_means(out, scores, count, t);
+        gm_buffer_text(out, ", \"seeds\": [");
+        for (size_t i = 0; i < count; i++) {
+            gm_buffer_format(out, "%s{\"seed\": %" PRId64 ", ", i ? ", " : "", scores[i].seed);
+            write_value(out, &scores[i].task[t]);
+            gm_buffer_char(out, '}');
+        }
+        gm_buffer_text(out, "]}");
+    }
+    gm_buffer_char(out, ']');
+}
+
+static gm_status write_summary(const gm_config *config, const gm_seed_score *scores, size_t count) {
     gm_buffer text = {0};
     char path[GM_PATH];
-    gm_buffer_format(&text, "{\"task\": ");
-    gm_json_write_string(&text, config->task, strlen(config->task));
+    gm_buffer_text(&text, "{\"task\": ");
+    gm_config_write_value(&text, config, gm_config_find_key("task"));
     gm_buffer_format(&text, ", \"method\": \"%s\", \"split\": \"test\", \"metric\": \"%s\"", gm_config_method_name(config),
-                     scores[0].by_loss ? "loss" : "accuracy");
-    write_number(&text, "n", scores[0].n);
+                     metric_of(&scores[0].mean));
+    write_number(&text, "n", scores[0].mean.n);
     write_number(&text, "trainable_parameters", scores[0].trainable);
     gm_buffer_text(&text, ",\n \"seeds\": [");
     for (size_t i = 0; i < count; i++) {
@@ -229,11 +308,8 @@ static gm_status write_summary(const gm_config *config, const gm_seed_score *sco
         write_seed(&text, &scores[i]);
     }
     gm_buffer_text(&text, "],\n ");
-    write_pair(&text, "mean", means[FINAL].mean, means[BEST].mean);
-    gm_buffer_text(&text, ", ");
-    write_pair(&text, "std", means[FINAL].std, means[BEST].std);
-    gm_buffer_text(&text, ", ");
-    write_pair(&text, "stderr", means[FINAL].error, means[BEST].error);
+    write_means(&text, scores, count, OVER_TASKS);
+    if (scores[0].tasks > 1) write_tasks(&text, scores, count);
     gm_buffer_text(&text, "}\n");
     gm_status status = gm_buffer_status(&text);
     if (status == GM_OK) status = gm_path_join(path, config->output_dir, "summary.json");
@@ -255,31 +331,36 @@ static void print_summary(const char *name, double final, double best) {
 }
 
 /* The best adapter's column stands where every seed has one. */
-static void print_table(const gm_seed_score *scores, size_t count, const gm_seed_mean means[ADAPTERS]) {
-    bool best = isfinite(means[BEST].mean);
+static void print_table(const gm_seed_score *scores, size_t count, int task) {
+    const gm_seed_task *first = task_of(&scores[0], task);
+    gm_seed_mean final = mean_of(scores, count, task, FINAL), best = mean_of(scores, count, task, BEST);
+    bool has_best = isfinite(best.mean);
     char duration[32];
-    printf("\n%s on test, n = %.0f, with %.0f trainable parameters\n%-10s   %-17s",
-           scores[0].by_loss ? "loss" : "accuracy ± standard error", scores[0].n, scores[0].trainable, "seed", "   final");
-    if (best) printf("   %-17s", "    best");
+    printf("\n%s%s%s on test, n = %.0f, with %.0f trainable parameters\n%-10s   %-17s", scores[0].tasks == 1 ? "" : first->name,
+           scores[0].tasks == 1 || !first->name[0] ? "" : ": ", first->by_loss ? "loss" : "accuracy ± standard error", first->n,
+           scores[0].trainable, "seed", "   final");
+    if (has_best) printf("   %-17s", "    best");
     printf("       time\n");
     for (size_t i = 0; i < count; i++) {
         printf("%-10" PRId64, scores[i].seed);
-        for (int adapter = 0; adapter <= (best ? BEST : FINAL); adapter++) print_value(scores[i].of[adapter]);
+        for (int adapter = 0; adapter <= (has_best ? BEST : FINAL); adapter++) print_value(task_of(&scores[i], task)->of[adapter]);
         gm_format_duration(duration, scores[i].seconds);
         printf("   %8s   %s\n", duration, scores[i].directory);
     }
-    print_summary("mean", means[FINAL].mean, means[BEST].mean);
-    print_summary("Std", means[FINAL].std, means[BEST].std);
-    print_summary("Std error", means[FINAL].error, means[BEST].error);
+    print_summary("mean", final.mean, best.mean);
+    print_summary("Std", final.std, best.std);
+    print_summary("Std error", final.error, best.error);
 }
 
-static gm_status summarise(const gm_config *config, const gm_seed_score *scores, size_t count) {
-    gm_seed_mean means[ADAPTERS];
+static gm_status summarise(const gm_config *config, gm_seed_score *scores, size_t count) {
+    int tasks = scores[0].tasks;
     for (size_t i = 0; i < count; i++)
-        if (!scores[i].given) return gm_log(GM_LOG_INFO, "no test split: no summary"), GM_OK;
-    for (int adapter = 0; adapter < ADAPTERS; adapter++) means[adapter] = mean_of(scores, count, adapter);
-    print_table(scores, count, means);
-    return write_summary(config, scores, count, means);
+        if (scores[i].tasks == 0 || scores[i].tasks != tasks)
+            return gm_log(GM_LOG_INFO, tasks ? "the seeds have not the same test splits: no summary" : "no test split: no summary"), GM_OK;
+    for (int task = 0; tasks > 1 && task < tasks; task++) print_table(scores, count, task);
+    for (size_t i = 0; tasks > 1 && i < count; i++) snprintf(scores[i].mean.name, sizeof scores[i].mean.name, "mean of %d tasks", tasks);
+    print_table(scores, count, OVER_TASKS);
+    return write_summary(config, scores, count);
 }
 
 gm_status gm_run_seeds(const gm_config *config, const gm_run_options *options, const int64_t *seeds, size_t count) {

@@ -18,10 +18,20 @@ enum { MISSES_MOST = 3 };
 
 /* ---- open and close --------------------------------------------------------------------------------------------- */
 
-gm_status gm_trainer_open(gm_trainer *t, gm_eval_set *test) {
+static gm_status make_order(gm_trainer *t) {
     const gm_config *c = t->config;
+    uint32_t counts[GM_TASKS];
     gm_shuffle shuffle = !c->train.shuffle ? GM_SHUFFLE_NEVER : c->train.reshuffle ? GM_SHUFFLE_EACH : GM_SHUFFLE_ONCE;
-    GM_TRY(gm_order_init(&t->order, (uint32_t)t->data->items.count, (uint32_t)c->train.batch_size, (uint64_t)c->seed, shuffle));
+    GM_TRY(gm_order_init(&t->order, (uint32_t)t->data->count, (uint32_t)c->train.batch_size, (uint64_t)c->seed, shuffle));
+    if (c->train.mix.count == 0) return GM_OK;
+    for (int i = 0; i < t->data->parts; i++) counts[i] = (uint32_t)t->data->part[i].count;
+    gm_status status = gm_order_mix(&t->order, counts, c->train.mix.weight, t->data->parts);
+    return status == GM_OK ? GM_OK : gm_error_prefix(status, "train.mix");
+}
+
+gm_status gm_trainer_open(gm_trainer *t, gm_eval_set *test, int tests) {
+    const gm_config *c = t->config;
+    GM_TRY(make_order(t));
     t->steps_an_epoch = gm_order_batches(&t->order);
     t->total_steps = t->steps_an_epoch * c->train.epochs;
     if (c->train.max_steps > 0 && c->train.max_steps < t->total_steps) t->total_steps = c->train.max_steps;
@@ -36,7 +46,7 @@ gm_status gm_trainer_open(gm_trainer *t, gm_eval_set *test) {
     t->saved_step = t->best.step = -1;
     gm_step_init(&t->step, t->backend, c->dtype);
     gm_model_checkpoint_activations(t->model, c->train.activation_checkpointing);
-    return gm_trainer_measure(t, test);
+    return gm_trainer_measure(t, test, tests);
 }
 
 gm_status gm_trainer_place(gm_trainer *t) { return gm_step_place(&t->step, &t->plan); }
@@ -55,21 +65,21 @@ gm_snapshot gm_trainer_snapshot(gm_trainer *t) {
 
 typedef struct gm_watch {
     gm_trainer *trainer;
-    const char *split;
+    const gm_eval_set *set;
 } gm_watch;
 
 static gm_status watch_evaluation(void *context, double done) {
     gm_watch *watch = context;
     if (gm_signals_stop()) return gm_error(GM_INTERRUPTED, "interrupted while evaluating");
-    gm_metrics_eval_progress(watch->trainer->metrics, watch->split, done);
+    gm_metrics_eval_progress(watch->trainer->metrics, watch->set->task, watch->set->split, done);
     return GM_OK;
 }
 
 gm_status gm_trainer_evaluate(gm_trainer *t, gm_eval_set *set, const char *adapter, gm_eval_result *result) {
-    gm_status status = gm_evaluate_items(set, t->model, &t->step, result, watch_evaluation, &(gm_watch){t, set->split});
+    gm_status status = gm_evaluate_items(set, t->model, &t->step, result, watch_evaluation, &(gm_watch){t, set});
     if (status == GM_DIVERGED) gm_error_prefix(status, "step %" PRId64, t->state.step);
     GM_TRY(status);
-    gm_metrics_eval(t->metrics, t->state.step, t->task_name, set->split, adapter, result);
+    gm_metrics_eval(t->metrics, t->state.step, set->task, set->split, adapter, result);
     return GM_OK;
 }
 
@@ -141,8 +151,8 @@ static bool is_better(bool by_loss, double value, double than) { return by_loss 
 
 /* best/ becomes the adapter as it is now. On a full disk the run is worth more than this copy: best/ then keeps its adapter,
  * and *published is false. */
-static gm_status publish_best(gm_trainer *t, double value, const gm_eval_result *result, bool *published) {
-    gm_best_snapshot best = {gm_trainer_snapshot(t), {t->state.step, value, result->n, result->by_loss}};
+static gm_status publish_best(gm_trainer *t, const gm_published *now, bool *published) {
+    gm_best_snapshot best = {gm_trainer_snapshot(t), *now};
     GM_TRY(gm_trainer_check_values(t));
     GM_TRY(gm_output_check(t->output));
     gm_status status = gm_directory_publish(t->output->directory, "best", write_best, &best);
@@ -153,20 +163,29 @@ static gm_status publish_best(gm_trainer *t, double value, const gm_eval_result 
     return GM_OK;
 }
 
+/* Every task's split, and what best/ is chosen by: their mean. */
+static gm_status evaluate_tasks(gm_trainer *t, gm_published *now) {
+    gm_eval_result results[GM_TASKS];
+    for (int i = 0; i < t->validations; i++) GM_TRY(gm_trainer_evaluate(t, &t->validation[i], "current", &results[i]));
+    gm_mean_result mean = gm_mean_of_results(results, t->validations);
+    *now = (gm_published){t->state.step, mean.value, mean.n, mean.by_loss};
+    if (t->validations > 1) gm_metrics_eval_mean(t->metrics, t->state.step, "validation", &mean);
+    return GM_OK;
+}
+
 static gm_status evaluate_validation(gm_trainer *t) {
-    gm_eval_result result;
+    gm_published now;
     bool published = true;
-    GM_TRY(gm_trainer_evaluate(t, t->validation, "current", &result));
+    GM_TRY(evaluate_tasks(t, &now));
     t->state.evaluated_step = t->state.step;
-    double value = result.by_loss ? result.loss : result.accuracy;
-    bool better = t->state.best_step < 0 || is_better(result.by_loss, value, t->state.best);
+    bool better = t->state.best_step < 0 || is_better(now.by_loss, now.value, t->state.best);
     t->state.stale = better ? 0 : t->state.stale + 1;
     if (!better) return GM_OK;
-    bool ahead = t->best.step >= 0 && t->best.step != t->state.step && t->best.by_loss == result.by_loss &&
-                 is_better(result.by_loss, t->best.value, value);
-    if (!ahead) GM_TRY(publish_best(t, value, &result, &published));
+    bool ahead = t->best.step >= 0 && t->best.step != t->state.step && t->best.by_loss == now.by_loss &&
+                 is_better(now.by_loss, t->best.value, now.value);
+    if (!ahead) GM_TRY(publish_best(t, &now, &published));
     if (!published) return GM_OK; /* best_step says what is in best/ */
-    t->state.best = value;
+    t->state.best = now.value;
     t->state.best_step = t->state.step;
     return GM_OK;
 }
@@ -224,7 +243,7 @@ static bool due(const gm_trainer *t, int64_t every) {
 }
 
 static gm_status evaluate_if_due(gm_trainer *t) {
-    if (!t->validation || t->state.evaluated_step >= t->state.step || !due(t, t->config->train.eval_every)) return GM_OK;
+    if (t->validations == 0 || t->state.evaluated_step >= t->state.step || !due(t, t->config->train.eval_every)) return GM_OK;
     gm_status status = evaluate_validation(t);
     return status == GM_INTERRUPTED ? GM_OK : status; /* the loop sees the signal; the evaluation is made after resuming */
 }

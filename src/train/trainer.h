@@ -14,7 +14,7 @@
 typedef struct gm_published {
     int64_t step; /* −1: best/ is not there */
     double value; /* accuracy or loss, as in gm_train_state */
-    int64_t n;    /* items; −1: an older file does not say */
+    int64_t n;    /* items of all tasks; −1: an older file does not say */
     bool by_loss;
 } gm_published;
 
@@ -22,8 +22,8 @@ typedef struct gm_trainer {
     /* given by the run (run.c), which owns them */
     const gm_config *config;
     const gm_dataset *data;
-    gm_eval_set *validation; /* NULL: none */
-    const char *task_name;
+    gm_eval_set *validation; /* validations, one a task that has the split */
+    int validations;
     gm_backend *backend;
     gm_model *model;
     gm_adapter *adapter;
@@ -46,9 +46,9 @@ typedef struct gm_trainer {
     bool out_of_patience;
 } gm_trainer;
 
-/* Order, schedule and the memory plan (plan.c), for training and for the evaluation of `validation` and `test` (may be NULL).
+/* Order, schedule and the memory plan (plan.c), for training and for the evaluation of `validation` and the `tests` sets `test`.
  * Nothing large is allocated before gm_trainer_place. */
-gm_status gm_trainer_open(gm_trainer *trainer, gm_eval_set *test);
+gm_status gm_trainer_open(gm_trainer *trainer, gm_eval_set *test, int tests);
 gm_status gm_trainer_place(gm_trainer *trainer);
 void gm_trainer_close(gm_trainer *trainer);
 
@@ -71,6 +71,6 @@ gm_status gm_trainer_check_values(const gm_trainer *trainer);
 /* One optimiser step (train_step.c): state.step counts up. */
 gm_status gm_trainer_step(gm_trainer *trainer);
 /* plan.c: the largest micro-batch of the run, measured. */
-gm_status gm_trainer_measure(gm_trainer *trainer, gm_eval_set *test);
+gm_status gm_trainer_measure(gm_trainer *trainer, gm_eval_set *test, int tests);
 
 #endif

@@ -37,12 +37,31 @@ static gm_status save_steps(gm_translation *t, const gm_foreign_key *key, const 
     return gm_translate_set(t, key->name, "train.eval_every", *ours, NULL);
 }
 
+/* "glue:sst2" → "sst2" */
+static cJSON *task_of(const char *name, size_t length) {
+    char copy[256];
+    size_t prefix = length > 5 && strncmp(name, "glue:", 5) == 0 ? 5 : 0;
+    snprintf(copy, sizeof copy, "%.*s", (int)(length - prefix), name + prefix);
+    return cJSON_CreateString(copy);
+}
+
+/* "arc-c;boolq" */
+static gm_status task_list(gm_translation *t, const char *names, cJSON **ours) {
+    cJSON *list = cJSON_CreateArray();
+    for (const char *name = names; list;) {
+        size_t length = strcspn(name, ";");
+        if (length && !cJSON_AddItemToArray(list, task_of(name, length))) cJSON_Delete(list), list = NULL;
+        if (name[length] == '\0') break;
+        name += length + 1;
+    }
+    return give(t, ours, list);
+}
+
 static gm_status task(gm_translation *t, const gm_foreign_key *key, const cJSON *value, cJSON **ours) {
     const char *name = cJSON_IsString(value) ? value->valuestring : NULL;
     if (!name) return as_it_is(t, ours, value);
-    if (strchr(name, ';')) return gm_translate_refuse(t, key->name, value, "several tasks in one run are not built yet; give one task");
-    if (name[0] && strcmp(name, "casual") != 0 && strcmp(name, "causal") != 0)
-        return give(t, ours, cJSON_CreateString(strncmp(name, "glue:", 5) == 0 ? name + 5 : name));
+    if (strchr(name, ';')) return task_list(t, name, ours);
+    if (name[0] && strcmp(name, "casual") != 0 && strcmp(name, "causal") != 0) return give(t, ours, task_of(name, strlen(name)));
     gm_translate_note(t, key->name, "names no task; for data of your own write prompts and completions and take --set task=jsonl");
     return GM_OK;
 }

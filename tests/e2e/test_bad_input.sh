@@ -43,7 +43,8 @@ refused 2 '^gmoe-train: --set: seed: is 9007199254740996; it must be between' --
 refused 2 '^gmoe-train: --set: seed: -1e400 is out of range' --set seed=-1e400
 refused 2 '^gmoe-train: --set: train.learning_rate: is \[1\]; it must be a number' --set 'train.learning_rate=[1]'
 refused 2 '^gmoe-train: --set: train.epochs: is \[1,2\]; it must be an integer' --set 'train.epochs=[1,2]'
-refused 2 '^gmoe-train: --set: task: a list of tasks is not built yet' --set 'task=["a"]'
+refused 2 '^gmoe-train: --set: task: "a" stands twice' --set 'task=["a", "a"]'
+refused 2 '^gmoe-train: .*train.mix: has 2 weights for 1 task' --set 'train.mix=[1, 2]'
 refused 2 '^gmoe-train: task: x/nowhere.json: there is no such task file' --set task=x/nowhere.json
 refused 2 '^gmoe-train: --seeds: "1,x"' --seeds 1,x
 refused 2 '^gmoe-train: --seeds: "1-3" is no list of whole numbers; write them as 1,2,3$' --seeds 1-3
@@ -235,7 +236,7 @@ grep -q 'idle_experts in result.json); adapter.router.token_gain 100 (here 1) le
 grep -q '^ "idle_experts": \[{"layer": 0, "experts": \[[0-9]' idle/result.json || fail "no idle_experts"
 python3 -c 'import json; json.load(open("idle/result.json"))' 2>/dev/null || ! command -v python3 >/dev/null ||
     fail "result.json is no JSON"
-grep -q '^evaluating test with the final adapter: 5 items' "$work/stderr" || fail "the evaluation at the end is not announced"
+grep -q '^evaluating jsonl test with the final adapter: 5 items' "$work/stderr" || fail "the evaluation at the end is not announced"
 
 # --- a run that is there already
 good "${train[@]}" --output-dir out --quiet

@@ -15,7 +15,7 @@ silent() { grep -qE -- "$2" "$work/$1" && fail "$3: $(grep -E -- "$2" "$work/$1"
 
 # --- part of a split
 good "${train[@]}" --output-dir part --set eval.limit=2
-says stderr '^validation: 2 items of .*, the first 2 of 5 \(eval.limit\)' "the limit is not said"
+says stderr '^jsonl validation: 2 items of .*, the first 2 of 5 \(eval.limit\)' "the limit is not said"
 grep -q '"split":"validation".*"n":2,' part/metrics.jsonl && grep -q '"split":"test".*"n":2,' part/metrics.jsonl || fail "metrics.jsonl: not two items"
 grep -q '"n": 2, "correct"' part/result.json || fail "result.json: not two items"
 grep -q '"n": 2}' part/best/evaluation.json && grep -q '"best": {.*"n": 2}' part/result.json || fail "best/ does not say of how many items it is"
@@ -27,25 +27,25 @@ good "${eval[@]}" --adapter part/adapter --limit 2 --output eval.json
 good "${train[@]}" --output-dir whole
 cp -r whole before
 good "${train[@]}" --output-dir whole --resume
-says stderr '^test with the final adapter: scored already, in result.json' "a finished run's score is not taken"
-silent stderr '^evaluating test' "a finished run is scored again"
+says stderr '^jsonl test with the final adapter: scored already, in result.json' "a finished run's score is not taken"
+silent stderr '^evaluating jsonl test' "a finished run is scored again"
 [ "$(score whole)" = "$(score before)" ] && cmp -s <(sort before/metrics.jsonl) <(sort whole/metrics.jsonl) || fail "a finished run's results changed"
 good "${train[@]}" --output-dir whole --resume --set train.max_steps=8
-says stderr '^evaluating test with the final adapter' "another step's score is taken"
+says stderr '^evaluating jsonl test with the final adapter' "another step's score is taken"
 echo '{"tasks": [{"adapter": "final", "n"' >whole/result.json
 good "${train[@]}" --output-dir whole --resume --set train.max_steps=8
-says stderr '^evaluating test with the final adapter' "a damaged result.json is taken"
+says stderr '^evaluating jsonl test with the final adapter' "a damaged result.json is taken"
 sed -i 1d data/test.jsonl
 good "${train[@]}" --output-dir whole --resume --set train.max_steps=8
-says stderr '^evaluating test with the final adapter: 4 items' "another file's score is taken"
+says stderr '^evaluating jsonl test with the final adapter: 4 items' "another file's score is taken"
 cp "$golden/test.jsonl" data/test.jsonl
 # one that lost its patience ends before its last step
 patient=(once "${train[@]}" --set train.max_steps=40 --set eval.patience=1 --set train.learning_rate=0 --output-dir patient)
 good "${patient[@]}"
 says stderr 'no improvement in 1 evaluations' "a run that learns nothing goes on"
 good "${patient[@]}" --resume
-says stderr '^test with the final adapter: scored already' "a run without patience is scored again"
-says stderr '^test with the best adapter: scored already' "its best adapter is scored again"
+says stderr '^jsonl test with the final adapter: scored already' "a run without patience is scored again"
+says stderr '^jsonl test with the best adapter: scored already' "its best adapter is scored again"
 
 # --- several seeds
 good "${train[@]}" --output-dir seeds --seeds 1,2 --set train.eval_every=0
@@ -109,4 +109,41 @@ cmp -s "$work/../state.$$" <(state) || fail "a dry run changed something: $(diff
 rm "$work/../state.$$"
 touch before/lock
 (flock -n 9 && expect 1 'another program is training there' "${dry[@]}" --output-dir before --overwrite; exit $failures) 9<before/lock || fail "a locked directory"
+
+# --- several tasks: mixed by weight, a result for each and their mean
+world=$OLDPWD/assets/world
+echo "{}" >empty.json
+tasks=("$bin/gmoe-train" --config empty.json --base-model "$world/base" --data-dir "$world/data" --set 'task=["arc-c", "boolq", "sst2"]' --set dtype=f32
+    --set adapter.router.hidden_size=16 --set train.batch_size=4 --set train.max_steps=6 --set train.save_every=3 --set train.eval_every=3
+    --set eval.limit=8)
+good "${tasks[@]}" --output-dir several --set 'train.mix=[2, 1, 1]' --dry-run
+says stdout '^  arc-c: 2400 samples, .*; 3191 samples of an epoch$' "a task's share"
+good "${tasks[@]}" --output-dir by-size --dry-run
+says stdout '^  boolq: 1982 samples, .*; 1982 samples of an epoch$' "a task's share by size"
+good "${tasks[@]}" --output-dir several --set 'train.mix=[2, 1, 1]'
+says stdout '^sst2 +test +final +accuracy' "a task's result"
+says stdout '^mean +test +final +accuracy .*\(of 3 tasks\)$' "the mean over tasks"
+for task in arc-c boolq sst2; do
+    grep -q "\"split\":\"validation\",\"task\":\"$task\"" several/metrics.jsonl || fail "metrics.jsonl: no evaluation of $task"
+    [ "$(grep -c "\"task\": \"$task\"" several/result.json)" -ge 1 ] || fail "result.json: no score of $task"
+done
+mean=$(grep -o '"event":"eval_mean","step":3.*' several/metrics.jsonl | grep -o '"accuracy":[0-9.]*' | cut -d: -f2)
+each=$(grep '"event":"eval","step":3,"split":"validation"' several/metrics.jsonl | grep -o '"accuracy":[0-9.]*' | cut -d: -f2)
+awk -v mean="$mean" '{sum += $1} END {exit !(NR == 3 && (mean - sum / 3) ^ 2 < 1e-20)}' <<<"$each" || fail "the mean $mean is not that of $each"
+grep -q '<title>arc-c + boolq + sst2' several/report.html || fail "report.html does not name the tasks"
+expect 2 'another configuration: train.mix: \[2, 1, 1\] there, \[1, 1, 1\] now' "${tasks[@]}" --output-dir several --resume --set 'train.mix=[1, 1, 1]'
+cp several/adapter/adapter_model.safetensors six
+rm -r several/checkpoints/step-6 several/result.json
+good "${tasks[@]}" --output-dir several --set 'train.mix=[2, 1, 1]' --resume
+cmp -s six several/adapter/adapter_model.safetensors || fail "a resumed run of several tasks ends with another adapter"
+[ "$(grep -c '"event":"eval_mean","step":6' several/metrics.jsonl)" = 1 ] || fail "a resumed run tells a mean twice"
+good "${tasks[@]}" --output-dir several-seeds --set 'train.mix=[2, 1, 1]' --seeds 1,2 --set train.max_steps=2 --set train.eval_every=0
+says stdout '^mean of 3 tasks: accuracy ± standard error on test, n = 24' "the seeds' mean over tasks"
+[ "$(grep -c '"metric": "accuracy", "mean": ' several-seeds/summary.json)" = 3 ] || fail "summary.json lacks a task"
+expect 2 'train.mix: weight 2 is too small' "${tasks[@]}" --output-dir small --set 'train.mix=[1e9, 1, 1]' --dry-run
+cp "$GMOE_TASKS/boolq.json" .
+expect 2 'task: two tasks are called boolq; rename a task file' "${tasks[@]}" --output-dir twins --set 'task=["boolq", "./boolq.json"]'
+good "$bin/gmoe-eval" --base-model "$world/base" --adapter several/best --task sst2 --data-dir "$world/data" --limit 8
+says stderr 'defaults of the run.*for sst2 prompt paper and scoring label' "gmoe-eval does not know a run of several tasks"
+
 finish

@@ -11,6 +11,9 @@ extern "C" {
 /* Whether the host's code may look at device memory between kernels and copies. A test may; the backend may not, and ends with
  * the address if it does. Off at the start. */
 void gm_emulation_host_access(bool on);
+/* Also in the environment: GMOE_EMULATION_KB, the device's memory; GMOE_EMULATION_FAULT=N, the Nth launch fails as one that
+ * touched memory that is not there. */
+
 /* Seed of the threads' and the blocks' order; GMOE_EMULATION_SEED in the environment, or 1. */
 uint64_t gm_emulation_seed(void);
 

@@ -30,7 +30,8 @@ struct block {
 unsigned char *region;
 block *blocks; /* by address */
 int block_count;
-size_t used, whole; /* bytes handed out; end of the last block, in whole pages */
+size_t used, whole;    /* bytes handed out; end of the last block, in whole pages */
+size_t limit = REGION; /* of `used` */
 bool host_access, in_kernel;
 int depth;
 int protection = PROT_NONE;
@@ -71,6 +72,8 @@ void open_region() {
     mallopt(M_MMAP_MAX, 0); /* large blocks lie in the heap too */
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
     gm_emulated_random(1); /* reads the environment, which kernels must not */
+    const char *kilobytes = getenv("GMOE_EMULATION_KB");
+    if (kilobytes) limit = strtoull(kilobytes, nullptr, 10) * 1000;
     void *memory = mmap(nullptr, REGION, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) gm_emulated_fail("no addresses for device memory");
     region = static_cast<unsigned char *>(memory);
@@ -197,7 +200,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
         if (at + needed <= blocks[place].at) break;
         at = (blocks[place].at + blocks[place].bytes + 2 * SENTINEL + ALIGN - 1) / ALIGN * ALIGN;
     }
-    if (block_count == MOST_BLOCKS || at + needed > REGION) return cudaErrorMemoryAllocation;
+    if (block_count == MOST_BLOCKS || at + needed > REGION || used + bytes > limit) return cudaErrorMemoryAllocation;
     memmove(blocks + place + 1, blocks + place, static_cast<size_t>(block_count - place) * sizeof *blocks);
     blocks[place] = {at, bytes};
     block_count++;
@@ -229,7 +232,7 @@ cudaError_t cudaFree(void *memory) {
 }
 
 cudaError_t cudaMemGetInfo(size_t *available, size_t *all) {
-    *available = REGION - used, *all = REGION;
+    *available = limit - used, *all = limit;
     return cudaSuccess;
 }
 }

@@ -35,6 +35,7 @@ uint64_t tickets;
 bool flushing;
 cudaError_t last_error = cudaSuccess;
 uint64_t random_state;
+int64_t launches_to_fault = -1; /* −1: none is to come, or nobody has asked */
 
 struct {
     const void *kernel;
@@ -110,7 +111,21 @@ gm_emulated_launch *gm_emulated_begin_launch(cudaStream_t stream) {
     return &w->launch;
 }
 
+/* GMOE_EMULATION_FAULT counts from the first launch on. */
+static bool is_fault() {
+    static bool asked;
+    const char *text = asked ? nullptr : getenv("GMOE_EMULATION_FAULT");
+    asked = true;
+    if (text) launches_to_fault = strtoll(text, nullptr, 10);
+    return launches_to_fault > 0 && --launches_to_fault == 0;
+}
+
 void gm_emulated_end_launch(gm_emulated_launch *launch) {
+    if (is_fault()) {
+        queued--;
+        fail(cudaErrorIllegalAddress);
+        return;
+    }
     const dim3 &g = launch->grid, &b = launch->block;
     uint64_t threads = static_cast<uint64_t>(b.x) * b.y * b.z;
     bool valid =
@@ -148,6 +163,7 @@ const char *cudaGetErrorString(cudaError_t error) {
     case cudaSuccess: return "no error";
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     default: return "invalid argument";
     }

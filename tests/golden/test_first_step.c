@@ -63,9 +63,9 @@ static void open_golden(golden *g) {
     read_expected(g);
     OK((g->parity ? gm_config_load_parity : gm_config_load)(&g->config, in_case(g, "config.json"), NULL, 0));
     snprintf(g->config.data_dir, sizeof g->config.data_dir, "%s", g->folder);
-    OK(gm_task_open(&g->task, g->config.task));
+    OK(gm_task_open(&g->task, g->config.task.name[0]));
     OK(gm_tokenizer_open(&g->tokenizer, in_case(g, "base")));
-    OK(gm_dataset_load(&g->data, g->task, g->tokenizer, NULL, &g->config, false));
+    OK(gm_dataset_load(&g->data, &g->task, 1, g->tokenizer, &g->config, false));
     OK(gm_backend_open_cpu(&g->backend, 0));
     OK(gm_model_open(&g->model, g->backend, in_case(g, "base"), g->config.dtype));
     OK(gm_adapter_create(&g->adapter, g->model, &g->config.adapter, 1));
@@ -76,7 +76,7 @@ static void open_golden(golden *g) {
 
 static void fill_pack(golden *g, int64_t begin, int64_t end) {
     gm_pack_clear(&g->pack);
-    for (int64_t i = begin; i < end; i++) OK(gm_pack_add(&g->pack, &g->data.samples[i], g->data.loss_on_all));
+    for (int64_t i = begin; i < end; i++) OK(gm_pack_add(&g->pack, gm_dataset_sample(&g->data, (size_t)i), g->data.loss_on_all));
 }
 
 static void close_golden(golden *g) {

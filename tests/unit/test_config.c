@@ -57,7 +57,7 @@ static void values_of_every_type(void **state) {
                 "\"shuffle\": false}}");
     assert_int_equal(config.seed, 7);
     assert_int_equal(config.dtype, GM_F32);
-    assert_string_equal(config.task, "a/b.json");
+    assert_string_equal(config.task.name[0], "a/b.json");
     assert_true(config.adapter.target[GM_TARGET_UP] && config.adapter.target[GM_TARGET_V] && !config.adapter.target[GM_TARGET_K] &&
                 !config.adapter.target[GM_TARGET_DOWN]);
     assert_true(config.adapter.rslora && config.adapter.router.edges == GM_EDGES_NONE && config.adapter.router.edge_density == 0.5);
@@ -76,7 +76,7 @@ static void settings_win(void **state) {
     assert_int_equal(load("{\"method\": \"gmoe\", \"adapter\": {\"rank\": 5, \"alpha\": 6}, \"base_model\": \"y\"}", settings, 7), GM_OK);
     assert_string_equal(config.base_model, "models/x");
     assert_string_equal(gm_config_method_name(&config), "lora");
-    assert_string_equal(config.task, "123"); /* a bare string where a string is wanted */
+    assert_string_equal(config.task.name[0], "123"); /* a bare string where a string is wanted */
     assert_int_equal(config.adapter.rank, 3);
     assert_true(config.adapter.alpha == 9 && config.adapter.target[GM_TARGET_Q] && !config.adapter.target[GM_TARGET_V] &&
                 !config.train.shuffle);
@@ -138,6 +138,30 @@ static void wrong_values(void **state) {
     check_refused("[1]", "is no JSON object");
 }
 
+static void lists_of_tasks(void **state) {
+    (void)state;
+    check_loads("{\"task\": [\"arc-c\", \"boolq\"], \"train\": {\"mix\": [3, 0.5]}}");
+    assert_int_equal(config.task.count, 2);
+    assert_string_equal(config.task.name[1], "boolq");
+    assert_true(config.train.mix.count == 2 && config.train.mix.weight[0] == 3 && config.train.mix.weight[1] == 0.5);
+    const gm_setting one[] = {{"--set", "task", "[\"sst2\"]"}, {"--set", "train.mix", "[]"}};
+    assert_int_equal(load("{\"task\": [\"arc-c\", \"boolq\"], \"train\": {\"mix\": [3, 0.5]}}", one, 2), GM_OK);
+    assert_true(config.task.count == 1 && config.train.mix.count == 0);
+    assert_string_equal(config.task.name[0], "sst2");
+    check_refused("{\"task\": []}", "task: is empty");
+    check_refused("{\"task\": [\"a\", \"\"]}", "task: is empty");
+    check_refused("{\"task\": [\"a\", 1]}", "task: is [\"a\",1]; it must be a string or array of strings");
+    check_refused("{\"task\": [\"a\", \"b\", \"a\"]}", "task: \"a\" stands twice");
+    check_refused(
+        "{\"task\": [\"0\",\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\",\"11\",\"12\",\"13\",\"14\",\"15\",\"16\"]}",
+        "task: has more than 16 tasks");
+    check_refused("{\"task\": [\"a\", \"b\"], \"train\": {\"mix\": [1]}}",
+                  "train.mix: has 1 weight for 2 tasks; give one for each, or [] for all samples of each");
+    check_refused("{\"task\": \"a\", \"train\": {\"mix\": [1, 0]}}",
+                  "train.mix: has a weight that is not above 0; leave the task out of \"task\" instead");
+    check_refused("{\"task\": \"a\", \"train\": {\"mix\": [\"1\"]}}", "train.mix: is [\"1\"]; it must be an array of numbers");
+}
+
 static void what_is_planned_is_refused_by_name(void **state) {
     (void)state;
     check_refused("{\"adapter\": {\"dora\": true}}", "adapter.dora: true is not built yet; only false is");
@@ -145,7 +169,6 @@ static void what_is_planned_is_refused_by_name(void **state) {
                   "adapter.router.edges: \"learned\" is not built yet; take another value");
     check_refused("{\"method\": \"mixlora\"}", "method: \"mixlora\" is not built yet; take another value");
     check_refused("{\"eval\": {\"shots\": 5}}", "eval.shots: 5 is not built yet; only 0 is");
-    check_refused("{\"task\": [\"arc-c\", \"boolq\"]}", "task: a list of tasks is not built yet; give one task");
     check_refused("{\"train\": {\"optimizer\": \"sgd\"}}", "train.optimizer: \"sgd\" is none of adamw");
     assert_int_equal(load("{\"adapter\": {\"dropout\": 0.0, \"dora\": false}, \"eval\": {\"shots\": 0}}", NULL, 0), GM_OK);
 }
@@ -273,17 +296,12 @@ static void schema_and_help(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults_and_presets),
-                                       cmocka_unit_test(values_of_every_type),
-                                       cmocka_unit_test(settings_win),
-                                       cmocka_unit_test(parity),
-                                       cmocka_unit_test(unknown_keys),
-                                       cmocka_unit_test(wrong_values),
-                                       cmocka_unit_test(what_is_planned_is_refused_by_name),
-                                       cmocka_unit_test(contradictions),
-                                       cmocka_unit_test(keys_against_the_method),
-                                       cmocka_unit_test(shipped_configurations),
-                                       cmocka_unit_test(dump_reads_back),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults_and_presets),   cmocka_unit_test(values_of_every_type),
+                                       cmocka_unit_test(settings_win),           cmocka_unit_test(parity),
+                                       cmocka_unit_test(unknown_keys),           cmocka_unit_test(wrong_values),
+                                       cmocka_unit_test(lists_of_tasks),         cmocka_unit_test(what_is_planned_is_refused_by_name),
+                                       cmocka_unit_test(contradictions),         cmocka_unit_test(keys_against_the_method),
+                                       cmocka_unit_test(shipped_configurations), cmocka_unit_test(dump_reads_back),
                                        cmocka_unit_test(schema_and_help)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,10 +120,55 @@ static void test_file_order(void **state) {
     gm_order_free(&order);
 }
 
+/* Shares, passes that go on over the epochs, and no sample twice more often than another of its part. */
+static void test_mixture(void **state) {
+    (void)state;
+    static const uint32_t counts[] = {30, 7, 13};
+    static const double weights[] = {1, 2, 2.5}; /* of 50: 9.09, 18.18, 22.73 */
+    static const uint32_t shares[] = {9, 18, 23};
+    for (gm_shuffle shuffle = GM_SHUFFLE_NEVER; shuffle <= GM_SHUFFLE_EACH; shuffle++) {
+        gm_order order, again;
+        uint32_t count, seen[50] = {0}, firsts[2][8];
+        assert_int_equal(gm_order_init(&order, 50, 8, 3, shuffle), GM_OK);
+        assert_int_equal(gm_order_mix(&order, counts, weights, 3), GM_OK);
+        assert_int_equal(gm_order_init(&again, 50, 8, 3, shuffle), GM_OK);
+        assert_int_equal(gm_order_mix(&again, counts, weights, 3), GM_OK);
+        for (int64_t epoch = 0; epoch < 12; epoch++) {
+            uint32_t drawn[3] = {0};
+            for (int64_t step = 7 * epoch; step < 7 * epoch + 7; step++) {
+                const uint32_t *indices = gm_order_batch(&order, step, &count);
+                assert_int_equal(count, step % 7 == 6 ? 2 : 8);
+                if (step % 7 == 0 && epoch < 2) memcpy(firsts[epoch], indices, sizeof firsts[0]);
+                for (uint32_t i = 0; i < count; i++) {
+                    assert_true(indices[i] < 50);
+                    seen[indices[i]]++;
+                    drawn[indices[i] < 30 ? 0 : indices[i] < 37 ? 1 : 2]++;
+                }
+            }
+            assert_memory_equal(drawn, shares, sizeof shares);
+            for (uint32_t i = 0; i < 50; i++) {
+                uint32_t part = i < 30 ? 0 : i < 37 ? 1 : 2, passes = (uint32_t)(epoch + 1) * shares[part] / counts[part];
+                assert_true(seen[i] == passes || seen[i] == passes + 1);
+            }
+        }
+        assert_memory_equal(gm_order_batch(&again, 7, &count), firsts[1], sizeof firsts[0]); /* found without the epoch before */
+        assert_true(memcmp(firsts[0], firsts[1], sizeof firsts[0]) != 0);
+        gm_order_free(&order);
+        gm_order_free(&again);
+    }
+    gm_order small;
+    assert_int_equal(gm_order_init(&small, 50, 8, 3, GM_SHUFFLE_EACH), GM_OK);
+    assert_int_equal(gm_order_mix(&small, counts, (const double[]){1e9, 1, 1}, 3), GM_USAGE);
+    gm_order_free(&small);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pack),           cmocka_unit_test(test_fits_and_reserve),
-        cmocka_unit_test(test_shuffled_order), cmocka_unit_test(test_one_order_for_all_epochs),
+        cmocka_unit_test(test_mixture),
+        cmocka_unit_test(test_pack),
+        cmocka_unit_test(test_fits_and_reserve),
+        cmocka_unit_test(test_shuffled_order),
+        cmocka_unit_test(test_one_order_for_all_epochs),
         cmocka_unit_test(test_file_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

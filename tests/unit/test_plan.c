@@ -20,13 +20,14 @@ static int64_t pick(world *w, int64_t low, int64_t high) { return low + gm_rando
 
 static void make_data(world *w, int64_t samples, int64_t longest, int64_t vocabulary) {
     w->data = (gm_dataset){.loss_on_all = pick(w, 0, 1) == 1};
-    w->data.items.count = (size_t)samples;
-    w->data.samples = gm_region_alloc(&w->data.region, (size_t)samples, sizeof *w->data.samples);
+    w->data.parts = 1;
+    w->data.part[0].count = w->data.count = (size_t)samples;
+    w->data.part[0].samples = gm_region_alloc(&w->data.part[0].region, (size_t)samples, sizeof *w->data.part[0].samples);
     for (int64_t i = 0; i < samples; i++) {
-        gm_sample *sample = &w->data.samples[i];
+        gm_sample *sample = &w->data.part[0].samples[i];
         sample->length = (int32_t)pick(w, 2, pick(w, 2, longest));
         sample->prompt_length = (int32_t)pick(w, 1, sample->length - 1);
-        sample->ids = gm_region_alloc(&w->data.region, (size_t)sample->length, sizeof *sample->ids);
+        sample->ids = gm_region_alloc(&w->data.part[0].region, (size_t)sample->length, sizeof *sample->ids);
         for (int32_t t = 0; t < sample->length; t++) sample->ids[t] = (int32_t)pick(w, 0, vocabulary - 1);
         if (sample->length > w->data.longest) w->data.longest = sample->length;
     }
@@ -35,14 +36,9 @@ static void make_data(world *w, int64_t samples, int64_t longest, int64_t vocabu
 /* reaches: some micro-batch is the bound itself. */
 static void run_steps(world *w, int64_t steps, bool reaches) {
     gm_metrics metrics = {.file = -1, .adapter = &config.adapter, .total_steps = steps};
-    gm_trainer trainer = {.config = &config,
-                          .data = &w->data,
-                          .task_name = "test",
-                          .backend = w->backend,
-                          .model = w->model,
-                          .adapter = w->adapter,
-                          .metrics = &metrics};
-    assert_int_equal(gm_trainer_open(&trainer, NULL), GM_OK);
+    gm_trainer trainer = {
+        .config = &config, .data = &w->data, .backend = w->backend, .model = w->model, .adapter = w->adapter, .metrics = &metrics};
+    assert_int_equal(gm_trainer_open(&trainer, NULL, 0), GM_OK);
     assert_int_equal(gm_trainer_place(&trainer), GM_OK);
     for (int64_t i = 0; i < steps; i++) assert_int_equal(gm_trainer_step(&trainer), GM_OK);
     if (reaches) {
@@ -52,7 +48,7 @@ static void run_steps(world *w, int64_t steps, bool reaches) {
     }
     gm_trainer_close(&trainer);
     gm_metrics_close(&metrics);
-    gm_region_free(&w->data.region);
+    gm_region_free(&w->data.part[0].region);
 }
 
 static void open_world(world *w, int64_t vocabulary) {
@@ -103,6 +99,21 @@ static void random_data_sets(void **state) {
     close_world(&w);
 }
 
+/* Many short samples of a step: nearly as many sequences as there may be, of a length that does not divide the tokens. */
+static void many_sequences(void **state) {
+    (void)state;
+    world w = {.random = gm_random_begin(15, GM_RANDOM_TEST, 0)};
+    open_world(&w, 50);
+    for (int i = 0; i < 20; i++) {
+        config.train.batch_size = pick(&w, 17, 90);
+        config.train.micro_batch_tokens = 100000;
+        config.train.activation_checkpointing = i % 2 == 1;
+        make_data(&w, pick(&w, 17, 90), pick(&w, 4, 30), 50);
+        run_steps(&w, 4, false);
+    }
+    close_world(&w);
+}
+
 /* Samples of one length: the batch of all of them is the bound. */
 static void the_plan_is_reached(void **state) {
     (void)state;
@@ -115,8 +126,8 @@ static void the_plan_is_reached(void **state) {
         config.train.activation_checkpointing = i % 2 == 1;
         make_data(&w, samples, 40, 50);
         w.data.loss_on_all = true;
-        for (int64_t s = 0; s < samples; s++) w.data.samples[s] = w.data.samples[0];
-        w.data.longest = w.data.samples[0].length;
+        for (int64_t s = 0; s < samples; s++) w.data.part[0].samples[s] = w.data.part[0].samples[0];
+        w.data.longest = w.data.part[0].samples[0].length;
         run_steps(&w, 2, true);
     }
     close_world(&w);
@@ -131,9 +142,9 @@ static void chunks_of_the_head(void **state) {
     w.data.loss_on_all = true;
     w.data.longest = 66;
     for (int i = 0; i < 2; i++) {
-        gm_sample *sample = &w.data.samples[i];
+        gm_sample *sample = &w.data.part[0].samples[i];
         sample->length = 66 - i; /* 65 and 64 targets */
-        sample->ids = gm_region_alloc(&w.data.region, 66, sizeof *sample->ids);
+        sample->ids = gm_region_alloc(&w.data.part[0].region, 66, sizeof *sample->ids);
     }
     config.train.batch_size = 1;
     config.train.shuffle = false;
@@ -147,20 +158,21 @@ static void too_many_tokens(void **state) {
     world w = {.random = gm_random_begin(13, GM_RANDOM_TEST, 0)};
     open_world(&w, 50);
     make_data(&w, 8, 40, 50);
-    for (int i = 0; i < 8; i++) w.data.samples[i].length = 1 << 28;
+    for (int i = 0; i < 8; i++) w.data.part[0].samples[i].length = 1 << 28;
     config.train.batch_size = 16;
     config.train.micro_batch_samples = 6;
     gm_trainer trainer = {.config = &config, .data = &w.data, .backend = w.backend, .model = w.model, .adapter = w.adapter};
-    assert_int_equal(gm_trainer_open(&trainer, NULL), GM_USAGE);
+    assert_int_equal(gm_trainer_open(&trainer, NULL, 0), GM_USAGE);
     assert_string_equal(gm_error_text(), "train.micro_batch_samples: the 6 longest samples have 1610612736 tokens; take fewer");
     gm_trainer_close(&trainer);
-    gm_region_free(&w.data.region);
+    gm_region_free(&w.data.part[0].region);
     close_world(&w);
 }
 
 int main(void) {
     gm_log_set_level(GM_LOG_ERROR);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_data_sets), cmocka_unit_test(the_plan_is_reached),
-                                       cmocka_unit_test(chunks_of_the_head), cmocka_unit_test(too_many_tokens)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_data_sets), cmocka_unit_test(many_sequences),
+                                       cmocka_unit_test(the_plan_is_reached), cmocka_unit_test(chunks_of_the_head),
+                                       cmocka_unit_test(too_many_tokens)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

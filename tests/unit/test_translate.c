@@ -85,7 +85,7 @@ static void a_graph_router(void **state) {
     (void)state;
     check_loads(file_of(graph, "\"cutoff_len\": 300, \"save_step\": 50,"));
     assert_string_equal(config.output_dir, "out");
-    assert_string_equal(config.task, "arc-c");
+    assert_string_equal(config.task.name[0], "arc-c");
     assert_string_equal(gm_config_method_name(&config), "gmoe");
     assert_true(config.train.learning_rate == 0.001 && config.train.warmup_steps == 0 && config.train.epochs == 7);
     assert_true(config.train.batch_size == 12 && config.train.micro_batch_samples == 4 && config.train.max_length == 300);
@@ -142,7 +142,7 @@ static void spellings(void **state) {
                         "\"routing_strategy\": \"goe\", \"experts\": 5, \"topk\": 2, \"evaluate_steps\": 7, \"batch_size\": 8,"
                         "\"micro_batch_size\": 8",
                         "\"save_step\": 20, "));
-    assert_string_equal(config.task, "sst2");
+    assert_string_equal(config.task.name[0], "sst2");
     assert_true(config.adapter.alpha == 5 && config.adapter.dropout == 0.5 && config.adapter.num_experts == 5 && config.adapter.top_k == 2);
     assert_true(config.train.scheduler == GM_SCHEDULER_CONSTANT && config.train.eval_every == 7 && config.train.save_every == 20);
     static const char *const warm[] = {"constant_with_warmup", "linear", "cosine"};
@@ -154,6 +154,14 @@ static void spellings(void **state) {
     }
     check_notes(file_of("\"alpha\": 5, \"lora_alpha\": 5.0", ""), "lora[0].lora_alpha: left out: another key gives the same\n",
                 "    alpha                    adapter.alpha 5\n");
+}
+
+static void task_lists(void **state) {
+    (void)state;
+    check_loads(file_of("\"task_name\": \"arc-c;glue:sst2;\"", ""));
+    assert_int_equal(config.task.count, 2);
+    assert_string_equal(config.task.name[0], "arc-c");
+    assert_string_equal(config.task.name[1], "sst2");
 }
 
 static void notes(void **state) {
@@ -195,7 +203,6 @@ static void refusals(void **state) {
         {"\"optim\": \"sgd\"", "lora[0].optim (train.optimizer): \"sgd\" is none of adamw"},
         {"\"scheduler_type\": \"polynomial\"",
          "lora[0].scheduler_type (train.scheduler): \"polynomial\" is none of constant, linear, cosine"},
-        {"\"task_name\": \"arc-c;boolq\"", "lora[0].task_name: \"arc-c;boolq\": several tasks in one run are not built yet; give one task"},
         {"\"routing_strategy\": \"switch\"",
          "lora[0].routing_strategy: \"switch\": is a routing that is not here; goe, mixtral, mixlora, loramoe and mola are known"},
         {"\"routing_strategy\": \"goe\", \"balance_strategy\": \"switch\"",
@@ -254,7 +261,8 @@ int main(void) {
     gm_log_set_level(GM_LOG_ERROR);
     const struct CMUnitTest tests[] = {cmocka_unit_test(recognition), cmocka_unit_test(a_graph_router),
                                        cmocka_unit_test(losses),      cmocka_unit_test(what_they_take_where_nothing_is_given),
-                                       cmocka_unit_test(spellings),   cmocka_unit_test(notes),
-                                       cmocka_unit_test(refusals),    cmocka_unit_test(every_row)};
+                                       cmocka_unit_test(spellings),   cmocka_unit_test(task_lists),
+                                       cmocka_unit_test(notes),       cmocka_unit_test(refusals),
+                                       cmocka_unit_test(every_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

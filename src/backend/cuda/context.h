@@ -54,6 +54,9 @@ void gm_cuda_staging_close(gm_cuda_staging *staging);
 /* host → device, in order with everything else on the stream; `host` may be changed as soon as it returns. */
 void gm_cuda_write(gm_backend *backend, void *out, const void *host, size_t bytes);
 
+/* What an allocation of `bytes` for `what` that failed with `error` is: GM_NO_MEMORY says what is there. */
+gm_status gm_cuda_not_allocated(const gm_cuda_context *context, cudaError_t error, size_t bytes, const char *what);
+
 gm_status gm_cuda_blas_open(gm_cuda_context *context);
 void gm_cuda_blas_close(gm_cuda_context *context);
 

@@ -35,8 +35,7 @@ gm_status gm_cuda_blas_open(gm_cuda_context *context) {
     cublasStatus_t status = cublasLtCreate(&context->blas);
     if (status != CUBLAS_STATUS_SUCCESS) return gm_error(GM_FAIL, "CUDA: cuBLASLt does not start: %s", cublasLtGetStatusString(status));
     cudaError_t error = cudaMalloc(&context->workspace, GM_CUDA_WORKSPACE);
-    if (error == cudaSuccess) return GM_OK;
-    return gm_error(GM_NO_MEMORY, "CUDA: %d MB for cuBLASLt: %s", GM_CUDA_WORKSPACE >> 20, cudaGetErrorString(error));
+    return error == cudaSuccess ? GM_OK : gm_cuda_not_allocated(context, error, GM_CUDA_WORKSPACE, "cuBLASLt's workspace");
 }
 
 void gm_cuda_blas_close(gm_cuda_context *context) {

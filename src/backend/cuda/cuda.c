@@ -37,8 +37,16 @@ void gm_cuda_fetch(gm_backend *backend, void *host, const void *in, size_t bytes
     if (context->failed) memset(host, 0, bytes);
 }
 
-static gm_status allocate(gm_backend *backend, void **memory, size_t bytes, const char *what) {
+gm_status gm_cuda_not_allocated(const gm_cuda_context *context, cudaError_t error, size_t bytes, const char *what) {
     size_t available = 0, all = 0;
+    cudaGetLastError();
+    if (error != cudaErrorMemoryAllocation) return gm_error(GM_FAIL, "CUDA: memory for %s: %s", what, cudaGetErrorString(error));
+    cudaMemGetInfo(&available, &all);
+    return gm_error(GM_NO_MEMORY, "out of device memory: %s needs %.1f MB, %.1f of cuda:%d's %.1f MB are free", what, (double)bytes / 1e6,
+                    (double)available / 1e6, context->device, (double)all / 1e6);
+}
+
+static gm_status allocate(gm_backend *backend, void **memory, size_t bytes, const char *what) {
     *memory = NULL;
     if (bytes == 0) return GM_OK;
     cudaError_t error = gm_cuda(backend)->managed ? cudaMallocManaged(memory, bytes, cudaMemAttachGlobal) : cudaMalloc(memory, bytes);
@@ -47,11 +55,7 @@ static gm_status allocate(gm_backend *backend, void **memory, size_t bytes, cons
         if (backend->device_bytes > backend->device_peak) backend->device_peak = backend->device_bytes;
         return GM_OK;
     }
-    cudaGetLastError();
-    if (error != cudaErrorMemoryAllocation) return gm_error(GM_FAIL, "CUDA: memory for %s: %s", what, cudaGetErrorString(error));
-    cudaMemGetInfo(&available, &all);
-    return gm_error(GM_NO_MEMORY, "out of device memory: %s needs %.1f MB, %.1f of cuda:%d's %.1f MB are free", what, (double)bytes / 1e6,
-                    (double)available / 1e6, gm_cuda(backend)->device, (double)all / 1e6);
+    return gm_cuda_not_allocated(gm_cuda(backend), error, bytes, what);
 }
 
 static void release(gm_backend *backend, void *memory, size_t bytes) {
@@ -118,10 +122,11 @@ static gm_status prepare(gm_cuda_context *context, int device) {
     GM_TRY(choose_device(device));
     context->device = device;
     cudaError_t error = cudaStreamCreateWithFlags(&context->stream, cudaStreamNonBlocking);
-    void *sums = NULL;
-    if (error == cudaSuccess) error = cudaMalloc(&sums, GM_CUDA_SUMS * sizeof *context->sums);
-    context->sums = sums;
     if (error != cudaSuccess) return gm_error(GM_FAIL, "CUDA: opening cuda:%d: %s", device, cudaGetErrorString(error));
+    void *sums = NULL;
+    error = cudaMalloc(&sums, GM_CUDA_SUMS * sizeof *context->sums);
+    if (error != cudaSuccess) return gm_cuda_not_allocated(context, error, GM_CUDA_SUMS * sizeof *context->sums, "partial sums");
+    context->sums = sums;
     GM_TRY(gm_cuda_staging_open(&context->staging));
     return gm_cuda_blas_open(context);
 }

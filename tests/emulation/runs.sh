@@ -1,0 +1,57 @@
+#!/bin/bash
+# Whole runs on a device: the same bits twice, after a resume and with activation checkpointing; a device without enough memory, and
+# one that fails in the middle. Run with the programs that load the emulated backend, or on a GPU (bit-equality only).
+# usage: runs.sh BIN-DIRECTORY
+. tests/e2e/common.sh "$1"
+golden=$PWD/tests/golden/llama-gmoe
+cd "$work" || exit 1
+train=("$bin/gmoe-train" --config "$golden/config.json" --base-model "$golden/base" --data-dir "$golden" --init-adapter "$golden/init"
+    --device cuda --set train.max_steps=4 --set train.save_every=2 --set train.eval_every=0)
+same() { cmp "$1/adapter/adapter_model.safetensors" "$2/adapter/adapter_model.safetensors" || fail "$3"; }
+
+# --- the same bits
+good "${train[@]}" --output-dir one
+good "${train[@]}" --output-dir two
+same one two "two runs differ"
+cp -r two resumed
+rm -r resumed/checkpoints/step-4 resumed/result.json
+good "${train[@]}" --output-dir resumed --resume
+same one resumed "a resumed run differs"
+good "${train[@]}" --output-dir again --set train.activation_checkpointing=true
+same one again "activation checkpointing changes bits"
+[ -n "${GMOE_TEST_DEVICE-}" ] && finish
+
+# --- a device that is too small: found before the first step, with what is needed, what is there and what lowers it
+least= needs='out of device memory: [a-z].* needs [0-9.]+ MB, [0-9.]+ of cuda:0.s [0-9.]+ MB are free'
+for kb in 1 1000 33600 33640 33660 33700 33800 33900 34000 34100 34200 34400 34600 34800 35000 36000 38000 40000; do
+    GMOE_EMULATION_KB=$kb "${train[@]}" --output-dir "kb$kb" >/dev/null 2>last && { least=$kb; break; }
+    status=$?
+    [ $status = 4 ] || fail "exit status $status with $kb KB: $(tail -1 last)"
+    tail -1 last | grep -Eq "$needs" || fail "$kb KB: $(tail -1 last)"
+    tail -1 last >>errors
+    [ -e "kb$kb" ] && fail "a run that had no memory leaves kb$kb"
+done
+[ -n "$least" ] || fail "no memory is enough: $(tail -1 last)"
+grep -Eq "the base model: $needs" errors || fail "no message for the base model: $(cat errors)"
+grep -Eq "the adapter: $needs; a lower adapter.rank, adapter.num_experts or adapter.router.hidden_size needs less" errors ||
+    fail "no message for the adapter: $(cat errors)"
+grep -Eq "$needs; a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less, or train.activation_checkpointing" errors ||
+    fail "no message for activations: $(cat errors)"
+same one "kb$least" "a smaller device changes bits"
+
+# --- a kernel that fails: named with its step; the last checkpoint stays good
+for n in 400 1000 2000 4000; do
+    rm -rf faulty
+    GMOE_EMULATION_FAULT=$n "${train[@]}" --output-dir faulty >/dev/null 2>errors
+    status=$?
+    [ $status = 0 ] && break
+    [ $status = 1 ] || fail "exit status $status where launch $n fails: $(tail -1 errors)"
+    tail -1 errors | grep -q 'CUDA: .*: an illegal memory access was encountered' || fail "launch $n fails: $(tail -1 errors)"
+    [ -d faulty/checkpoints/step-2 ] || continue
+    tail -1 errors | grep -Eq 'step [34]: CUDA: [a-z]' || fail "the step is not named: $(tail -1 errors)"
+    good "${train[@]}" --output-dir faulty --resume
+    same one faulty "a run resumed after a fault differs"
+    resumed=yes
+done
+[ -n "${resumed-}" ] || fail "no fault came after a checkpoint"
+finish
