@@ -99,6 +99,8 @@ static bool is_part_of_model(const char *name) {
                                         "generation_config.json",
                                         "tokenizer.json",
                                         "tokenizer_config.json",
+                                        "chat_template.jinja",
+                                        "chat_template.json",
                                         "special_tokens_map.json",
                                         "added_tokens.json",
                                         "vocab.json",
@@ -355,12 +357,16 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
     bool unlabelled;
     gm_eval_set set = {0};
     gm_eval_result result;
+    gm_chat *chat = NULL;
     if (!scoring) return gm_error(GM_USAGE, "--prompt: the task %s has no prompt \"%.40s\"", gm_task_name(task), prompt);
     if (as_run && !a->scoring && !a->prompt && as_run->eval.scoring != GM_SCORING_AUTO)
         scoring = gm_scoring_name(as_run->eval.scoring); /* it suits the run's prompt */
     gm_scoring_parse(a->scoring ? a->scoring : scoring, &options.scoring);
-    gm_status status = gm_eval_set_load(&set, &source, e->tokenizer, &options, &unlabelled);
+    gm_status status = gm_chat_open(&chat, a->base_model, e->tokenizer, gm_task_chat(task));
+    options.chat = chat;
+    if (status == GM_OK) status = gm_eval_set_load(&set, &source, e->tokenizer, &options, &unlabelled);
     if (status == GM_OK) gm_eval_set_warn(&set, "--max-length", "--scoring");
+    gm_chat_close(chat);
     if (status == GM_OK && !e->model) status = open_model(e);
     if (status == GM_OK) status = score_set(e, &set, gm_task_name(task), &result);
     if (status == GM_OK) status = report(e, gm_task_name(task), &set, prompt, &result);

@@ -2,6 +2,7 @@
  * says what is wrong with it; then the verdict. */
 #include "base/file.h"
 #include "cli/inspect.h"
+#include "data/chat.h"
 #include "io/tokenizer/tokenizer.h"
 #include "io/weights.h"
 
@@ -60,6 +61,19 @@ static void print_special(const gm_tokenizer *tokenizer, const char *what, int32
 }
 
 /* Opening it is the proof that gmoe knows all of its parts. `vocabulary`: the model's, 0 where it is not known. */
+/* A template that gmoe does not know is no fault of a model that is trained on prompts. */
+static gm_status look_at_chat(const char *directory, const gm_tokenizer *tokenizer) {
+    gm_chat *chat;
+    GM_TRY(gm_chat_open(&chat, directory, tokenizer, NULL));
+    const char *family = gm_chat_family_name(chat), *problem = gm_chat_problem(chat);
+    if (problem)
+        printf("chat template: none for conversations (%s)\n", problem);
+    else
+        printf("chat template: %s\n", family);
+    gm_chat_close(chat);
+    return GM_OK;
+}
+
 static gm_status look_at_tokenizer(gm_findings *findings, const char *directory, int64_t vocabulary) {
     gm_tokenizer *tokenizer;
     if (!has(directory, "tokenizer.json") && !has(directory, "tokenizer.json.gz")) {
@@ -75,8 +89,9 @@ static gm_status look_at_tokenizer(gm_findings *findings, const char *directory,
     putchar('\n');
     if (vocabulary && tokens > vocabulary)
         gm_inspect_problem(findings, "%s/tokenizer.json: has %d tokens, the model %lld", directory, (int)tokens, (long long)vocabulary);
+    gm_status status = look_at_chat(directory, tokenizer);
     gm_tokenizer_close(tokenizer);
-    return GM_OK;
+    return status;
 }
 
 /* *config is zero where config.json is bad. */

@@ -58,9 +58,9 @@ static gm_status render(gm_loader *loader, const gm_template *template, const gm
 
 /* ---- a record's parts ------------------------------------------------------------------------------------------ */
 
-static gm_status read_fields(gm_loader *loader, const cJSON *record) {
+static gm_status read_fields(gm_loader *loader, const cJSON *record, const bool *wanted) {
     for (int i = 0; i < loader->task->field_names.count; i++)
-        if (loader->wanted[i]) GM_TRY(gm_field_string(&loader->task->fields[i], record, &loader->fields[i]));
+        if (wanted[i]) GM_TRY(gm_field_string(&loader->task->fields[i], record, &loader->fields[i]));
     return GM_OK;
 }
 
@@ -200,18 +200,79 @@ static gm_status read_choices(gm_loader *loader, const cJSON *record, gm_templat
     return GM_OK;
 }
 
+static gm_status keep_completion(gm_loader *loader, const cJSON *record, const gm_field *field, gm_item *item) {
+    const char *text;
+    GM_TRY(gm_field_string(field, record, &text));
+    if (*text == '\0') return gm_error(GM_BAD_FILE, "%s: is empty", field->text);
+    return (item->completion = keep(loader, text, strlen(text))) ? GM_OK : GM_NO_MEMORY;
+}
+
+static gm_status make_conversation(gm_loader *loader, const cJSON *list, gm_item *item) {
+    gm_conversation *conversation;
+    GM_REGION_ALLOC(&loader->set->region, conversation, 1);
+    GM_TRY(gm_conversation_read(conversation, list, list->string, &loader->set->region));
+    item->conversation = conversation;
+    item->prompt = item->completion = "";
+    item->answer = -1;
+    return GM_OK;
+}
+
+static bool has_shape(const gm_task *task, const gm_task_shape *shape, const cJSON *record) {
+    for (int i = 0; i < shape->with_count; i++) {
+        const cJSON *item = gm_field_find(&task->fields[shape->with[i]], record);
+        if (!item || (cJSON_IsString(item) && item->valuestring[0] == '\0')) return false;
+    }
+    return true;
+}
+
+static gm_status make_shape(gm_loader *loader, const cJSON *record, const gm_task_shape *shape, gm_item *item) {
+    GM_TRY(read_fields(loader, record, shape->wanted));
+    GM_TRY(keep_completion(loader, record, &shape->completion, item));
+    item->answer = -1;
+    gm_template_values values = {.fields = loader->fields};
+    return render(loader, &shape->prompt, &values, 0, false, &item->prompt);
+}
+
+static bool has_choices(gm_loader *loader, const cJSON *record) {
+    bool present = false;
+    loader->texts.count = 0;
+    if (loader->task->text_count) gm_field_strings(loader->task->texts, record, &loader->texts, &present);
+    return present;
+}
+
+static gm_status no_shape(const gm_task *task) {
+    gm_buffer names = {0};
+    if (task->conversation.count) gm_buffer_format(&names, ", nor %s", task->conversation.text);
+    for (int i = 0; i < task->shape_count; i++) {
+        const char *name = task->fields[task->shapes[i].with[0]].text;
+        if (!strstr(gm_buffer_string(&names), name)) gm_buffer_format(&names, ", nor %s", name);
+    }
+    gm_status status = gm_error(GM_BAD_FILE, "no field %s%s", task->completion.text, gm_buffer_string(&names));
+    gm_buffer_free(&names);
+    return status;
+}
+
+/* A line without completion and choices, in tasks that know other shapes. */
+static gm_status make_other(gm_loader *loader, const cJSON *record, gm_item *item) {
+    const gm_task *task = loader->task;
+    const cJSON *list = gm_field_find(&task->conversation, record);
+    if (list) return make_conversation(loader, list, item);
+    for (int i = 0; i < task->shape_count; i++)
+        if (has_shape(task, &task->shapes[i], record)) return make_shape(loader, record, &task->shapes[i], item);
+    return no_shape(task);
+}
+
 static gm_status make_item(gm_loader *loader, const cJSON *record, gm_item *item) {
-    const gm_field *completion = &loader->task->completion;
+    const gm_task *task = loader->task;
+    const gm_field *completion = &task->completion;
     *item = (gm_item){.line = loader->lines.line};
-    GM_TRY(read_fields(loader, record));
+    if ((task->conversation.count || task->shape_count) && !gm_field_find(completion, record) && !has_choices(loader, record))
+        return make_other(loader, record, item);
+    GM_TRY(read_fields(loader, record, loader->wanted));
     gm_template_values values = {.fields = loader->fields, .option = &loader->prompt->option};
     GM_TRY(read_choices(loader, record, &values, item));
-    if (completion->count && (!item->completion || gm_field_find(completion, record))) {
-        const char *text;
-        GM_TRY(gm_field_string(completion, record, &text));
-        if (*text == '\0') return gm_error(GM_BAD_FILE, "%s: is empty", completion->text);
-        if ((item->completion = keep(loader, text, strlen(text))) == NULL) return GM_NO_MEMORY;
-    }
+    if (completion->count && (!item->completion || gm_field_find(completion, record)))
+        GM_TRY(keep_completion(loader, record, completion, item));
     if (item->prompts)
         item->prompt = item->prompts[item->answer];
     else
@@ -228,14 +289,26 @@ static void count_wrong(gm_item_set *set, const gm_item *item) {
     set->strange += !chosen;
 }
 
+static uLong add_messages(uLong sum, const gm_conversation *conversation) {
+    for (size_t i = 0; i < conversation->count; i++) {
+        const gm_message *message = &conversation->messages[i];
+        sum = crc32_z(sum, (const Bytef *)message->role, strlen(message->role) + 1);
+        sum = crc32_z(sum, (const Bytef *)message->content, strlen(message->content) + 1);
+        sum = crc32_z(sum, (const Bytef *)&message->learnt, sizeof message->learnt);
+    }
+    return sum;
+}
+
 static gm_status add_item(gm_item_set *set, const gm_item *item) {
     GM_GROW(set->items, set->capacity, set->count + 1);
     set->items[set->count++] = *item;
     set->with_choices += item->choice_count > 0;
+    set->conversations += item->conversation != NULL;
     count_wrong(set, item);
     uLong sum = crc32_z(set->checksum, (const Bytef *)item->prompt, strlen(item->prompt) + 1);
     sum = crc32_z(sum, (const Bytef *)item->completion, strlen(item->completion) + 1);
     for (int i = 0; i < item->choice_count; i++) sum = crc32_z(sum, (const Bytef *)item->choices[i], strlen(item->choices[i]) + 1);
+    if (item->conversation) sum = add_messages(sum, item->conversation);
     set->checksum = (uint32_t)crc32_z(sum, (const Bytef *)&item->answer, sizeof item->answer);
     return GM_OK;
 }

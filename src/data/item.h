@@ -3,6 +3,7 @@
 #define GM_DATA_ITEM_H
 
 #include "base/file.h"
+#include "data/conversation.h"
 
 typedef struct gm_item {
     const char *prompt;   /* rendered */
@@ -10,15 +11,17 @@ typedef struct gm_item {
     const char **prompts; /* choice_count, where each choice has a prompt of its own (WinoGrande under lm-eval); else NULL.
                            * `prompt` is then the right choice's */
     int choice_count;
-    int answer;             /* index of the right choice; −1: the item has no choices */
-    const char *completion; /* what training appends: the right choice, or the jsonl completion */
-    int64_t line;           /* of the file, for messages */
-} gm_item;                  /* its strings and arrays live in the set's region */
+    int answer;                          /* index of the right choice; −1: the item has no choices */
+    const char *completion;              /* what training appends: the right choice, or the jsonl completion */
+    const gm_conversation *conversation; /* in place of prompt and completion, which are then empty; NULL: none */
+    int64_t line;                        /* of the file, for messages */
+} gm_item;                               /* its strings and arrays live in the set's region */
 
 typedef struct gm_item_set {
     gm_item *items; /* count; owned */
     size_t count, capacity;
-    size_t with_choices;                 /* items that can be scored by accuracy */
+    size_t with_choices; /* items that can be scored by accuracy */
+    size_t conversations;
     int64_t skipped;                     /* bad lines left out (skip_bad) */
     int64_t wrong, strange, first_wrong; /* completions that are not the right choice; of these, no choice at all; the first one's line */
     bool unlabelled;                     /* the split is published without labels: why loading failed */

@@ -48,12 +48,14 @@ gm_status gm_pack_add(gm_pack *pack, const gm_sample *sample, bool loss_on_all) 
     int64_t tokens = (int64_t)pack->tokens + sample->length;
     GM_CHECK(sample->length > 0 && tokens <= INT32_MAX, "a pack of %lld tokens", (long long)tokens);
     GM_TRY(gm_pack_reserve(pack, (size_t)tokens, (size_t)pack->sequences + 1));
-    int32_t first_target = loss_on_all || sample->prompt_length < 1 ? 1 : sample->prompt_length;
+    gm_sample_span span;
     memcpy(pack->ids + pack->tokens, sample->ids, (size_t)sample->length * sizeof *sample->ids);
     for (int32_t p = 0; p < sample->length; p++) pack->positions[pack->tokens + p] = p;
-    for (int32_t p = first_target; p < sample->length; p++) {
-        pack->loss_row[pack->loss_rows] = pack->tokens + p - 1;
-        pack->loss_target[pack->loss_rows++] = sample->ids[p];
+    for (int32_t i = 0; gm_sample_loss_span(sample, loss_on_all, i, &span); i++) {
+        for (int32_t p = span.begin; p < span.end; p++) {
+            pack->loss_row[pack->loss_rows] = pack->tokens + p - 1;
+            pack->loss_target[pack->loss_rows++] = sample->ids[p];
+        }
     }
     pack->tokens = (int32_t)tokens;
     pack->starts[++pack->sequences] = pack->tokens;

@@ -1,6 +1,6 @@
 /* Micro-batches without padding: samples one behind the other, T tokens in all.
- * The row of token p predicts token p+1 of the same sequence. Its target carries loss if it is past the prompt's part,
- * or always under loss_on "all"; a sequence's first token is nobody's target. */
+ * The row of token p predicts token p+1 of the same sequence. Its target carries loss if it is the completion's or the
+ * assistant's, or always under loss_on "all"; a sequence's first token is nobody's target. */
 #ifndef GM_DATA_PACKING_H
 #define GM_DATA_PACKING_H
 

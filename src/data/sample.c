@@ -1,5 +1,6 @@
 #include "data/sample.h"
 #include "base/parallel.h"
+#include "data/sample_chat.h"
 #include "data/text.h"
 #include "io/tokenizer/tokenizer.h"
 
@@ -82,10 +83,17 @@ done:
     return status;
 }
 
+gm_status gm_sample_encode_item(gm_sample *sample, const gm_tokenizer *tokenizer, const gm_chat *chat, const gm_item *item, bool append_eos,
+                                int64_t max_length, gm_region *region) {
+    if (item->conversation) return gm_sample_encode_chat(sample, tokenizer, chat, item->conversation, append_eos, max_length, region);
+    return gm_sample_encode(sample, tokenizer, item->prompt, item->completion, append_eos, max_length, region);
+}
+
 /* Samples of one set, encoded by several threads at once, each into a region of its own. */
 typedef struct gm_set_encoder {
     gm_sample *samples;
     const gm_tokenizer *tokenizer;
+    const gm_chat *chat;
     const gm_item_set *set;
     bool append_eos;
     int64_t max_length;
@@ -95,14 +103,14 @@ typedef struct gm_set_encoder {
 static gm_status encode_item(void *context, size_t worker, size_t index) {
     const gm_set_encoder *e = context;
     const gm_item *item = &e->set->items[index];
-    gm_status status = gm_sample_encode(&e->samples[index], e->tokenizer, item->prompt, item->completion, e->append_eos, e->max_length,
-                                        &e->regions[worker]);
+    gm_status status =
+        gm_sample_encode_item(&e->samples[index], e->tokenizer, e->chat, item, e->append_eos, e->max_length, &e->regions[worker]);
     return status == GM_OK ? GM_OK : gm_error_prefix(status, "%s: line %lld", e->set->file, (long long)item->line);
 }
 
-gm_status gm_sample_encode_set(gm_sample *samples, int64_t *cut, const gm_tokenizer *tokenizer, const gm_item_set *set, bool append_eos,
-                               int64_t max_length, gm_region *region) {
-    gm_set_encoder encoder = {samples, tokenizer, set, append_eos, max_length, NULL};
+gm_status gm_sample_encode_set(gm_sample *samples, int64_t *cut, const gm_tokenizer *tokenizer, const gm_chat *chat, const gm_item_set *set,
+                               bool append_eos, int64_t max_length, gm_region *region) {
+    gm_set_encoder encoder = {samples, tokenizer, chat, set, append_eos, max_length, NULL};
     size_t workers = gm_workers();
     GM_ALLOC(encoder.regions, workers);
     gm_status status = gm_parallel_for(set->count, encode_item, &encoder, NULL);
@@ -114,8 +122,25 @@ gm_status gm_sample_encode_set(gm_sample *samples, int64_t *cut, const gm_tokeni
     return GM_OK;
 }
 
+bool gm_sample_loss_span(const gm_sample *sample, bool loss_on_all, int32_t index, gm_sample_span *span) {
+    bool listed = !loss_on_all && sample->span_count > 0;
+    if (index >= (listed ? sample->span_count : 1)) return false;
+    *span = listed ? sample->spans[index] : (gm_sample_span){loss_on_all ? 0 : sample->prompt_length, sample->length};
+    if (span->begin < 1) span->begin = 1;
+    if (span->end < span->begin) span->end = span->begin;
+    return true;
+}
+
+bool gm_sample_learns(const gm_sample *sample, bool loss_on_all, int32_t place) {
+    gm_sample_span span;
+    for (int32_t i = 0; gm_sample_loss_span(sample, loss_on_all, i, &span) && place >= span.begin; i++)
+        if (place < span.end) return true;
+    return false;
+}
+
 uint32_t gm_sample_checksum(uint32_t checksum, const gm_sample *sample) {
     uLong sum = crc32_z(checksum, (const Bytef *)&sample->length, sizeof sample->length);
     sum = crc32_z(sum, (const Bytef *)&sample->prompt_length, sizeof sample->prompt_length);
+    if (sample->span_count) sum = crc32_z(sum, (const Bytef *)sample->spans, (size_t)sample->span_count * sizeof *sample->spans);
     return (uint32_t)crc32_z(sum, (const Bytef *)sample->ids, (size_t)sample->length * sizeof *sample->ids);
 }

@@ -20,6 +20,7 @@ int gm_task_split_index(const char *name) {
 const char *gm_task_name(const gm_task *task) { return task->name; }
 bool gm_task_append_eos(const gm_task *task) { return task->append_eos; }
 const gm_task_shots *gm_task_shots_of(const gm_task *task) { return &task->shots; }
+const gm_chat_roles *gm_task_chat(const gm_task *task) { return task->chat; }
 int gm_task_prompt_count(const gm_task *task) { return task->prompt_count; }
 const char *gm_task_prompt_name(const gm_task *task, int index) { return task->prompts[index].name; }
 

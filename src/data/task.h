@@ -11,6 +11,12 @@
  *   answer      path of the right choice: one of the item's own labels, a value of the labels' object, or, without
  *               labels, the 0-based index
  *   completion  path of what training appends, in tasks whose choices are optional
+ *   conversation  path of a list of messages (data/conversation.h); a line that has neither completion nor choices and has
+ *               such a list is a conversation, rendered by the model's chat template or by
+ *   chat        {"system", "user", "assistant": text with {content} in it}; what stands behind {content} in the assistant's is
+ *               learnt; `system` may be left out, and is then refused
+ *   shapes      [{"with": [names of fields], "prompt": template, "completion": path}]: a line that has neither completion nor
+ *               choices and has all these fields, none of them empty, is read so; the first that fits
  *   append_eos  whether training ends a sample with EOS
  *   shots       {"split": SPLIT, "items": [indices in it, from 0]}: solved examples that may stand before a question, in
  *               this order; without items the split's, from its beginning
@@ -20,6 +26,7 @@
 #ifndef GM_DATA_TASK_H
 #define GM_DATA_TASK_H
 
+#include "data/chat.h"
 #include "data/item.h"
 
 typedef struct gm_task gm_task;
@@ -31,6 +38,7 @@ void gm_task_close(gm_task *task);
 
 const char *gm_task_name(const gm_task *task);
 bool gm_task_append_eos(const gm_task *task);
+const gm_chat_roles *gm_task_chat(const gm_task *task); /* NULL: conversations go by the model's chat template */
 
 /* "label" or "likelihood"; NULL where the task has no such prompt. */
 const char *gm_task_default_scoring(const gm_task *task, const char *prompt);

@@ -1,6 +1,7 @@
 /* A task file into a gm_task: every key is known, has its type, and templates and paths are parsed once, here. */
 #include "data/task_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -195,6 +196,93 @@ static gm_status read_choices(gm_task *task, const cJSON *root) {
     return GM_OK;
 }
 
+/* ---- the other shapes of a line --------------------------------------------------------------------------------- */
+
+static gm_status read_shape(gm_task *task, const cJSON *object, const char *where, gm_task_shape *shape) {
+    static const char *const keys[] = {"with", "prompt", "completion"};
+    gm_task_names names = {0};
+    if (!cJSON_IsObject(object)) return FAULT(task, where, "", "must be an object");
+    GM_TRY(check_keys(task, object, where, keys, 3));
+    GM_TRY(get_names(task, object, where, "with", GM_REQUIRED, &names));
+    GM_TRY(get_template(task, object, where, "prompt", GM_REQUIRED, &shape->prompt));
+    GM_TRY(get_field(task, object, where, "completion", &shape->completion));
+    if (shape->completion.count == 0) return FAULT(task, where, "completion", "is missing");
+    if (shape->prompt.options || shape->prompt.label || shape->prompt.text) return FAULT(task, where, "prompt", "asks for choices");
+    GM_REGION_ALLOC(&task->region, shape->with, (size_t)names.count);
+    GM_REGION_ALLOC(&task->region, shape->wanted, (size_t)task->field_names.count);
+    for (int i = 0; i < names.count; i++) {
+        int field = 0;
+        while (field < task->field_names.count && strcmp(task->field_names.items[field], names.items[i]) != 0) field++;
+        if (field == task->field_names.count) return FAULT(task, where, "with", "\"%s\" is none of the fields", names.items[i]);
+        shape->with[shape->with_count++] = field;
+    }
+    for (int i = 0; i < shape->prompt.count; i++)
+        if (shape->prompt.parts[i].kind == GM_PART_FIELD) shape->wanted[shape->prompt.parts[i].field] = true;
+    return GM_OK;
+}
+
+static gm_status read_shapes(gm_task *task, const cJSON *root) {
+    const cJSON *shapes = gm_json_member(root, "shapes"), *item;
+    if (!shapes) return GM_OK;
+    if (!cJSON_IsArray(shapes) || cJSON_GetArraySize(shapes) == 0) return FAULT(task, "", "shapes", "must be an array of objects");
+    GM_REGION_ALLOC(&task->region, task->shapes, (size_t)cJSON_GetArraySize(shapes));
+    cJSON_ArrayForEach(item, shapes) {
+        char where[32];
+        snprintf(where, sizeof where, "shapes[%d]", task->shape_count);
+        GM_TRY(read_shape(task, item, where, &task->shapes[task->shape_count++]));
+    }
+    return GM_OK;
+}
+
+/* A role's text: what stands before and behind its one {content}. */
+static gm_status read_role(gm_task *task, const cJSON *chat, const char *key, gm_need need, gm_chat_role *role) {
+    static const char *const fields[] = {"content"};
+    const char *text;
+    gm_template parsed;
+    gm_buffer sides[2] = {0};
+    int contents = 0;
+    GM_TRY(get_string(task, chat, "chat", key, need, &text));
+    if (!text) return GM_OK;
+    GM_TRY(fault_at(task, "chat", key, gm_template_parse(&parsed, text, fields, 1, &task->region)));
+    bool plain = !parsed.options && !parsed.label && !parsed.text;
+    for (int i = 0; i < parsed.count; i++) {
+        const gm_template_part *part = &parsed.parts[i];
+        contents += part->kind == GM_PART_FIELD;
+        plain = plain && part->modifier == GM_MODIFY_NOT;
+        if (part->kind == GM_PART_LITERAL) gm_buffer_append(&sides[contents > 0], part->text, part->length);
+    }
+    gm_status status = gm_buffer_status(&sides[0]);
+    if (status == GM_OK) status = gm_buffer_status(&sides[1]);
+    if (status == GM_OK && (contents != 1 || !plain)) status = FAULT(task, "chat", key, "must have {content} in it, once");
+    if (status == GM_OK) {
+        role->before = gm_region_copy(&task->region, gm_buffer_string(&sides[0]), sides[0].length);
+        role->after = gm_region_copy(&task->region, gm_buffer_string(&sides[1]), sides[1].length);
+        status = role->before && role->after ? GM_OK : GM_NO_MEMORY;
+    }
+    gm_buffer_free(&sides[0]);
+    gm_buffer_free(&sides[1]);
+    return status;
+}
+
+static gm_status read_chat(gm_task *task, const cJSON *root) {
+    static const char *const keys[] = {"system", "user", "assistant"};
+    const cJSON *chat;
+    GM_TRY(get_field(task, root, "", "conversation", &task->conversation));
+    GM_TRY(get_object(task, root, "", "chat", GM_OPTIONAL, &chat));
+    if ((task->conversation.count || task->shape_count) && task->completion.count == 0)
+        return FAULT(task, "", task->shape_count ? "shapes" : "conversation",
+                     "stands without a completion: the choices would not be optional");
+    if (!chat) return GM_OK;
+    if (task->conversation.count == 0) return FAULT(task, "", "chat", "stands without a conversation");
+    GM_TRY(check_keys(task, chat, "chat", keys, 3));
+    GM_REGION_ALLOC(&task->region, task->chat, 1);
+    GM_TRY(read_role(task, chat, "system", GM_OPTIONAL, &task->chat->system));
+    GM_TRY(read_role(task, chat, "user", GM_REQUIRED, &task->chat->user));
+    return read_role(task, chat, "assistant", GM_REQUIRED, &task->chat->assistant);
+}
+
+/* ---- prompts ---------------------------------------------------------------------------------------------------- */
+
 /* What the templates ask for must be there. */
 static gm_status check_prompt(const gm_task *task, const char *where, const gm_task_prompt *prompt) {
     const gm_template *all[] = {&prompt->prompt, &prompt->option, &prompt->completion};
@@ -283,8 +371,8 @@ static gm_status read_shots(gm_task *task, const cJSON *root) {
 }
 
 static gm_status read_task(gm_task *task, const cJSON *root) {
-    static const char *const keys[] = {"summary", "folders",    "splits",     "fields",  "choices",
-                                       "answer",  "completion", "append_eos", "prompts", "shots"};
+    static const char *const keys[] = {"summary",    "folders", "splits", "fields",       "choices", "answer", "completion",
+                                       "append_eos", "prompts", "shots",  "conversation", "chat",    "shapes"};
     const char *summary; /* for people who read the file */
     if (!cJSON_IsObject(root)) return gm_error(GM_USAGE, "%s: must be a JSON object", task->path);
     GM_TRY(check_keys(task, root, "", keys, sizeof keys / sizeof *keys));
@@ -293,6 +381,8 @@ static gm_status read_task(gm_task *task, const cJSON *root) {
     GM_TRY(read_splits(task, root));
     GM_TRY(read_fields(task, root));
     GM_TRY(read_choices(task, root));
+    GM_TRY(read_shapes(task, root));
+    GM_TRY(read_chat(task, root));
     GM_TRY(get_bool(task, root, "", "append_eos", &task->append_eos));
     GM_TRY(read_shots(task, root));
     return read_prompts(task, root);

@@ -2,6 +2,7 @@
 #ifndef GM_DATA_TASK_PARTS_H
 #define GM_DATA_TASK_PARTS_H
 
+#include "data/chat.h"
 #include "data/field.h"
 #include "data/task.h"
 #include "data/template.h"
@@ -32,6 +33,15 @@ typedef struct gm_task_prompt {
     bool clean;
 } gm_task_prompt;
 
+/* Another way to write a line of prompt and completion. */
+typedef struct gm_task_shape {
+    int *with; /* with_count: indices of the fields by which it is known, all there and not empty */
+    int with_count;
+    bool *wanted; /* by field index: the prompt asks for it */
+    gm_template prompt;
+    gm_field completion;
+} gm_task_shape;
+
 struct gm_task {
     gm_region region; /* all below */
     const char *name, *path;
@@ -42,7 +52,10 @@ struct gm_task {
     gm_field *texts;  /* text_count: one list, or one field a choice; 0: the choices are labels only */
     int text_count;
     gm_task_labels labels;
-    gm_field answer, completion; /* count 0: none */
+    gm_field answer, completion, conversation; /* count 0: none */
+    gm_task_shape *shapes;
+    int shape_count;
+    gm_chat_roles *chat; /* NULL: the model's own template */
     gm_task_prompt *prompts;
     int prompt_count;
     bool append_eos;

@@ -10,14 +10,11 @@ bool gm_dataset_append_eos(const gm_task *task, const gm_config *config) {
     return config->train.append_eos < 0 ? gm_task_append_eos(task) : config->train.append_eos == 1;
 }
 
-/* A sequence's first token is nobody's target (data/packing.h). */
-static int64_t first_target(const gm_sample *sample, bool loss_on_all) {
-    return loss_on_all || sample->prompt_length < 1 ? 1 : sample->prompt_length;
-}
-
 int64_t gm_sample_loss_tokens(const gm_sample *sample, bool loss_on_all) {
-    int64_t first = first_target(sample, loss_on_all);
-    return sample->length > first ? sample->length - first : 0;
+    gm_sample_span span;
+    int64_t count = 0;
+    for (int32_t i = 0; gm_sample_loss_span(sample, loss_on_all, i, &span); i++) count += span.end - span.begin;
+    return count;
 }
 
 static gm_status count_samples(gm_dataset *dataset, gm_dataset_part *part, const gm_item_set *items) {
@@ -49,15 +46,17 @@ static void warn_of_wrong(const gm_item_set *items) {
 }
 
 static gm_status encode(gm_dataset *dataset, gm_dataset_part *part, const gm_item_set *items, const gm_tokenizer *tokenizer,
-                        int64_t max_length) {
+                        const gm_chat *chat, int64_t max_length) {
     int64_t cut = 0;
     if (items->count == 0) return gm_error(GM_BAD_FILE, "%s: holds no sample", items->file);
     if (dataset->count + items->count > UINT32_MAX) return gm_error(GM_BAD_FILE, "%s: makes more than %u samples", items->file, UINT32_MAX);
     strcpy(part->file, items->file);
     part->count = items->count;
+    part->conversations = items->conversations;
+    part->chat = gm_chat_family_name(chat);
     part->first_line = items->items[0].line;
     GM_REGION_ALLOC(&part->region, part->samples, part->count);
-    GM_TRY(gm_sample_encode_set(part->samples, &cut, tokenizer, items, part->append_eos, max_length, &part->region));
+    GM_TRY(gm_sample_encode_set(part->samples, &cut, tokenizer, chat, items, part->append_eos, max_length, &part->region));
     dataset->cut += cut;
     return count_samples(dataset, part, items);
 }
@@ -68,11 +67,14 @@ gm_status gm_dataset_load(gm_dataset *dataset, gm_task *const *tasks, int count,
     for (int i = 0; i < count; i++) {
         gm_dataset_part *part = &dataset->part[dataset->parts++];
         gm_item_set items = {0};
+        gm_chat *chat = NULL;
         *part = (gm_dataset_part){.task = gm_task_name(tasks[i]), .append_eos = gm_dataset_append_eos(tasks[i], config)};
         gm_status status = gm_task_load(tasks[i], config->data_dir, "train", config->eval.prompt, skip_bad, &items);
         if (status == GM_OK) warn_of_wrong(&items);
-        if (status == GM_OK) status = encode(dataset, part, &items, tokenizer, config->train.max_length);
+        if (status == GM_OK) status = gm_chat_open(&chat, config->base_model, tokenizer, gm_task_chat(tasks[i]));
+        if (status == GM_OK) status = encode(dataset, part, &items, tokenizer, chat, config->train.max_length);
         gm_item_set_free(&items);
+        gm_chat_close(chat);
         GM_TRY(status);
     }
     return GM_OK;
@@ -111,37 +113,47 @@ static void append_printable(gm_buffer *out, const char *text, size_t length, bo
     }
 }
 
+/* The text that ids[begin..end) add to the few before them: decoded on their own where a character goes over the edge. */
+static gm_status decode_part(gm_buffer *part, const gm_tokenizer *tokenizer, const int32_t *ids, int32_t begin, int32_t end) {
+    enum { FEW = 8 };
+    gm_buffer before = {0};
+    int32_t from = begin > FEW ? begin - FEW : 0;
+    gm_buffer_clear(part);
+    gm_status status = gm_tokenizer_decode(tokenizer, ids + from, (size_t)(begin - from), false, &before);
+    if (status == GM_OK) status = gm_tokenizer_decode(tokenizer, ids + from, (size_t)(end - from), false, part);
+    if (status == GM_OK && before.length <= part->length && memcmp(gm_buffer_string(&before), gm_buffer_string(part), before.length) == 0) {
+        if (before.length) memmove(part->bytes, part->bytes + before.length, part->length - before.length + 1);
+        part->length -= before.length;
+    } else if (status == GM_OK) {
+        gm_buffer_clear(part);
+        status = gm_tokenizer_decode(tokenizer, ids + begin, (size_t)(end - begin), false, part);
+    }
+    gm_buffer_free(&before);
+    return status;
+}
+
 gm_status gm_dataset_show(gm_buffer *out, const gm_dataset *dataset, const gm_tokenizer *tokenizer, size_t index) {
     const gm_sample *sample = gm_dataset_sample(dataset, index);
-    int64_t first = first_target(sample, dataset->loss_on_all);
-    gm_buffer whole = {0}, begin = {0};
-    gm_status status = gm_tokenizer_decode(tokenizer, sample->ids, (size_t)sample->length, false, &whole);
-    if (status == GM_OK) status = gm_tokenizer_decode(tokenizer, sample->ids, (size_t)first, false, &begin);
-    if (status == GM_OK && (begin.length > whole.length || memcmp(gm_buffer_string(&begin), gm_buffer_string(&whole), begin.length) != 0)) {
-        /* a token boundary within a character: the two parts are decoded on their own */
-        gm_buffer_clear(&whole);
-        gm_buffer_append(&whole, gm_buffer_string(&begin), begin.length);
-        status = gm_tokenizer_decode(tokenizer, sample->ids + first, (size_t)(sample->length - first), false, &whole);
+    gm_buffer part = {0};
+    gm_status status = GM_OK;
+    gm_buffer_text(out, "    ");
+    for (int32_t begin = 0, end; begin < sample->length && status == GM_OK; begin = end) {
+        bool learns = gm_sample_learns(sample, dataset->loss_on_all, begin);
+        for (end = begin + 1; end < sample->length && gm_sample_learns(sample, dataset->loss_on_all, end) == learns; end++) continue;
+        status = decode_part(&part, tokenizer, sample->ids, begin, end);
+        gm_buffer_text(out, learns ? "⟦" : "");
+        append_printable(out, gm_buffer_string(&part), part.length, true);
+        gm_buffer_text(out, learns ? "⟧" : "");
     }
-    if (status == GM_OK) {
-        gm_buffer_text(out, "    ");
-        append_printable(out, gm_buffer_string(&whole), begin.length, true);
-        gm_buffer_text(out, "⟦");
-        append_printable(out, gm_buffer_string(&whole) + begin.length, whole.length - begin.length, true);
-        gm_buffer_text(out, "⟧");
-        status = gm_buffer_status(out);
-    }
-    gm_buffer_free(&whole);
-    gm_buffer_free(&begin);
-    return status;
+    gm_buffer_free(&part);
+    return status == GM_OK ? gm_buffer_status(out) : status;
 }
 
 gm_status gm_dataset_show_tokens(gm_buffer *out, const gm_dataset *dataset, const gm_tokenizer *tokenizer, size_t index) {
     const gm_sample *sample = gm_dataset_sample(dataset, index);
-    int64_t first = first_target(sample, dataset->loss_on_all);
     for (int32_t i = 0; i < sample->length; i++) {
         const char *token = gm_tokenizer_token(tokenizer, sample->ids[i]);
-        gm_buffer_format(out, "  %5d %7d  %-6s ", i, sample->ids[i], i < first ? "" : "loss");
+        gm_buffer_format(out, "  %5d %7d  %-6s ", i, sample->ids[i], gm_sample_learns(sample, dataset->loss_on_all, i) ? "loss" : "");
         if (token) append_printable(out, token, strlen(token), false);
         gm_buffer_char(out, '\n');
     }

@@ -17,19 +17,22 @@ typedef struct gm_dataset_part { /* a task's */
     int64_t first_line; /* of `file`: the first sample's */
     uint32_t checksum;  /* of the items and of their tokens */
     bool append_eos;
+    size_t conversations; /* of the samples */
+    const char *chat;     /* gm_chat_family_name of what rendered them */
 } gm_dataset_part;
 
 typedef struct gm_dataset {
     gm_dataset_part part[GM_TASKS];
     int parts;
     size_t count;                      /* samples of all parts             */
-    int64_t cut;                       /* samples whose prompt lost tokens */
+    int64_t cut;                       /* samples that lost their beginning */
     int64_t tokens, loss_tokens;       /* of all samples                   */
     int64_t longest, most_loss_tokens; /* of one sample                    */
     bool loss_on_all;
 } gm_dataset; /* {0} is empty */
 
-/* The training splits of `count` tasks, encoded; the tasks must outlive it. */
+/* The training splits of `count` tasks, encoded, conversations by the chat template of config->base_model or the task's; the
+ * tasks must outlive it. */
 gm_status gm_dataset_load(gm_dataset *dataset, gm_task *const *tasks, int count, const gm_tokenizer *tokenizer, const gm_config *config,
                           bool skip_bad);
 void gm_dataset_free(gm_dataset *dataset);
@@ -44,7 +47,7 @@ uint32_t gm_dataset_checksum(const gm_dataset *dataset);
 bool gm_dataset_append_eos(const gm_task *task, const gm_config *config);
 int64_t gm_sample_loss_tokens(const gm_sample *sample, bool loss_on_all);
 
-/* Appends sample `index` decoded, the loss-carrying part in ⟦ ⟧. */
+/* Appends sample `index` decoded, what carries loss in ⟦ ⟧. */
 gm_status gm_dataset_show(gm_buffer *out, const gm_dataset *dataset, const gm_tokenizer *tokenizer, size_t index);
 /* Appends one line a token: place, id, text, whether it carries loss. */
 gm_status gm_dataset_show_tokens(gm_buffer *out, const gm_dataset *dataset, const gm_tokenizer *tokenizer, size_t index);

@@ -22,6 +22,7 @@ typedef struct gm_eval_options {
     bool append_eos;                         /* of data without choices, whose loss is the result */
     bool keep_texts;                         /* in the items */
     int64_t shots;                           /* solved examples before each prompt */
+    const gm_chat *chat;                     /* for conversations; borrowed while the set is built */
 } gm_eval_options;
 
 typedef struct gm_eval_item {

@@ -200,16 +200,30 @@ static gm_status add_likelihood_item(gm_set_builder *b, const gm_item *item, siz
 
 /* ---- data without choices --------------------------------------------------------------------------------------- */
 
+/* A conversation's loss is on spans of it, which the last sequence takes over. */
+static gm_status keep_spans(gm_eval_set *set, const gm_sample *sample) {
+    gm_sample *kept = &set->sequences[set->sequence_count - 1].sample;
+    gm_sample_span *spans;
+    if (sample->span_count == 0) return GM_OK;
+    GM_REGION_ALLOC(&set->region, spans, (size_t)sample->span_count);
+    memcpy(spans, sample->spans, (size_t)sample->span_count * sizeof *spans);
+    kept->spans = spans;
+    kept->span_count = sample->span_count;
+    return GM_OK;
+}
+
 static gm_status add_loss_item(gm_set_builder *b, const gm_item *item, size_t index) {
     gm_eval_set *set = b->set;
-    const char *prompt;
     gm_sample sample;
-    GM_TRY(prompt_with_shots(b, item->prompt, index, &prompt));
-    GM_TRY(
-        gm_sample_encode(&sample, b->tokenizer, prompt, item->completion, set->options.append_eos, set->options.max_length, &b->scratch));
+    const gm_eval_options *options = &set->options;
+    gm_item shown = *item;
+    if (item->conversation && b->shots) return gm_error(GM_USAGE, "a conversation has no examples before it: shots are for prompts");
+    if (!item->conversation) GM_TRY(prompt_with_shots(b, item->prompt, index, &shown.prompt));
+    GM_TRY(gm_sample_encode_item(&sample, b->tokenizer, options->chat, &shown, options->append_eos, options->max_length, &b->scratch));
     set->cut += sample.cut;
     set->checksum = gm_sample_checksum(set->checksum, &sample);
-    return add_sequence(b, &sample, 0, sample.length, 0, index);
+    GM_TRY(add_sequence(b, &sample, 0, sample.length, 0, index));
+    return keep_spans(set, &sample);
 }
 
 static gm_status add_item(gm_set_builder *b, const gm_item *item, size_t index) {
@@ -341,7 +355,7 @@ gm_status gm_eval_set_load(gm_eval_set *set, const gm_eval_source *source, const
 
 void gm_eval_set_warn(const gm_eval_set *set, const char *max_length_name, const char *scoring_name) {
     if (set->cut)
-        gm_log(GM_LOG_WARN, "%s %s: %" PRId64 " prompts are longer than %s and lost their beginning%s", set->task, set->split, set->cut,
+        gm_log(GM_LOG_WARN, "%s %s: %" PRId64 " samples are longer than %s and lost their beginning%s", set->task, set->split, set->cut,
                max_length_name, set->options.shots ? ", the first shots" : "");
     if (set->tied && set->options.scoring == GM_SCORING_LABEL)
         gm_log(GM_LOG_WARN,

@@ -92,8 +92,12 @@ static gm_status load_evaluation(gm_run_state *run, const gm_task *task, const c
                                .limit = c->eval.limit,
                                .shots = c->eval.shots,
                                .append_eos = gm_dataset_append_eos(task, c)};
+    gm_chat *chat = NULL;
     GM_TRY(scoring_of(c, task, &options.scoring));
+    GM_TRY(gm_chat_open(&chat, c->base_model, run->tokenizer, gm_task_chat(task)));
+    options.chat = chat;
     gm_status status = gm_eval_set_load(set, &source, run->tokenizer, &options, &unlabelled);
+    gm_chat_close(chat);
     if (status == GM_BAD_FILE && unlabelled) { /* a run needs no such split; it only is not evaluated */
         gm_log(GM_LOG_WARN, "%s", gm_error_text());
         *there = false;
@@ -208,6 +212,9 @@ static void note_training(gm_log_level level, const gm_run_state *run) {
         gm_buffer text = {0};
         gm_buffer_format(&text, "%s train: %zu samples of %s", data->part[i].task, data->part[i].count, data->part[i].file);
         if (share) gm_buffer_format(&text, ", %" PRIu32 " of an epoch's (train.mix)", share->share);
+        if (data->part[i].conversations)
+            gm_buffer_format(&text, ", %zu of them conversations, rendered by the chat template %s", data->part[i].conversations,
+                             data->part[i].chat);
         gm_log(level, "%s", gm_buffer_string(&text));
         gm_buffer_free(&text);
     }
@@ -220,7 +227,7 @@ gm_status gm_run_describe_inputs(const gm_run_state *run) {
     gm_log_level level = run->options->dry_run ? GM_LOG_DEBUG : GM_LOG_INFO; /* the plan shows the same */
     note_training(level, run);
     if (data->cut)
-        gm_log(GM_LOG_WARN, "train: %" PRId64 " prompts are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut,
+        gm_log(GM_LOG_WARN, "train: %" PRId64 " samples are longer than train.max_length (%" PRId64 ") and lost their beginning", data->cut,
                run->config.train.max_length);
     int64_t positions = gm_model_config_of(run->model)->max_positions;
     if (data->longest > positions)

@@ -365,13 +365,16 @@ static gm_status decode_one(gm_buffer *out, const gm_tokenizer *tokenizer, const
 static gm_status print_sample(const gm_run_state *run) {
     const gm_dataset *data = &run->data;
     const gm_sample *sample = gm_dataset_sample(data, 0);
-    int64_t first = sample->length - gm_sample_loss_tokens(sample, data->loss_on_all);
     token_lines lines = {0};
     gm_buffer token = {0};
     gm_status status = GM_OK;
-    for (int64_t i = 0; i < sample->length && status == GM_OK; i++) {
+    bool learnt = false;
+    for (int32_t i = 0; i < sample->length && status == GM_OK; i++) {
+        bool learns = gm_sample_learns(sample, data->loss_on_all, i), last = i == sample->length - 1;
+        bool ends = learns && (last || !gm_sample_learns(sample, data->loss_on_all, i + 1));
         status = decode_one(&token, run->tokenizer, sample->ids, i);
-        const char *before = i == first ? "⟦" : "", *after = i == sample->length - 1 ? "⟧" : "";
+        const char *before = learns && !learnt ? "⟦" : "", *after = ends ? "⟧" : "";
+        learnt = learns;
         if (status == GM_OK) status = add_token(&lines, gm_buffer_string(&token), before, after);
     }
     if (status == GM_OK) status = gm_buffer_status(&lines.text);
@@ -424,6 +427,7 @@ static void print_training(const gm_run_state *run) {
         if (data->parts > 1)
             printf("  %s: %zu samples, %" PRId64 " tokens, %s EOS; %" PRIu32 " samples of an epoch\n", part->task, part->count,
                    part->tokens, part->append_eos ? "with" : "without", share);
+        if (part->conversations) printf("  %zu conversations, rendered by the chat template %s\n", part->conversations, part->chat);
     }
     printf("  %zu samples, %" PRId64 " tokens, %" PRId64 " with loss; %" PRId64 " samples cut to train.max_length %" PRId64 "%s\n",
            data->count, data->tokens, data->loss_tokens, data->cut, c->train.max_length,
@@ -441,8 +445,9 @@ static void print_training(const gm_run_state *run) {
 static void print_evaluations(const char *split, const gm_eval_set *sets, int count, const char *prompt) {
     for (int i = 0; i < count; i++)
         printf("%s%s%s: %zu items%s, %zu with labels, %" PRId64 " tokens, %" PRId64 " cut, prompt %s, %" PRId64 " shots, scoring %s\n",
-               count > 1 ? sets[i].task : "", count > 1 ? " " : "", split, sets[i].total, sets[i].left_out ? ", the first (eval.limit)" : "",
-               sets[i].count, sets[i].tokens, sets[i].cut, prompt, sets[i].options.shots, gm_scoring_name(sets[i].options.scoring));
+               count > 1 ? sets[i].task : "", count > 1 ? " " : "", split, sets[i].total,
+               sets[i].left_out ? ", the first (eval.limit)" : "", sets[i].count, sets[i].tokens, sets[i].cut, prompt,
+               sets[i].options.shots, gm_scoring_name(sets[i].options.scoring));
     if (count == 0) printf("%s: not evaluated\n", split);
 }
 

@@ -134,7 +134,7 @@ expect 3 '^gmoe-eval: --shots: data/train.jsonl: line 1: ' "${base[@]}" --shots 
 mv kept data/train.jsonl
 # long ones lose their beginning
 good "${base[@]/--quiet/--log-level=warn}" --shots 3 --max-length 58
-grep -q 'prompts are longer than --max-length and lost their beginning, the first shots' stderr || fail "cut shots are not said: $(cat stderr)"
+grep -q 'samples are longer than --max-length and lost their beginning, the first shots' stderr || fail "cut shots are not said: $(cat stderr)"
 
 # --- in training
 train=("$bin/gmoe-train" --config "$golden/llama-lora/config.json" --base-model "$golden/llama-lora/base" --data-dir data --device cpu

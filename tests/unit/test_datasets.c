@@ -215,7 +215,7 @@ static void test_golden_loss_tokens(void **state) {
     assert_int_equal(gm_tokenizer_open(&tokenizer, base), GM_OK);
     assert_int_equal(gm_task_open(&task, "jsonl"), GM_OK);
     assert_int_equal(gm_task_load(task, path, "train", "paper", false, &set), GM_OK);
-    assert_int_equal(gm_sample_encode_set(samples, &cut, tokenizer, &set, gm_task_append_eos(task), 4096, &region), GM_OK);
+    assert_int_equal(gm_sample_encode_set(samples, &cut, tokenizer, NULL, &set, gm_task_append_eos(task), 4096, &region), GM_OK);
     assert_int_equal(gm_order_init(&order, (uint32_t)set.count, 6, 1, GM_SHUFFLE_NEVER), GM_OK);
     for (int64_t step = 0; step < 10; step++) {
         uint32_t count;

@@ -135,9 +135,9 @@ static void test_set_names_the_line(void **state) {
     int64_t cut;
     assert_int_equal(gm_task_open(&task, "jsonl"), GM_OK);
     assert_int_equal(gm_task_load(task, directory, "train", "paper", false, &set), GM_OK);
-    assert_int_equal(gm_sample_encode_set(samples, &cut, tokenizer, &set, true, 7, &region), GM_OK);
+    assert_int_equal(gm_sample_encode_set(samples, &cut, tokenizer, NULL, &set, true, 7, &region), GM_OK);
     assert_int_equal(cut, 1);
-    assert_int_equal(gm_sample_encode_set(samples, &cut, tokenizer, &set, true, 5, &region), GM_BAD_FILE);
+    assert_int_equal(gm_sample_encode_set(samples, &cut, tokenizer, NULL, &set, true, 5, &region), GM_BAD_FILE);
     assert_non_null(strstr(gm_error_text(), "train.jsonl: line 4: the completion takes 5 tokens"));
     gm_region_free(&region);
     gm_item_set_free(&set);
@@ -165,17 +165,17 @@ static void test_threads(void **state) {
     assert_int_equal(gm_task_open(&task, "jsonl"), GM_OK);
     assert_int_equal(gm_task_load(task, directory, "train", "paper", false, &set), GM_OK);
     omp_set_num_threads(1);
-    assert_int_equal(gm_sample_encode_set(one, &cut_by_one, tokenizer, &set, true, 11, &region), GM_OK);
+    assert_int_equal(gm_sample_encode_set(one, &cut_by_one, tokenizer, NULL, &set, true, 11, &region), GM_OK);
     assert_true(cut_by_one > 0 && cut_by_one < LINES);
     for (int threads = 2; threads <= 4; threads++) {
         omp_set_num_threads(threads);
-        assert_int_equal(gm_sample_encode_set(more, &cut, tokenizer, &set, true, 11, &region), GM_OK);
+        assert_int_equal(gm_sample_encode_set(more, &cut, tokenizer, NULL, &set, true, 11, &region), GM_OK);
         assert_int_equal(cut, cut_by_one);
         for (int i = 0; i < LINES; i++) {
             assert_true(more[i].length == one[i].length && more[i].prompt_length == one[i].prompt_length && more[i].cut == one[i].cut);
             assert_memory_equal(more[i].ids, one[i].ids, (size_t)one[i].length * sizeof *one[i].ids);
         }
-        assert_int_equal(gm_sample_encode_set(more, &cut, tokenizer, &set, true, 9, &region), GM_BAD_FILE);
+        assert_int_equal(gm_sample_encode_set(more, &cut, tokenizer, NULL, &set, true, 9, &region), GM_BAD_FILE);
         assert_non_null(strstr(gm_error_text(), "train.jsonl: line 442: "));
     }
     omp_set_num_threads(most);

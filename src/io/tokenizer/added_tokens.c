@@ -220,6 +220,12 @@ static size_t spaces_after(gm_slice text, size_t at) {
     return at;
 }
 
+/* What the normalizer may have put before the token's own text does not count. */
+static bool touches_mark(const gm_added_search *search, const gm_added_token *token, size_t begin, size_t end) {
+    size_t length = token->text.length < end - begin ? token->text.length : end - begin;
+    return search->marks && memchr(search->marks + end - length, 1, length) != NULL;
+}
+
 bool gm_added_search_next(gm_added_search *search, gm_slice *stretch, const gm_added_token **token) {
     *token = search->found;
     if (*token) { /* the stretch before it went out last time */
@@ -231,7 +237,13 @@ bool gm_added_search_next(gm_added_search *search, gm_slice *stretch, const gm_a
     const gm_added_token *found;
     while (next_match(search, &begin, &end, &found)) {
         if (search->plain && found->special) continue;
+        if (found->special && touches_mark(search, found, begin, end)) {
+            search->from = begin + 1;
+            continue;
+        }
         if (found->single_word && (word_before(search->text, begin) || word_after(search->text, end))) continue;
+        search->own_begin = begin;
+        search->own_end = end;
         if (found->left) begin = search->done < begin ? spaces_before(search->text, begin, search->done) : search->done;
         search->found_end = found->right ? spaces_after(search->text, end) : end;
         if (begin >= search->found_end) { /* itself white space that the last token took: nothing is left of it */

@@ -54,10 +54,12 @@ typedef struct gm_added_search {
     const gm_trie *trie;
     gm_slice text;
     bool plain;                  /* GM_ENCODE_PLAIN */
+    const unsigned char *marks;  /* a byte of the text each: special tokens that touch a 1 are plain text; may be NULL */
     size_t from;                 /* where to look on */
     size_t done;                 /* where plain text begins that has not been handed out */
     const gm_added_token *found; /* comes after the stretch just handed out */
     size_t found_end;
+    size_t own_begin, own_end; /* of the last token found, without the white space that it takes */
 } gm_added_search;
 
 gm_added_search gm_added_search_begin(const gm_added_tokens *added, const gm_trie *trie, gm_slice text, bool plain);

@@ -68,8 +68,7 @@ void gm_tokenizer_close(gm_tokenizer *tokenizer) {
     free(tokenizer);
 }
 
-/* Normalised text without added tokens. */
-static gm_status encode_words(const gm_tokenizer *t, gm_encoder *encoder, gm_slice text, size_t head, gm_ids *ids) {
+gm_status gm_tokenizer_encode_words(const gm_tokenizer *t, gm_encoder *encoder, gm_slice text, size_t head, gm_ids *ids) {
     gm_pieces *words;
     GM_TRY(gm_pre_tokenizer_apply(&t->pre_tokenizer, t->split_steps, encoder, text, head, &words));
     for (size_t i = 0; i < words->count; i++) {
@@ -90,7 +89,7 @@ static gm_status encode_stretch(const gm_tokenizer *t, gm_encoder *encoder, gm_s
         if (token)
             GM_TRY(gm_ids_append(ids, &token->id, 1));
         else
-            GM_TRY(encode_words(t, encoder, stretch, gm_head_after(head, (size_t)(stretch.bytes - text.bytes)), ids));
+            GM_TRY(gm_tokenizer_encode_words(t, encoder, stretch, gm_head_after(head, (size_t)(stretch.bytes - text.bytes)), ids));
     }
     return GM_OK;
 }
@@ -170,6 +169,7 @@ gm_status gm_tokenizer_decode(const gm_tokenizer *tokenizer, const int32_t *ids,
 
 int32_t gm_tokenizer_bos(const gm_tokenizer *tokenizer) { return tokenizer->bos; }
 int32_t gm_tokenizer_eos(const gm_tokenizer *tokenizer) { return tokenizer->eos; }
+bool gm_tokenizer_is_added(const gm_tokenizer *tokenizer, int32_t id) { return gm_added_tokens_by_id(&tokenizer->added, id) != NULL; }
 int32_t gm_tokenizer_vocabulary(const gm_tokenizer *tokenizer) { return tokenizer->vocabulary.limit; }
 
 const char *gm_tokenizer_token(const gm_tokenizer *tokenizer, int32_t id) {

@@ -31,6 +31,18 @@ void gm_tokenizer_close(gm_tokenizer *tokenizer); /* NULL is fine */
  * GM_BAD_FILE names the first byte that is not UTF-8; `ids` is empty after a failure. */
 gm_status gm_tokenizer_encode(const gm_tokenizer *tokenizer, const char *text, size_t length, unsigned flags, gm_ids *ids);
 
+/* A place in a text and where it falls among the ids. */
+typedef struct gm_place {
+    size_t byte; /* at a character's begin, or the text's length; ascending */
+    size_t id;   /* set: the first of the ids that takes something from there on */
+    bool within; /* set: that one takes something from before it too */
+} gm_place;
+
+/* The same without the template's tokens, where special tokens are special in parts of the text: those that touch a byte whose
+ * mark (`length` of them) is 1 are plain text. Sets `count` places. */
+gm_status gm_tokenizer_encode_marked(const gm_tokenizer *tokenizer, const char *text, size_t length, const unsigned char *marks,
+                                     gm_place *places, size_t count, gm_ids *ids);
+
 /* Appends the text of `count` ids to `text`, without special tokens under `skip_special`. Bytes that make no character
  * become U+FFFD. GM_BAD_FILE names an id that the vocabulary lacks; `text` keeps its former contents then. */
 gm_status gm_tokenizer_decode(const gm_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, gm_buffer *text);
@@ -40,6 +52,7 @@ gm_status gm_tokenizer_decode(const gm_tokenizer *tokenizer, const int32_t *ids,
 int32_t gm_tokenizer_bos(const gm_tokenizer *tokenizer);
 int32_t gm_tokenizer_eos(const gm_tokenizer *tokenizer);
 
+bool gm_tokenizer_is_added(const gm_tokenizer *tokenizer, int32_t id);     /* one of the added tokens, special or not */
 int32_t gm_tokenizer_vocabulary(const gm_tokenizer *tokenizer);            /* highest id + 1 */
 const char *gm_tokenizer_token(const gm_tokenizer *tokenizer, int32_t id); /* as it stands in the vocabulary; NULL if none */
 

@@ -32,4 +32,7 @@ gm_status gm_tokenizer_load(gm_tokenizer *tokenizer, const char *file, const gm_
 gm_status gm_tokenizer_overlay(gm_tokenizer *tokenizer, const char *file, const gm_buffer *text);
 gm_status gm_tokenizer_finish(gm_tokenizer *tokenizer);
 
+/* Appends the ids of normalised text without added tokens. */
+gm_status gm_tokenizer_encode_words(const gm_tokenizer *t, gm_encoder *encoder, gm_slice text, size_t head, gm_ids *ids);
+
 #endif

@@ -1,0 +1,157 @@
+/* Texts with marks, lists and maps. */
+#include "data/jinja/jinja_parts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+gm_jinja_value gm_jinja_text(const char *text) { return (gm_jinja_value){.kind = GM_JINJA_TEXT, .bytes = text, .count = strlen(text)}; }
+
+gm_jinja_value gm_jinja_part(const gm_jinja_value *text, size_t begin, size_t end) {
+    return (gm_jinja_value){
+        .kind = GM_JINJA_TEXT, .bytes = text->bytes + begin, .marks = text->marks ? text->marks + begin : NULL, .count = end - begin};
+}
+
+const char *gm_jinja_kind_name(const gm_jinja_value *value) {
+    static const char *const names[] = {"undefined", "none", "true or false", "a number", "a text", "a list", "a map"};
+    return names[value->kind];
+}
+
+bool gm_jinja_truth(const gm_jinja_value *value) {
+    switch (value->kind) {
+    case GM_JINJA_BOOLEAN:
+    case GM_JINJA_NUMBER: return value->integer != 0;
+    case GM_JINJA_TEXT:
+    case GM_JINJA_LIST: return value->count > 0;
+    case GM_JINJA_MAP: return value->count > 0 || value->space;
+    default: return false;
+    }
+}
+
+static bool is_number(const gm_jinja_value *value) { return value->kind == GM_JINJA_NUMBER || value->kind == GM_JINJA_BOOLEAN; }
+
+bool gm_jinja_equal(const gm_jinja_value *a, const gm_jinja_value *b) {
+    if (is_number(a) && is_number(b)) return a->integer == b->integer;
+    if (a->kind != b->kind || a->count != b->count) return false;
+    if (a->kind == GM_JINJA_TEXT) return memcmp(a->bytes, b->bytes, a->count) == 0;
+    if (a->kind == GM_JINJA_MAP) return a->items == b->items && a->space == b->space;
+    for (size_t i = 0; a->kind == GM_JINJA_LIST && i < a->count; i++)
+        if (!gm_jinja_equal(&a->items[i], &b->items[i])) return false;
+    return true;
+}
+
+gm_jinja_value gm_jinja_member(const gm_jinja_value *map, const char *name, size_t length) {
+    if (map->space) map = map->space;
+    for (size_t i = 0; i < map->count; i++)
+        if (strlen(map->names[i]) == length && memcmp(map->names[i], name, length) == 0) return map->items[i];
+    return (gm_jinja_value){0};
+}
+
+gm_status gm_jinja_put(gm_jinja_run *run, gm_jinja_value *map, const char *name, const gm_jinja_value *value) {
+    void *items, *names;
+    if (map->space) map = map->space;
+    for (size_t i = 0; i < map->count; i++) {
+        if (strcmp(map->names[i], name) != 0) continue;
+        map->items[i] = *value;
+        return GM_OK;
+    }
+    GM_TRY(gm_jinja_alloc(run, map->count + 1, sizeof *map->items, &items));
+    GM_TRY(gm_jinja_alloc(run, map->count + 1, sizeof *map->names, &names));
+    if (map->count) memcpy(items, map->items, map->count * sizeof *map->items);
+    if (map->count) memcpy(names, map->names, map->count * sizeof *map->names);
+    map->items = items;
+    map->names = names;
+    map->items[map->count] = *value;
+    map->names[map->count++] = name;
+    return GM_OK;
+}
+
+size_t gm_jinja_search(const gm_jinja_value *text, const gm_jinja_value *part, size_t from) {
+    if (part->count == 0) return from;
+    for (const char *at; from + part->count <= text->count; from = (size_t)(at - text->bytes) + 1) {
+        at = memchr(text->bytes + from, part->bytes[0], text->count - part->count + 1 - from);
+        if (!at) break;
+        if (memcmp(at, part->bytes, part->count) == 0) return (size_t)(at - text->bytes);
+    }
+    return SIZE_MAX;
+}
+
+size_t gm_jinja_characters(const gm_jinja_value *text) {
+    size_t count = 0;
+    for (size_t i = 0; i < text->count; i++) count += ((unsigned char)text->bytes[i] & 0xc0) != 0x80;
+    return count;
+}
+
+gm_status gm_jinja_join(gm_jinja_run *run, const gm_jinja_value *a, const gm_jinja_value *b, gm_jinja_value *result) {
+    size_t count = a->count + b->count;
+    void *bytes, *marks = NULL;
+    GM_TRY(gm_jinja_alloc(run, count + 1, 1, &bytes));
+    if (a->count) memcpy(bytes, a->bytes, a->count);
+    if (b->count) memcpy((char *)bytes + a->count, b->bytes, b->count);
+    if (a->marks || b->marks) {
+        GM_TRY(gm_jinja_alloc(run, count, sizeof(gm_mark), &marks)); /* zeroed: GM_MARK_TEMPLATE */
+        if (a->marks && a->count) memcpy(marks, a->marks, a->count * sizeof(gm_mark));
+        if (b->marks && b->count) memcpy((gm_mark *)marks + a->count, b->marks, b->count * sizeof(gm_mark));
+    }
+    *result = (gm_jinja_value){.kind = GM_JINJA_TEXT, .bytes = bytes, .marks = marks, .count = count};
+    return GM_OK;
+}
+
+gm_status gm_jinja_as_text(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *value, gm_jinja_value *text) {
+    void *digits;
+    switch (value->kind) {
+    case GM_JINJA_TEXT: *text = *value; return GM_OK;
+    case GM_JINJA_UNDEFINED: *text = gm_jinja_text(""); return GM_OK;
+    case GM_JINJA_NONE: *text = gm_jinja_text("None"); return GM_OK;
+    case GM_JINJA_BOOLEAN: *text = gm_jinja_text(value->integer ? "True" : "False"); return GM_OK;
+    case GM_JINJA_NUMBER:
+        GM_TRY(gm_jinja_alloc(run, 24, 1, &digits));
+        snprintf(digits, 24, "%" PRId64, value->integer);
+        *text = gm_jinja_text(digits);
+        return GM_OK;
+    default: return gm_jinja_fault(run, node, "%s cannot be written as text", gm_jinja_kind_name(value));
+    }
+}
+
+size_t gm_jinja_byte(const gm_jinja_value *text, size_t character) {
+    size_t at = 0;
+    for (; at < text->count; at++)
+        if (((unsigned char)text->bytes[at] & 0xc0) != 0x80 && character-- == 0) break;
+    return at;
+}
+
+static gm_status bound(gm_jinja_run *run, const gm_jinja_node *node, int64_t size, int64_t otherwise, int64_t *value) {
+    gm_jinja_value given;
+    *value = otherwise;
+    if (!node) return GM_OK;
+    GM_TRY(gm_jinja_evaluate(run, node, &given));
+    if (given.kind == GM_JINJA_NONE) return GM_OK;
+    if (given.kind != GM_JINJA_NUMBER) return gm_jinja_fault(run, node, "%s as a bound of a slice", gm_jinja_kind_name(&given));
+    *value = given.integer < 0 ? given.integer + size : given.integer;
+    if (*value < 0) *value = 0;
+    if (*value > size) *value = size;
+    return GM_OK;
+}
+
+gm_status gm_jinja_slice(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *value, gm_jinja_value *result) {
+    bool text = value->kind == GM_JINJA_TEXT;
+    if (!text && value->kind != GM_JINJA_LIST) return gm_jinja_fault(run, node, "a slice of %s", gm_jinja_kind_name(value));
+    int64_t size = (int64_t)(text ? gm_jinja_characters(value) : value->count), begin, end;
+    gm_jinja_value step = gm_jinja_number(1);
+    if (node->d) GM_TRY(gm_jinja_evaluate(run, node->d, &step));
+    bool backward = step.kind == GM_JINJA_NUMBER && step.integer == -1 && !text && !node->b && !node->c; /* list[::-1] */
+    if (!backward && (step.kind != GM_JINJA_NUMBER || step.integer != 1))
+        return gm_jinja_fault(run, node, "of slices with a step only [::-1] of lists is supported");
+    GM_TRY(bound(run, node->b, size, 0, &begin));
+    GM_TRY(bound(run, node->c, size, size, &end));
+    if (end < begin) end = begin;
+    if (text) {
+        *result = gm_jinja_part(value, gm_jinja_byte(value, (size_t)begin), gm_jinja_byte(value, (size_t)end));
+        return GM_OK;
+    }
+    void *items;
+    GM_TRY(gm_jinja_alloc(run, (size_t)(end - begin), sizeof *value->items, &items));
+    *result = (gm_jinja_value){.kind = GM_JINJA_LIST, .items = items, .count = (size_t)(end - begin)};
+    for (size_t i = 0; i < result->count; i++) result->items[i] = value->items[backward ? value->count - 1 - i : (size_t)begin + i];
+    return GM_OK;
+}
