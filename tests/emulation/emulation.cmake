@@ -30,10 +30,12 @@ set(emulated_root ${CMAKE_BINARY_DIR}/emulated)
 add_library(gmoe_emulated_module MODULE $<TARGET_OBJECTS:emulated_objects>)
 set_target_properties(gmoe_emulated_module PROPERTIES LINKER_LANGUAGE CXX OUTPUT_NAME gmoe_cuda LIBRARY_OUTPUT_DIRECTORY ${emulated_root}/lib/gmoe)
 foreach(program gmoe-train gmoe-eval)
-  add_custom_command(TARGET gmoe_emulated_module POST_BUILD COMMAND ${CMAKE_COMMAND} -E make_directory ${emulated_root}/bin
-                     COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:${program}> ${emulated_root}/bin)
-  add_dependencies(gmoe_emulated_module ${program})
+  add_custom_command(OUTPUT ${emulated_root}/bin/${program} DEPENDS ${program}
+                     COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:${program}> ${emulated_root}/bin/${program})
+  list(APPEND EMULATED_PROGRAMS ${emulated_root}/bin/${program})
 endforeach()
+add_custom_target(emulated_programs ALL DEPENDS ${EMULATED_PROGRAMS})
+file(MAKE_DIRECTORY ${emulated_root}/bin)
 
 foreach(source IN LISTS TEST_SOURCES)
   file(STRINGS ${source} uses REGEX "#include \"op_test.h\"")
