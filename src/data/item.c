@@ -15,7 +15,7 @@
 
 enum { MOST_CHOICES = 4096, MOST_COLUMNS = 1024, BLANK_LIMIT = 16 << 20, LOGGED_SKIPS = 3, SOURCE = GM_PATH + 64 };
 
-typedef struct gm_loader {
+struct gm_task_reader {
     const gm_task *task;
     const gm_task_prompt *prompt;
     gm_item_set *set;
@@ -30,7 +30,10 @@ typedef struct gm_loader {
     gm_strings texts, labels; /* of this line's choices */
     gm_buffer text;
     gm_region region;
-} gm_loader;
+    bool begun, ended;
+    size_t given; /* items, of all parts */
+};
+typedef struct gm_task_reader gm_loader;
 
 void gm_item_set_free(gm_item_set *set) {
     free(set->items);
@@ -386,27 +389,36 @@ static gm_status next_line(gm_line_reader *reader, char **line, size_t *length) 
     }
 }
 
-static gm_status load_lines(gm_loader *loader) {
+/* What a split has to say at its end. */
+static gm_status end_lines(gm_loader *loader) {
+    loader->ended = true;
+    if (loader->set->skipped)
+        gm_log(GM_LOG_WARN, "%s: %lld bad lines were left out (--skip-bad)", loader->lines.path, (long long)loader->set->skipped);
+    if (loader->given + loader->set->count) return GM_OK;
+    if (loader->set->skipped == 0) return gm_error(GM_BAD_FILE, "%s: holds no item", loader->lines.path);
+    return gm_error(GM_BAD_FILE, "%s: all its lines are bad; the last: %s", loader->lines.path, gm_error_text());
+}
+
+/* Lines of about `bytes` bytes. */
+static gm_status load_lines(gm_loader *loader, size_t bytes) {
     char *line;
-    size_t length, ignored;
-    if (loader->tsv) GM_TRY(read_header(loader));
-    for (;;) {
+    size_t length, ignored, taken = 0;
+    if (loader->tsv && !loader->begun) GM_TRY(read_header(loader));
+    loader->begun = true;
+    while (taken < bytes) {
         GM_TRY(next_line(&loader->lines, &line, &length));
         if (loader->has_answers) GM_TRY(next_line(&loader->answers, &loader->answer_line, &ignored));
         if (loader->has_answers && !loader->answer_line != !line)
             return gm_error(GM_BAD_FILE, "%s: line %lld: has %s lines than %s", loader->answers.path, (long long)loader->answers.line,
                             line ? "fewer" : "more", loader->lines.path);
-        if (!line) break;
+        if (!line) return end_lines(loader);
+        taken += length + 1;
         gm_status status = load_line(loader, line, length);
         if (status == GM_OK) continue;
         if (status != GM_BAD_FILE || !loader->skip_bad || loader->unlabelled) return status;
         if (loader->set->skipped++ < LOGGED_SKIPS) gm_log(GM_LOG_WARN, "skipped: %s", gm_error_text());
     }
-    if (loader->set->skipped)
-        gm_log(GM_LOG_WARN, "%s: %lld bad lines were left out (--skip-bad)", loader->lines.path, (long long)loader->set->skipped);
-    if (loader->set->count) return GM_OK;
-    if (loader->set->skipped == 0) return gm_error(GM_BAD_FILE, "%s: holds no item", loader->lines.path);
-    return gm_error(GM_BAD_FILE, "%s: all its lines are bad; the last: %s", loader->lines.path, gm_error_text());
+    return GM_OK;
 }
 
 static void want_fields(gm_loader *loader, const gm_template *template) {
@@ -447,20 +459,54 @@ static gm_status no_prompt(const gm_task *task, const char *name) {
     return status;
 }
 
-gm_status gm_task_load(const gm_task *task, const char *data_dir, const char *split, const char *prompt, bool skip_bad, gm_item_set *set) {
+gm_status gm_task_reader_open(gm_task_reader **reader, const gm_task *task, const char *data_dir, const char *split, const char *prompt,
+                              bool skip_bad, gm_item_set *set) {
     *set = (gm_item_set){0};
-    gm_loader loader = {.task = task, .set = set, .split = split, .skip_bad = skip_bad, .lines.file = -1, .answers.file = -1};
-    if ((loader.prompt = gm_task_find_prompt(task, prompt)) == NULL) return no_prompt(task, prompt);
-    gm_status status = prepare(&loader, data_dir);
-    if (status == GM_OK) status = load_lines(&loader);
-    gm_line_reader_close(&loader.lines);
-    gm_line_reader_close(&loader.answers);
-    gm_buffer_free(&loader.text);
-    gm_region_free(&loader.region);
-    free(loader.texts.items);
-    free(loader.labels.items);
-    free(loader.columns.items);
-    if (status != GM_OK) gm_item_set_free(set);
-    set->unlabelled = loader.unlabelled;
+    *reader = NULL;
+    const gm_task_prompt *found = gm_task_find_prompt(task, prompt);
+    if (!found) return no_prompt(task, prompt);
+    gm_loader *opened;
+    GM_ALLOC(opened, 1);
+    *opened =
+        (gm_loader){.task = task, .prompt = found, .set = set, .split = split, .skip_bad = skip_bad, .lines.file = -1, .answers.file = -1};
+    gm_status status = prepare(opened, data_dir);
+    if (status != GM_OK) return gm_task_reader_close(opened), status;
+    *reader = opened;
+    return GM_OK;
+}
+
+gm_status gm_task_reader_next(gm_task_reader *reader, size_t bytes) {
+    gm_item_set *set = reader->set;
+    reader->given += set->count;
+    set->count = 0;
+    gm_region_free(&set->region);
+    while (set->count == 0 && !reader->ended) GM_TRY(load_lines(reader, bytes)); /* a stretch of bad lines is no end */
+    return GM_OK;
+}
+
+double gm_task_reader_done(const gm_task_reader *reader) { return gm_line_reader_done(&reader->lines); }
+
+void gm_task_reader_close(gm_task_reader *reader) {
+    if (!reader) return;
+    reader->set->unlabelled = reader->unlabelled;
+    gm_line_reader_close(&reader->lines);
+    gm_line_reader_close(&reader->answers);
+    gm_buffer_free(&reader->text);
+    gm_region_free(&reader->region);
+    free(reader->texts.items);
+    free(reader->labels.items);
+    free(reader->columns.items);
+    free(reader);
+}
+
+gm_status gm_task_load(const gm_task *task, const char *data_dir, const char *split, const char *prompt, bool skip_bad, gm_item_set *set) {
+    gm_task_reader *reader;
+    gm_status status = gm_task_reader_open(&reader, task, data_dir, split, prompt, skip_bad, set);
+    if (status == GM_OK) status = gm_task_reader_next(reader, SIZE_MAX);
+    gm_task_reader_close(reader);
+    if (status == GM_OK) return GM_OK;
+    bool unlabelled = set->unlabelled;
+    gm_item_set_free(set);
+    set->unlabelled = unlabelled;
     return status;
 }

@@ -138,12 +138,21 @@ static gm_status open_file(gm_line_reader *reader, const char *path, gm_status m
 }
 
 gm_status gm_line_reader_open(gm_line_reader *reader, const char *path, gm_status missing) {
+    struct stat info;
     *reader = (gm_line_reader){.file = -1, .limit = GM_DECOMPRESSED_LIMIT, .line = 1};
     gm_status status = open_file(reader, path, missing);
+    if (status == GM_OK && fstat(reader->file, &info) == 0 && S_ISREG(info.st_mode)) reader->size = info.st_size;
+    if (reader->size > reader->limit / GM_DECOMPRESSED_TIMES && reader->size < INT64_MAX / GM_DECOMPRESSED_TIMES)
+        reader->limit = reader->size * GM_DECOMPRESSED_TIMES;
     if (status == GM_OK) status = recognise(reader);
     if (status != GM_OK) gm_line_reader_close(reader);
     reader->line = 0;
     return status;
+}
+
+double gm_line_reader_done(const gm_line_reader *reader) {
+    off_t at = reader->size > 0 ? lseek(reader->file, 0, SEEK_CUR) : 0;
+    return at > 0 ? (double)at / (double)reader->size : 0;
 }
 
 gm_status gm_line_reader_next(gm_line_reader *reader, char **text, size_t *length) {

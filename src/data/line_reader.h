@@ -9,12 +9,14 @@
 #include "base/file.h"
 
 enum { GM_LINE_LIMIT = 64 << 20 };
-#define GM_DECOMPRESSED_LIMIT ((int64_t)4 << 30) /* a thousand times the largest data set here */
+#define GM_DECOMPRESSED_LIMIT ((int64_t)4 << 30) /* or this many times the file's size; text does not come near it */
+enum { GM_DECOMPRESSED_TIMES = 64 };
 
 typedef struct gm_line_reader {
     char path[GM_PATH]; /* "standard input" for "-" */
     int64_t line;       /* number of the last line given, from 1 */
-    int64_t limit;      /* of decompressed bytes; GM_DECOMPRESSED_LIMIT after opening */
+    int64_t limit;      /* of decompressed bytes, set by opening */
+    int64_t size;       /* of the file; 0: not known */
     int64_t produced;
     int file;                 /* descriptor, −1 closed */
     struct gm_gunzip *gunzip; /* owned; NULL: plain */
@@ -28,6 +30,9 @@ gm_status gm_line_reader_open(gm_line_reader *reader, const char *path, gm_statu
 
 /* The next line without its line break, NUL-terminated, the caller's to write on until the next call; *text is NULL after the last. */
 gm_status gm_line_reader_next(gm_line_reader *reader, char **text, size_t *length);
+
+/* The share of the file that has been read, from 0 to 1; of a stream 0. */
+double gm_line_reader_done(const gm_line_reader *reader);
 void gm_line_reader_close(gm_line_reader *reader);
 
 /* GM_BAD_FILE: "path: line N: …" */

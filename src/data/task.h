@@ -62,9 +62,22 @@ gm_status gm_task_look_for(const gm_task *task, const char *data_dir, const char
 /* Whether the path leads, by whatever name, to a file of the data set, a split's or its answers', or to the task file. */
 bool gm_task_reads(const gm_task *task, const char *data_dir, const char *path);
 
+/* Goes on with a hash over the task file and the split's files. */
+gm_status gm_task_hash(const gm_task *task, const char *data_dir, const char *split, uint64_t *hash);
+
 /* Reads a split. A bad line is GM_BAD_FILE with file and line; with skip_bad it is counted, a few are logged, and only
  * a file without a good line fails. Free the set with gm_item_set_free (also after a failure: it is then empty, and
  * set->unlabelled says whether the split as such has no labels). */
 gm_status gm_task_load(const gm_task *task, const char *data_dir, const char *split, const char *prompt, bool skip_bad, gm_item_set *set);
+
+/* The same a part at a time, for a split that need not fit into memory. `set`, which must stay where it is until the reader is
+ * closed, is emptied; its checksum and its counts but for `count` go on over the parts. After a failure it is to be freed too. */
+typedef struct gm_task_reader gm_task_reader;
+gm_status gm_task_reader_open(gm_task_reader **reader, const gm_task *task, const char *data_dir, const char *split, const char *prompt,
+                              bool skip_bad, gm_item_set *set);
+/* The set's items become those of the next lines, of about `bytes` bytes together; none at the end. */
+gm_status gm_task_reader_next(gm_task_reader *reader, size_t bytes);
+double gm_task_reader_done(const gm_task_reader *reader); /* the share of the file that was read */
+void gm_task_reader_close(gm_task_reader *reader);        /* NULL is fine */
 
 #endif

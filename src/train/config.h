@@ -35,6 +35,8 @@ typedef struct gm_config {
         int append_eos; /* −1: as the task says */
         bool shuffle, reshuffle, activation_checkpointing;
         int64_t max_length, eval_every, save_every, keep_checkpoints;
+        int64_t map_above_mb;
+        char token_cache[GM_PATH]; /* "": beside output_dir */
         struct {
             int count; /* 0: by size */
             double weight[GM_TASKS];

@@ -1,10 +1,15 @@
 #include "train/dataset.h"
+#include "train/signals.h"
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "data/chat.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 bool gm_dataset_append_eos(const gm_task *task, const gm_config *config) {
     return config->train.append_eos < 0 ? gm_task_append_eos(task) : config->train.append_eos == 1;
@@ -17,25 +22,6 @@ int64_t gm_sample_loss_tokens(const gm_sample *sample, bool loss_on_all) {
     return count;
 }
 
-static gm_status count_samples(gm_dataset *dataset, gm_dataset_part *part, const gm_item_set *items) {
-    part->checksum = items->checksum;
-    for (size_t i = 0; i < part->count; i++) {
-        const gm_sample *sample = &part->samples[i];
-        int64_t loss_tokens = gm_sample_loss_tokens(sample, dataset->loss_on_all);
-        if (loss_tokens == 0)
-            return gm_error(GM_BAD_FILE, "%s: line %lld: no token of this sample carries loss", part->file,
-                            (long long)items->items[i].line);
-        part->tokens += sample->length;
-        dataset->loss_tokens += loss_tokens;
-        if (sample->length > dataset->longest) dataset->longest = sample->length;
-        if (loss_tokens > dataset->most_loss_tokens) dataset->most_loss_tokens = loss_tokens;
-        part->checksum = gm_sample_checksum(part->checksum, sample);
-    }
-    dataset->count += part->count;
-    dataset->tokens += part->tokens;
-    return GM_OK;
-}
-
 /* To the letter: a space before it makes another completion, of other tokens. */
 static void warn_of_wrong(const gm_item_set *items) {
     if (items->wrong == 0) return;
@@ -45,20 +31,183 @@ static void warn_of_wrong(const gm_item_set *items) {
            items->file, (long long)items->wrong, items->count, (long long)items->strange, (long long)items->first_wrong);
 }
 
-static gm_status encode(gm_dataset *dataset, gm_dataset_part *part, const gm_item_set *items, const gm_tokenizer *tokenizer,
-                        const gm_chat *chat, int64_t max_length) {
+/* ---- encoding --------------------------------------------------------------------------------------------------- */
+
+/* A split on its way from lines to samples, a part at a time. */
+typedef struct split_encoder {
+    const gm_dataset *dataset;
+    const gm_dataset_part *part;
+    const gm_tokenizer *tokenizer;
+    gm_chat *chat;
+    int64_t max_length;
+    size_t bytes; /* of lines at a time */
+    gm_task_reader *reader;
+    gm_item_set items;
+    gm_sample *samples; /* items.count; in `region` */
+    gm_region region;
+    gm_split_totals totals;
+    double said; /* when progress was */
+} split_encoder;
+
+static gm_status count_samples(split_encoder *e) {
+    gm_split_totals *t = &e->totals;
+    for (size_t i = 0; i < e->items.count; i++) {
+        const gm_sample *sample = &e->samples[i];
+        int64_t loss_tokens = gm_sample_loss_tokens(sample, e->dataset->loss_on_all);
+        if (loss_tokens == 0)
+            return gm_error(GM_BAD_FILE, "%s: line %lld: no token of this sample carries loss", e->items.file,
+                            (long long)e->items.items[i].line);
+        t->tokens += sample->length;
+        t->loss_tokens += loss_tokens;
+        if (sample->length > t->longest) t->longest = sample->length;
+        if (loss_tokens > t->most_loss_tokens) t->most_loss_tokens = loss_tokens;
+        t->samples = gm_sample_checksum(t->samples, sample);
+    }
+    if (t->count == 0) t->first_line = e->items.items[0].line;
+    t->count += (int64_t)e->items.count;
+    t->conversations = (int64_t)e->items.conversations;
+    t->items = e->items.checksum;
+    return e->dataset->count + (uint64_t)t->count <= UINT32_MAX
+               ? GM_OK
+               : gm_error(GM_BAD_FILE, "%s: makes more than %u samples", e->items.file, UINT32_MAX);
+}
+
+static void say_progress(split_encoder *e) {
+    enum { SECONDS = 5 };
+    double now = gm_clock_seconds();
+    if (e->said == 0) e->said = now;
+    if (now - e->said < SECONDS) return;
+    e->said = now;
+    gm_log(GM_LOG_INFO, "tokenizing %s: %.0f %%, %lld samples, %.1f million tokens", e->items.file, 100 * gm_task_reader_done(e->reader),
+           (long long)e->totals.count, (double)e->totals.tokens / 1e6);
+}
+
+/* A gm_next_samples. */
+static gm_status next_samples(void *context, const gm_sample **samples, size_t *count, gm_split_totals *totals) {
+    split_encoder *e = context;
     int64_t cut = 0;
-    if (items->count == 0) return gm_error(GM_BAD_FILE, "%s: holds no sample", items->file);
-    if (dataset->count + items->count > UINT32_MAX) return gm_error(GM_BAD_FILE, "%s: makes more than %u samples", items->file, UINT32_MAX);
-    strcpy(part->file, items->file);
-    part->count = items->count;
-    part->conversations = items->conversations;
-    part->chat = gm_chat_family_name(chat);
-    part->first_line = items->items[0].line;
-    GM_REGION_ALLOC(&part->region, part->samples, part->count);
-    GM_TRY(gm_sample_encode_set(part->samples, &cut, tokenizer, chat, items, part->append_eos, max_length, &part->region));
-    dataset->cut += cut;
-    return count_samples(dataset, part, items);
+    if (gm_signals_stop()) return gm_error(GM_INTERRUPTED, "interrupted before the first step: nothing to save");
+    gm_region_free(&e->region);
+    GM_TRY(gm_task_reader_next(e->reader, e->bytes));
+    *samples = NULL;
+    *count = e->items.count;
+    *totals = e->totals;
+    if (*count == 0) return GM_OK;
+    GM_REGION_ALLOC(&e->region, e->samples, *count);
+    GM_TRY(gm_sample_encode_set(e->samples, &cut, e->tokenizer, e->chat, &e->items, e->part->append_eos, e->max_length, &e->region));
+    e->totals.cut += cut;
+    GM_TRY(count_samples(e));
+    say_progress(e);
+    *samples = e->samples;
+    *totals = e->totals;
+    return GM_OK;
+}
+
+static void take_totals(gm_dataset *dataset, gm_dataset_part *part, const gm_split_totals *totals) {
+    const uint32_t checksums[] = {totals->items, totals->samples};
+    part->count = (size_t)totals->count;
+    part->tokens = totals->tokens;
+    part->first_line = totals->first_line;
+    part->conversations = (size_t)totals->conversations;
+    part->checksum = gm_combine_checksums(checksums, 2);
+    dataset->count += part->count;
+    dataset->cut += totals->cut;
+    dataset->tokens += totals->tokens;
+    dataset->loss_tokens += totals->loss_tokens;
+    if (totals->longest > dataset->longest) dataset->longest = totals->longest;
+    if (totals->most_loss_tokens > dataset->most_loss_tokens) dataset->most_loss_tokens = totals->most_loss_tokens;
+}
+
+/* ---- loading ---------------------------------------------------------------------------------------------------- */
+
+static gm_status hash_file(uint64_t *key, const char *directory, const char *name) {
+    char path[GM_PATH];
+    gm_mapped_file file;
+    GM_TRY(gm_path_join(path, directory, name));
+    if (!gm_file_exists(path)) return GM_OK;
+    GM_TRY(gm_file_map(&file, path, GM_BAD_FILE));
+    *key = gm_hash(file.bytes, file.length, *key);
+    gm_file_unmap(&file);
+    return GM_OK;
+}
+
+/* Of all that a sample's tokens depend on. */
+static gm_status key_of(uint64_t *key, const gm_task *task, const gm_config *c, const gm_dataset_part *part, bool skip_bad) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer.json.gz",   "tokenizer_config.json",
+                                        "config.json",    "chat_template.jinja", "chat_template.json"};
+    const int64_t numbers[] = {part->append_eos, c->train.max_length, c->train.loss_on, skip_bad};
+    *key = gm_hash(GMOE_VERSION, strlen(GMOE_VERSION), sizeof(gm_split_totals));
+    *key = gm_hash(c->eval.prompt, strlen(c->eval.prompt), gm_hash(numbers, sizeof numbers, *key));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) GM_TRY(hash_file(key, c->base_model, names[i]));
+    return gm_task_hash(task, c->data_dir, "train", key);
+}
+
+/* token-cache in the directory that output_dir stands in. */
+static gm_status cache_folder(char path[GM_PATH], const gm_config *c) {
+    char parent[GM_PATH];
+    if (c->train.token_cache[0]) return strcpy(path, c->train.token_cache), GM_OK;
+    strcpy(parent, c->output_dir);
+    size_t length = strlen(parent);
+    while (length > 1 && parent[length - 1] == '/') parent[--length] = '\0';
+    char *slash = strrchr(parent, '/');
+    if (!slash) return strcpy(path, "token-cache"), GM_OK;
+    slash[slash == parent] = '\0';
+    return gm_path_join(path, parent, "token-cache");
+}
+
+static gm_status load_cached(gm_dataset *dataset, gm_dataset_part *part, split_encoder *e, const gm_task *task, const gm_config *c,
+                             bool skip_bad) {
+    enum { LINES = 8 << 20 };
+    char folder[GM_PATH];
+    uint64_t key;
+    gm_split_totals totals;
+    e->bytes = LINES;
+    GM_TRY(key_of(&key, task, c, part, skip_bad));
+    GM_TRY(cache_folder(folder, c));
+    GM_TRY(gm_token_cache_open(&part->cache, &totals, folder, key, next_samples, e));
+    take_totals(dataset, part, &totals);
+    gm_log(GM_LOG_INFO, "%s: its tokens are in %s", part->file, folder);
+    return GM_OK;
+}
+
+/* The samples become the part's. */
+static gm_status load_whole(gm_dataset *dataset, gm_dataset_part *part, split_encoder *e) {
+    const gm_sample *samples;
+    size_t count;
+    gm_split_totals totals;
+    e->bytes = SIZE_MAX;
+    GM_TRY(next_samples(e, &samples, &count, &totals));
+    part->samples = e->samples;
+    part->region = e->region;
+    e->region = (gm_region){0};
+    take_totals(dataset, part, &totals);
+    return GM_OK;
+}
+
+/* By its size; of a compressed file the text has about four times as much. */
+static bool is_large(const char *path, int64_t megabytes) {
+    struct stat info;
+    int64_t factor = gm_text_ends_with(path, ".gz") ? 4 : 1;
+    return stat(path, &info) == 0 && info.st_size >= (megabytes << 20) / factor;
+}
+
+static gm_status load_part(gm_dataset *dataset, gm_dataset_part *part, const gm_task *task, const gm_tokenizer *tokenizer,
+                           const gm_config *c, bool skip_bad) {
+    split_encoder e = {.dataset = dataset, .part = part, .tokenizer = tokenizer, .max_length = c->train.max_length};
+    gm_status status = gm_task_reader_open(&e.reader, task, c->data_dir, "train", c->eval.prompt, skip_bad, &e.items);
+    if (status == GM_OK) status = gm_chat_open(&e.chat, c->base_model, tokenizer, gm_task_chat(task));
+    if (status == GM_OK) {
+        strcpy(part->file, e.items.file);
+        part->chat = gm_chat_family_name(e.chat);
+        status =
+            is_large(part->file, c->train.map_above_mb) ? load_cached(dataset, part, &e, task, c, skip_bad) : load_whole(dataset, part, &e);
+    }
+    if (status == GM_OK) warn_of_wrong(&e.items);
+    gm_task_reader_close(e.reader);
+    gm_chat_close(e.chat);
+    gm_item_set_free(&e.items);
+    gm_region_free(&e.region);
+    return status;
 }
 
 gm_status gm_dataset_load(gm_dataset *dataset, gm_task *const *tasks, int count, const gm_tokenizer *tokenizer, const gm_config *config,
@@ -66,29 +215,24 @@ gm_status gm_dataset_load(gm_dataset *dataset, gm_task *const *tasks, int count,
     *dataset = (gm_dataset){.loss_on_all = config->train.loss_on == GM_LOSS_ON_ALL};
     for (int i = 0; i < count; i++) {
         gm_dataset_part *part = &dataset->part[dataset->parts++];
-        gm_item_set items = {0};
-        gm_chat *chat = NULL;
         *part = (gm_dataset_part){.task = gm_task_name(tasks[i]), .append_eos = gm_dataset_append_eos(tasks[i], config)};
-        gm_status status = gm_task_load(tasks[i], config->data_dir, "train", config->eval.prompt, skip_bad, &items);
-        if (status == GM_OK) warn_of_wrong(&items);
-        if (status == GM_OK) status = gm_chat_open(&chat, config->base_model, tokenizer, gm_task_chat(tasks[i]));
-        if (status == GM_OK) status = encode(dataset, part, &items, tokenizer, chat, config->train.max_length);
-        gm_item_set_free(&items);
-        gm_chat_close(chat);
-        GM_TRY(status);
+        GM_TRY(load_part(dataset, part, tasks[i], tokenizer, config, skip_bad));
     }
     return GM_OK;
 }
 
 void gm_dataset_free(gm_dataset *dataset) {
-    for (int i = 0; i < dataset->parts; i++) gm_region_free(&dataset->part[i].region);
+    for (int i = 0; i < dataset->parts; i++) {
+        gm_region_free(&dataset->part[i].region);
+        gm_token_cache_close(&dataset->part[i].cache);
+    }
     *dataset = (gm_dataset){0};
 }
 
-const gm_sample *gm_dataset_sample(const gm_dataset *dataset, size_t index) {
+gm_sample gm_dataset_sample(const gm_dataset *dataset, size_t index) {
     const gm_dataset_part *part = dataset->part;
     while (index >= part->count) index -= part++->count;
-    return &part->samples[index];
+    return part->samples ? part->samples[index] : gm_token_cache_sample(&part->cache, index);
 }
 
 uint32_t gm_combine_checksums(const uint32_t *checksums, int count) {
@@ -133,7 +277,7 @@ static gm_status decode_part(gm_buffer *part, const gm_tokenizer *tokenizer, con
 }
 
 gm_status gm_dataset_show(gm_buffer *out, const gm_dataset *dataset, const gm_tokenizer *tokenizer, size_t index) {
-    const gm_sample *sample = gm_dataset_sample(dataset, index);
+    const gm_sample shown = gm_dataset_sample(dataset, index), *sample = &shown;
     gm_buffer part = {0};
     gm_status status = GM_OK;
     gm_buffer_text(out, "    ");
@@ -150,7 +294,7 @@ gm_status gm_dataset_show(gm_buffer *out, const gm_dataset *dataset, const gm_to
 }
 
 gm_status gm_dataset_show_tokens(gm_buffer *out, const gm_dataset *dataset, const gm_tokenizer *tokenizer, size_t index) {
-    const gm_sample *sample = gm_dataset_sample(dataset, index);
+    const gm_sample shown = gm_dataset_sample(dataset, index), *sample = &shown;
     for (int32_t i = 0; i < sample->length; i++) {
         const char *token = gm_tokenizer_token(tokenizer, sample->ids[i]);
         gm_buffer_format(out, "  %5d %7d  %-6s ", i, sample->ids[i], gm_sample_learns(sample, dataset->loss_on_all, i) ? "loss" : "");

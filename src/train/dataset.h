@@ -6,11 +6,13 @@
 #include "data/task.h"
 #include "io/tokenizer/tokenizer.h"
 #include "train/config.h"
+#include "train/token_cache.h"
 
 typedef struct gm_dataset_part { /* a task's */
     const char *task;            /* its name, the task's own */
     char file[GM_PATH];
-    gm_sample *samples; /* count; in `region` */
+    gm_sample *samples;   /* count; in `region`; NULL: in the cache */
+    gm_token_cache cache; /* of a split over train.map_above_mb */
     size_t count;
     int64_t tokens;
     gm_region region;
@@ -32,13 +34,14 @@ typedef struct gm_dataset {
 } gm_dataset; /* {0} is empty */
 
 /* The training splits of `count` tasks, encoded, conversations by the chat template of config->base_model or the task's; the
- * tasks must outlive it. */
+ * tasks must outlive it. A file of more than config->train.map_above_mb is encoded a part at a time into config->train.token_cache, or,
+ * where that is empty, into token-cache beside config->output_dir; that may take long, and a stop signal ends it with GM_INTERRUPTED. */
 gm_status gm_dataset_load(gm_dataset *dataset, gm_task *const *tasks, int count, const gm_tokenizer *tokenizer, const gm_config *config,
                           bool skip_bad);
 void gm_dataset_free(gm_dataset *dataset);
 
-/* Sample `index` of all; its ids are the dataset's. */
-const gm_sample *gm_dataset_sample(const gm_dataset *dataset, size_t index);
+/* Sample `index` of all; its ids are the dataset's, and only to be read. */
+gm_sample gm_dataset_sample(const gm_dataset *dataset, size_t index);
 /* One of several tasks' checksums; a single one is itself. */
 uint32_t gm_combine_checksums(const uint32_t *checksums, int count);
 /* Of all parts' items and tokens. */

@@ -39,7 +39,7 @@ static gm_status bound_micro_batch(const gm_trainer *t, gm_bound *bound) {
     size_t count = data->count, batch = (size_t)least(t->config->train.batch_size, samples ? samples : INT64_MAX);
     int64_t *values;
     GM_ALLOC(values, count);
-    for (size_t i = 0; i < count; i++) values[i] = gm_dataset_sample(data, i)->length;
+    for (size_t i = 0; i < count; i++) values[i] = gm_dataset_sample(data, i).length;
     bound->tokens = sum_of_largest(values, count, batch);
     if (!samples) bound->tokens = most(data->longest, least(tokens, bound->tokens));
     if (bound->tokens > MICRO_BATCH_TOKENS) {
@@ -47,7 +47,10 @@ static gm_status bound_micro_batch(const gm_trainer *t, gm_bound *bound) {
         return gm_error(GM_USAGE, "train.micro_batch_samples: the %" PRId64 " longest samples have %" PRId64 " tokens; take fewer", samples,
                         bound->tokens);
     }
-    for (size_t i = 0; i < count; i++) values[i] = gm_sample_loss_tokens(gm_dataset_sample(data, i), data->loss_on_all);
+    for (size_t i = 0; i < count; i++) {
+        gm_sample sample = gm_dataset_sample(data, i);
+        values[i] = gm_sample_loss_tokens(&sample, data->loss_on_all);
+    }
     bound->loss_rows = least(bound->tokens - 1, sum_of_largest(values, count, batch));
     free(values);
     bound->sequences = least((int64_t)(count < batch ? count : batch), bound->tokens);

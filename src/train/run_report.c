@@ -364,7 +364,7 @@ static gm_status decode_one(gm_buffer *out, const gm_tokenizer *tokenizer, const
 
 static gm_status print_sample(const gm_run_state *run) {
     const gm_dataset *data = &run->data;
-    const gm_sample *sample = gm_dataset_sample(data, 0);
+    const gm_sample shown = gm_dataset_sample(data, 0), *sample = &shown;
     token_lines lines = {0};
     gm_buffer token = {0};
     gm_status status = GM_OK;

@@ -25,9 +25,9 @@ static bool fits(const gm_trainer *t, const gm_sample *sample) {
 static gm_status forward_backward(gm_trainer *t, const uint32_t *indices, uint32_t count, const gm_step_share *share) {
     gm_pack_clear(&t->pack);
     for (uint32_t i = 0; i < count; i++) {
-        const gm_sample *sample = gm_dataset_sample(t->data, indices[i]);
-        if (!fits(t, sample)) micro_batch(t, share);
-        GM_TRY(gm_pack_add(&t->pack, sample, t->data->loss_on_all));
+        const gm_sample sample = gm_dataset_sample(t->data, indices[i]);
+        if (!fits(t, &sample)) micro_batch(t, share);
+        GM_TRY(gm_pack_add(&t->pack, &sample, t->data->loss_on_all));
     }
     micro_batch(t, share);
     return GM_OK;
@@ -39,9 +39,9 @@ static gm_step_share share_of(const gm_trainer *t, const uint32_t *indices, uint
     bool means = t->config->train.loss_mean == GM_LOSS_MEAN_MICRO_BATCH;
     gm_step_share share = {.micro_batches = means ? (count + samples - 1) / samples : 0, .dropout = dropout};
     for (uint32_t i = 0; i < count; i++) {
-        const gm_sample *sample = gm_dataset_sample(t->data, indices[i]);
-        share.step_tokens += sample->length;
-        share.step_loss_tokens += gm_sample_loss_tokens(sample, t->data->loss_on_all);
+        const gm_sample sample = gm_dataset_sample(t->data, indices[i]);
+        share.step_tokens += sample.length;
+        share.step_loss_tokens += gm_sample_loss_tokens(&sample, t->data->loss_on_all);
     }
     return share;
 }

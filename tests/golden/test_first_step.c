@@ -76,7 +76,10 @@ static void open_golden(golden *g) {
 
 static void fill_pack(golden *g, int64_t begin, int64_t end) {
     gm_pack_clear(&g->pack);
-    for (int64_t i = begin; i < end; i++) OK(gm_pack_add(&g->pack, gm_dataset_sample(&g->data, (size_t)i), g->data.loss_on_all));
+    for (int64_t i = begin; i < end; i++) {
+        gm_sample sample = gm_dataset_sample(&g->data, (size_t)i);
+        OK(gm_pack_add(&g->pack, &sample, g->data.loss_on_all));
+    }
 }
 
 static void close_golden(golden *g) {
