@@ -372,7 +372,7 @@ static gm_status no_prompt(const gm_task *task, const char *name) {
 
 gm_status gm_task_load(const gm_task *task, const char *data_dir, const char *split, const char *prompt, bool skip_bad, gm_item_set *set) {
     *set = (gm_item_set){0};
-    gm_loader loader = {.task = task, .set = set, .split = split, .skip_bad = skip_bad, .lines.file = -1, .answers.file = -1};
+    gm_loader loader = {.task = task, .set = set, .split = split, .skip_bad = skip_bad, .lines.source.file = -1, .answers.source.file = -1};
     if ((loader.prompt = gm_task_find_prompt(task, prompt)) == NULL) return no_prompt(task, prompt);
     gm_status status = prepare(&loader, data_dir);
     if (status == GM_OK) status = load_lines(&loader);
