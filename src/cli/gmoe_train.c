@@ -1,4 +1,5 @@
 /* gmoe-train: the command line of a training run. */
+#include "base/file.h"
 #include "base/log.h"
 #include "base/number.h"
 #include "cli/options.h"
@@ -194,6 +195,7 @@ int main(int argc, char **argv) {
     arguments a = {0};
     bool done;
     gm_signals_install(); /* first: until then SIGUSR2 would end the program */
+    gm_file_hold_standard();
     gm_mapped_guard_install("gmoe-train");
     gm_config *config = gm_alloc(1, sizeof *config);
     gm_status status = config ? parse(&a, argc, argv, &done) : GM_NO_MEMORY;
