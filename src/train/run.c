@@ -3,6 +3,7 @@
 #include "train/checkpoint.h"
 #include "train/device.h"
 #include "train/own_files.h"
+#include "train/run_names.h"
 #include "train/run_parts.h"
 #include "train/signals.h"
 
@@ -54,7 +55,7 @@ static gm_status open_trainer(gm_run_state *run) {
 /* Which checkpoint a resumed run begins with, and whether its configuration is this run's: known before weights are read. */
 static gm_status find_checkpoint(gm_run_state *run) {
     char folder[GM_PATH];
-    GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
+    GM_TRY(gm_output_path(&run->output, folder, GM_RUN_CHECKPOINTS));
     if (!run->options->dry_run) GM_TRY(gm_checkpoint_clean(folder));
     GM_TRY(gm_checkpoint_newest(folder, run->checkpoint, &run->checkpoint_step));
     if (run->checkpoint[0] && run->options->init_adapter)
@@ -89,7 +90,7 @@ static gm_status restore(gm_run_state *run) {
     GM_TRY(read_checkpoint(run));
     gm_log(GM_LOG_INFO, "resumed from %s", run->checkpoint);
     GM_TRY(gm_trainer_find_best(t));
-    GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
+    GM_TRY(gm_output_path(&run->output, folder, GM_RUN_CHECKPOINTS));
     GM_TRY(gm_checkpoint_set_aside(folder, t->state.step));
     return gm_checkpoint_prune(folder, run->config.train.keep_checkpoints); /* an interrupted run may not have come to it */
 }
@@ -205,7 +206,7 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
 static gm_status name_good_checkpoint(const gm_run_state *run) {
     char text[GM_ERROR_TEXT], folder[GM_PATH], path[GM_PATH] = "";
     snprintf(text, sizeof text, "%s", gm_error_text());
-    if (gm_output_path(&run->output, folder, "checkpoints") == GM_OK) gm_checkpoint_before(folder, run->trainer.state.step, path);
+    if (gm_output_path(&run->output, folder, GM_RUN_CHECKPOINTS) == GM_OK) gm_checkpoint_before(folder, run->trainer.state.step, path);
     return path[0] ? gm_error(GM_DIVERGED, "%s; the last good checkpoint is %s", text, path)
                    : gm_error(GM_DIVERGED, "%s; there is no good checkpoint", text);
 }

@@ -165,7 +165,7 @@ for name in checkpoints adapter best best.tmp adapter.old.tmp; do
     done
     rm -r taken
 done
-for name in config.json metrics.jsonl result.json result.json.tmp lock; do
+for name in config.json metrics.jsonl result.json lock; do
     mkdir -p "taken/$name"
     expect 1 "^gmoe-train: output_dir: taken/$name: is no regular file" "${train[@]}" --output-dir taken
     rm -r taken && mkdir taken && ln -s "$PWD/elsewhere/precious" "taken/$name"
