@@ -181,8 +181,7 @@ static gm_status run(const arguments *a, gm_config *config) {
                               .existing = a->resume      ? GM_EXISTING_RESUME
                                           : a->overwrite ? GM_EXISTING_OVERWRITE
                                                          : GM_EXISTING_REFUSE};
-    gm_run_result result;
-    if (!a->seeds) return gm_run(config, &options, &result);
+    if (!a->seeds) return gm_run(config, &options);
     int64_t *seeds;
     size_t count;
     gm_status status = parse_seeds(a->seeds, &region, &seeds, &count);

@@ -24,7 +24,7 @@ static const struct {
                   {"3", "a bad model, tokenizer, data or adapter file"},
                   {"4", "out of memory"},
                   {"5", "diverged"},
-                  {"75", "interrupted after saving"}};
+                  {"75", "interrupted; what was done is saved: run again with --resume"}};
 enum { EXIT_CODES = sizeof exit_codes / sizeof *exit_codes };
 
 static const gm_option *option_at(const gm_program *program, size_t i) {

@@ -197,14 +197,13 @@ static gm_status check_outputs(const gm_config *base, const gm_run_options *opti
 
 static gm_status run_seed(const gm_config *base, const gm_run_options *options, gm_seed_score *score) {
     gm_config *config;
-    gm_run_result result = {0};
     GM_ALLOC(config, 1);
     gm_status status = seed_config(config, base, score->seed);
     if (status == GM_OK && score->done) {
         gm_log(GM_LOG_INFO, "seed %" PRId64 ": is done", score->seed);
     } else if (status == GM_OK) {
         gm_log(GM_LOG_INFO, "seed %" PRId64 ": %s", score->seed, config->output_dir);
-        status = gm_run(config, options, &result);
+        status = gm_run(config, options);
         if (status == GM_OK && !options->dry_run) read_score(config->output_dir, score);
     }
     free(config);
