@@ -7,7 +7,7 @@ const gm_variable gm_variables[] = {
     {"GMOE_CPU_LEVEL", "base|v3|v4",
      "highest instruction set of the kernels: base (any), v3 (AVX2), v4 (AVX-512); default: the processor's", true, false, true},
     {"GMOE_TASKS", "DIR", "directory of the task files, instead of the installed one", false, true, false},
-    {"OMP_NUM_THREADS", "N", "threads; default: one for each core", true, false, false},
+    {"OMP_NUM_THREADS", "N", "threads, 1 to 1024; default: one for each core", true, false, false},
     {"OMP_WAIT_POLICY", "passive", "waiting threads sleep: for small models, and machines that others use too", true, false, false},
 };
 const size_t gm_variable_count = sizeof gm_variables / sizeof *gm_variables;
