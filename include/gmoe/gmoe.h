@@ -19,7 +19,7 @@ typedef enum gm_status {
     GM_BAD_FILE = 3,     /* a model, tokenizer, data or adapter file is bad      */
     GM_NO_MEMORY = 4,    /* out of memory                                        */
     GM_DIVERGED = 5,     /* a loss or gradient is not finite                     */
-    GM_INTERRUPTED = 75, /* stopped by a signal after saving (EX_TEMPFAIL)       */
+    GM_INTERRUPTED = 75, /* stopped by a signal; what was done is saved: run again with --resume (EX_TEMPFAIL) */
 } gm_status;
 
 /* One line: what failed, where, what to do. Empty after no failure. Valid until the thread's next failure. */

@@ -1,5 +1,8 @@
 #include "base/file.h"
 
+#include "base/byte_reader.h"
+#include "base/text.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,9 +13,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
-static gm_status open_regular(const char *path, gm_status missing, int *descriptor, size_t *length) {
+gm_status gm_file_open_regular(const char *path, gm_status missing, int *descriptor, size_t *length) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: a FIFO must not hang us */
     if (fd < 0) return gm_error(errno == ENOENT || errno == ENOTDIR ? missing : GM_FAIL, "%s: %s", path, strerror(errno));
     struct stat info;
@@ -21,7 +23,7 @@ static gm_status open_regular(const char *path, gm_status missing, int *descript
         return gm_error(GM_BAD_FILE, "%s: is not a regular file", path);
     }
     *descriptor = fd;
-    *length = (size_t)info.st_size;
+    if (length) *length = (size_t)info.st_size;
     return GM_OK;
 }
 
@@ -29,7 +31,7 @@ gm_status gm_file_map(gm_mapped_file *file, const char *path, gm_status missing)
     *file = (gm_mapped_file){0};
     int fd;
     size_t length;
-    GM_TRY(open_regular(path, missing, &fd, &length));
+    GM_TRY(gm_file_open_regular(path, missing, &fd, &length));
     void *bytes = length ? mmap(NULL, length, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
     int reason = errno;
     close(fd);
@@ -43,37 +45,24 @@ void gm_file_unmap(gm_mapped_file *file) {
     *file = (gm_mapped_file){0};
 }
 
-static gm_status read_stream(gm_buffer *buffer, gzFile stream, const char *path, size_t limit) {
-    char chunk[16384];
-    for (;;) {
-        int n = gzread(stream, chunk, sizeof chunk);
-        if (n < 0) {
-            int code;
-            const char *reason = gzerror(stream, &code);
-            return gm_error(code == Z_ERRNO ? GM_FAIL : GM_BAD_FILE, "%s: %s", path, code == Z_ERRNO ? strerror(errno) : reason);
-        }
-        if (n == 0) break;
-        if (buffer->length + (size_t)n > limit) return gm_error(GM_BAD_FILE, "%s: is larger than %zu bytes", path, limit);
-        gm_buffer_append(buffer, chunk, (size_t)n);
-        GM_TRY(gm_buffer_status(buffer));
-    }
-    return GM_OK;
-}
-
 gm_status gm_file_read(gm_buffer *buffer, const char *path, size_t limit, gm_status missing) {
-    int fd;
-    size_t length;
-    GM_TRY(open_regular(path, missing, &fd, &length));
+    gm_byte_reader reader;
+    char chunk[16384];
+    size_t n = 0;
     gm_buffer_clear(buffer);
-    gzFile stream = gzdopen(fd, "rb"); /* passes plain files through */
-    if (!stream) {
-        close(fd);
-        return gm_error(GM_NO_MEMORY, "%s: out of memory while opening", path);
+    GM_TRY(gm_byte_reader_open(&reader, path, missing));
+    gm_status status;
+    while ((status = gm_byte_reader_read(&reader, chunk, sizeof chunk, &n)) == GM_OK && n > 0) {
+        if (buffer->length + n > limit) status = gm_error(GM_BAD_FILE, "%s: is larger than %zu bytes", path, limit);
+        if (status == GM_OK) gm_buffer_append(buffer, chunk, n);
+        if (status == GM_OK) status = gm_buffer_status(buffer);
+        if (status != GM_OK) break;
     }
-    gm_status status = read_stream(buffer, stream, path, limit);
-    if (gzclose(stream) == Z_BUF_ERROR && status == GM_OK) status = gm_error(GM_BAD_FILE, "%s: the gzip stream is cut short", path);
+    gm_byte_reader_close(&reader);
     return status;
 }
+
+/* ---- writing ---------------------------------------------------------------------------------------------------- */
 
 static gm_status write_failed(const char *path) { return gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno)); }
 
@@ -89,36 +78,137 @@ gm_status gm_file_put(int descriptor, const char *path, const void *bytes, size_
     return GM_OK;
 }
 
-static gm_status write_all(int fd, const char *path, const void *bytes, size_t length) {
-    GM_TRY(gm_file_put(fd, path, bytes, length));
-    return fsync(fd) == 0 || errno == EINVAL || errno == EROFS ? GM_OK : write_failed(path); /* EINVAL: not a file that can be synced */
+/* EINVAL, EROFS: what is open is nothing that can be synced, a pipe or a directory of some file systems. */
+static bool sync_descriptor(int fd) { return fsync(fd) == 0 || errno == EINVAL || errno == EROFS; }
+
+/* Closes the descriptor. */
+static gm_status write_opened(int fd, const char *path, gm_file_writer write_bytes, void *context) {
+    gm_status status = write_bytes(context, fd, path);
+    if (status == GM_OK && !sync_descriptor(fd)) status = write_failed(path);
+    if (close(fd) != 0 && status == GM_OK) status = write_failed(path);
+    return status;
+}
+
+gm_status gm_file_write_by(const char *path, gm_file_writer write_bytes, void *context) {
+    struct stat info;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666); /* O_NONBLOCK: a FIFO must not hang us */
+    if (fd < 0) return write_failed(path);
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) { /* and a device must not be removed below */
+        close(fd);
+        return gm_error(GM_FAIL, "%s: cannot be written: is not a regular file", path);
+    }
+    gm_status status = write_opened(fd, path, write_bytes, context);
+    if (status != GM_OK) unlink(path);
+    return status;
+}
+
+typedef struct gm_bytes {
+    const void *bytes;
+    size_t length;
+} gm_bytes;
+
+static gm_status put_bytes(void *context, int descriptor, const char *path) {
+    const gm_bytes *b = context;
+    return gm_file_put(descriptor, path, b->bytes, b->length);
 }
 
 gm_status gm_file_write(const char *path, const void *bytes, size_t length) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) return write_failed(path);
-    gm_status status = write_all(fd, path, bytes, length);
-    if (close(fd) != 0 && status == GM_OK) status = write_failed(path);
-    if (status != GM_OK && gm_file_exists(path)) unlink(path); /* a device is not ours to remove */
+    return gm_file_write_by(path, put_bytes, &(gm_bytes){bytes, length});
+}
+
+/* ---- replacing -------------------------------------------------------------------------------------------------- */
+
+enum { DRAFT_NAME = 200 }; /* so much of the file's own name, of which a long one leaves no room for more */
+static const char draft_mark[] = ".gmoe-", draft_end[] = ".tmp";
+
+/* "directory/" of a path, "" where it names none, and the name behind it. */
+static const char *split_path(const char *path, int *directory) {
+    const char *slash = strrchr(path, '/');
+    *directory = slash ? (int)(slash + 1 - path) : 0;
+    return path + *directory;
+}
+
+static bool is_draft_of(const char *name, const char *of) {
+    size_t length = strnlen(of, DRAFT_NAME), mark = strlen(draft_mark);
+    if (strncmp(name, of, length) != 0 || strncmp(name + length, draft_mark, mark) != 0) return false;
+    name += length + mark;
+    return strspn(name, "0123456789abcdef") == 6 && strcmp(name + 6, draft_end) == 0;
+}
+
+/* A new file, never one that is there: another's, or a link. Its mode is as the umask says. */
+static gm_status open_draft(const char *path, char draft[GM_PATH], int *fd) {
+    enum { TRIES = 1000 };
+    int directory;
+    const char *name = split_path(path, &directory);
+    for (unsigned i = 0; i < TRIES; i++) {
+        unsigned number = ((unsigned)getpid() + i) & 0xffffff;
+        if (snprintf(draft, GM_PATH, "%.*s%.*s%s%06x%s", directory, path, DRAFT_NAME, name, draft_mark, number, draft_end) >= GM_PATH)
+            return gm_error(GM_USAGE, "%s: the path is too long", path);
+        *fd = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (*fd >= 0) return GM_OK;
+        if (errno != EEXIST) break;
+    }
+    return write_failed(draft);
+}
+
+/* The file is in place already: of a directory that may not be read it stays unknown when that is on the disk. */
+static gm_status sync_parent(const char *path) {
+    char parent[GM_PATH];
+    int directory;
+    split_path(path, &directory);
+    if (snprintf(parent, sizeof parent, "%.*s", directory ? directory : 1, directory ? path : ".") >= GM_PATH) return GM_OK;
+    return access(parent, R_OK) == 0 ? gm_directory_sync(parent) : GM_OK;
+}
+
+gm_status gm_file_replace_by(const char *path, gm_file_writer write_bytes, void *context) {
+    char draft[GM_PATH], target[PATH_MAX];
+    struct stat info;
+    int fd = -1;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* a device, a pipe: nothing to replace */
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        return fd >= 0 ? write_opened(fd, path, write_bytes, context) : write_failed(path);
+    }
+    if (realpath(path, target)) path = target; /* a link stays, its target is replaced */
+    GM_TRY(open_draft(path, draft, &fd));
+    gm_status status = write_opened(fd, draft, write_bytes, context);
+    if (status == GM_OK && rename(draft, path) != 0) status = write_failed(path);
+    if (status == GM_OK) return sync_parent(path);
+    unlink(draft);
     return status;
 }
 
 gm_status gm_file_replace(const char *path, const void *bytes, size_t length) {
-    char temporary[GM_PATH], target[PATH_MAX];
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return gm_file_write(path, bytes, length); /* a device, a pipe: nothing to replace */
-    if (realpath(path, target)) path = target;     /* a link stays, its target is replaced */
-    if ((size_t)snprintf(temporary, sizeof temporary, "%s.tmp", path) >= sizeof temporary)
-        return gm_error(GM_USAGE, "%s: the path is too long", path);
-    GM_TRY(gm_file_write(temporary, bytes, length));
-    if (rename(temporary, path) != 0) {
-        gm_status status = write_failed(path);
-        unlink(temporary);
-        return status;
-    }
-    return GM_OK;
+    return gm_file_replace_by(path, put_bytes, &(gm_bytes){bytes, length});
 }
+
+gm_status gm_file_remove_drafts(const char *path) {
+    char parent[GM_PATH], draft[GM_PATH];
+    struct stat info;
+    int length;
+    const char *name = split_path(path, &length);
+    snprintf(parent, sizeof parent, "%.*s", length ? length : 1, length ? path : ".");
+    DIR *directory = opendir(parent);
+    if (!directory) return errno == ENOENT ? GM_OK : gm_error(GM_FAIL, "%s: cannot be listed: %s", parent, strerror(errno));
+    gm_status status = GM_OK;
+    for (struct dirent *entry; status == GM_OK && (entry = readdir(directory)) != NULL;) {
+        if (!is_draft_of(entry->d_name, name)) continue;
+        status = gm_path_join(draft, parent, entry->d_name);
+        if (status != GM_OK || lstat(draft, &info) != 0 || !S_ISREG(info.st_mode)) continue;
+        if (unlink(draft) != 0 && errno != ENOENT) status = gm_error(GM_FAIL, "%s: cannot be removed: %s", draft, strerror(errno));
+    }
+    closedir(directory);
+    return status;
+}
+
+/* ---- standard descriptors --------------------------------------------------------------------------------------- */
+
+void gm_file_hold_standard(void) {
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY}; /* the wrong way round for input and output: no end of file, no success */
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd) _exit(GM_FAIL); /* nowhere to say it */
+}
+
+/* ---- directories ------------------------------------------------------------------------------------------------ */
 
 gm_status gm_directory_make(const char *path) {
     char part[GM_PATH];
@@ -137,8 +227,7 @@ gm_status gm_directory_make(const char *path) {
 
 gm_status gm_directory_sync(const char *path) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int failed = fd < 0 || fsync(fd) != 0;
-    gm_status status = failed ? write_failed(path) : GM_OK;
+    gm_status status = fd < 0 || !sync_descriptor(fd) ? write_failed(path) : GM_OK;
     if (fd >= 0) close(fd);
     return status;
 }

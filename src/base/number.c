@@ -1,8 +1,11 @@
 #define _GNU_SOURCE /* strtod_l, newlocale */
 #include "base/number.h"
 
+#include "base/status.h"
+
 #include <locale.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +24,18 @@ bool gm_parse_integer(const char *text, size_t length, int64_t low, int64_t high
     return *value >= low && *value <= high;
 }
 
+static locale_t the_locale; /* one for all threads, for the life of the process */
+
+static void make_locale(void) { the_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0); }
+
 static locale_t c_locale(void) {
-    static _Thread_local locale_t locale; /* made once a thread, kept for its life */
-    if (!locale) locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    return locale;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_locale);
+    if (!the_locale) {
+        gm_error(GM_NO_MEMORY, "out of memory: the C locale could not be had");
+        gm_out_of_memory();
+    }
+    return the_locale;
 }
 
 bool gm_parse_double(const char *text, size_t length, double *value) {

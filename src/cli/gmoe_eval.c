@@ -1,5 +1,6 @@
 /* gmoe-eval: scores a base model, with or without an adapter, on tasks. */
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -461,6 +462,7 @@ static gm_status run(const arguments *a) {
 int main(int argc, char **argv) {
     arguments a = {.data_dir = "data", .split = "test", .device = "auto", .batch_tokens = 16384, .max_length = -1, .shots = -1};
     bool done;
+    gm_file_hold_standard();
     gm_mapped_guard_install("gmoe-eval");
     gm_status status = parse(&a, argc, argv, &done);
     if (status == GM_OK && !done) status = run(&a);

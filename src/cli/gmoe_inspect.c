@@ -204,6 +204,7 @@ int main(int argc, char **argv) {
         .sections = sections,
         .section_count = 1,
         .summary = "Says what PATH is and whether gmoe can use it: tensors (type, shape, count, bytes), parameter counts, problems."};
+    gm_file_hold_standard();
     gm_mapped_guard_install(program.name);
     gm_status status = gm_options_parse(&program, argc, argv, &done);
     if (status == GM_OK && !done) status = path ? inspect(&findings, path) : gm_error(GM_USAGE, "no PATH given; --help says more");

@@ -1,4 +1,5 @@
 /* gmoe-tokenize: JSON Lines of text to ids, or back, on standard input and output. */
+#include "base/file.h"
 #include "base/json.h"
 #include "base/parallel.h"
 #include "cli/options.h"
@@ -204,6 +205,7 @@ static gm_status run(const options *o) {
 int main(int argc, char **argv) {
     options o = {0};
     bool done;
+    gm_file_hold_standard();
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, with a message */
     gm_status status = parse(&o, argc, argv, &done);
     if (status == GM_OK && !done) status = run(&o);

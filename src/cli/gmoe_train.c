@@ -1,4 +1,5 @@
 /* gmoe-train: the command line of a training run. */
+#include "base/file.h"
 #include "base/log.h"
 #include "base/number.h"
 #include "cli/options.h"
@@ -180,8 +181,7 @@ static gm_status run(const arguments *a, gm_config *config) {
                               .existing = a->resume      ? GM_EXISTING_RESUME
                                           : a->overwrite ? GM_EXISTING_OVERWRITE
                                                          : GM_EXISTING_REFUSE};
-    gm_run_result result;
-    if (!a->seeds) return gm_run(config, &options, &result);
+    if (!a->seeds) return gm_run(config, &options);
     int64_t *seeds;
     size_t count;
     gm_status status = parse_seeds(a->seeds, &region, &seeds, &count);
@@ -194,6 +194,7 @@ int main(int argc, char **argv) {
     arguments a = {0};
     bool done;
     gm_signals_install(); /* first: until then SIGUSR2 would end the program */
+    gm_file_hold_standard();
     gm_mapped_guard_install("gmoe-train");
     gm_config *config = gm_alloc(1, sizeof *config);
     gm_status status = config ? parse(&a, argc, argv, &done) : GM_NO_MEMORY;

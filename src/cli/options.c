@@ -138,6 +138,24 @@ static bool among(const char *words, const char *word) { /* "a|b|c" */
     return false;
 }
 
+/* What OpenMP cannot make sense of it passes over, with words of its own, and what is far too much crashes it. As there, a list is
+ * of nested levels, and blanks may stand around a number. */
+static gm_status check_threads(void) {
+    enum { THREADS_MOST = 1024 };
+    const char *value = getenv("OMP_NUM_THREADS"), blank[] = " \t";
+    if (!value || !value[0]) return GM_OK;
+    for (const char *p = value;; p++) {
+        int64_t threads;
+        p += strspn(p, blank);
+        size_t digits = strcspn(p, ", \t");
+        if (!gm_parse_integer(p, digits, 1, THREADS_MOST, &threads)) break;
+        p += digits + strspn(p + digits, blank);
+        if (!*p) return GM_OK;
+        if (*p != ',') break;
+    }
+    return gm_error(GM_USAGE, "environment variable OMP_NUM_THREADS: \"%.40s\" is no number of threads from 1 to %d", value, THREADS_MOST);
+}
+
 /* A misspelt variable would otherwise change nothing, unseen. An empty one counts as not set. */
 static gm_status check_environment(const gm_program *program) {
     for (size_t i = 0; i < gm_variable_count; i++) {
@@ -147,7 +165,7 @@ static gm_status check_environment(const gm_program *program) {
             continue;
         return unknown_value(variable, value);
     }
-    return GM_OK;
+    return program->computes ? check_threads() : GM_OK;
 }
 
 gm_status gm_options_parse(const gm_program *program, int argc, char **argv, bool *done) {

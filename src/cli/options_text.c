@@ -7,7 +7,7 @@ const gm_variable gm_variables[] = {
     {"GMOE_CPU_LEVEL", "base|v3|v4",
      "highest instruction set of the kernels: base (any), v3 (AVX2), v4 (AVX-512); default: the processor's", true, false, false, true},
     {"GMOE_TASKS", "DIR", "directory of the task files, instead of the installed one", false, false, true, false},
-    {"OMP_NUM_THREADS", "N", "threads; default: one for each core", true, true, false, false},
+    {"OMP_NUM_THREADS", "N", "threads, 1 to 1024; default: one for each core", true, true, false, false},
     {"OMP_WAIT_POLICY", "passive", "waiting threads sleep: for small models, and machines that others use too", true, true, false, false},
 };
 const size_t gm_variable_count = sizeof gm_variables / sizeof *gm_variables;
@@ -24,7 +24,7 @@ static const struct {
                   {"3", "a bad model, tokenizer, data or adapter file"},
                   {"4", "out of memory"},
                   {"5", "diverged"},
-                  {"75", "interrupted after saving"}};
+                  {"75", "interrupted; what was done is saved: run again with --resume"}};
 enum { EXIT_CODES = sizeof exit_codes / sizeof *exit_codes };
 
 static const gm_option *option_at(const gm_program *program, size_t i) {

@@ -5,6 +5,8 @@
 #include "data/line_reader.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
+#include "train/own_files.h"
+#include "train/run_names.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -30,8 +32,7 @@ static bool has_directory(const char *directory, const char *name) {
 /* The seed of a directory's name seed-N, −1 where it is none. */
 static int64_t seed_of(const char *name) {
     int64_t seed;
-    bool is_seed = strncmp(name, "seed-", 5) == 0 && gm_parse_integer(name + 5, strlen(name + 5), 0, GM_EXACT_INTEGER, &seed);
-    return is_seed ? seed : -1;
+    return gm_seed_name_read(name, &seed) ? seed : -1;
 }
 
 static int is_seed(const struct dirent *entry) { return seed_of(entry->d_name) >= 0; }
@@ -53,23 +54,26 @@ static void free_list(struct dirent **entries, int count) {
     free(entries);
 }
 
+static bool holds_run(const char *directory) {
+    bool is_run;
+    return gm_own_run(directory, &is_run) == GM_OK && is_run;
+}
+
 static bool holds_seeds(const char *directory) {
-    struct dirent **entries;
-    int count = list_seeds(directory, &entries);
-    free_list(entries, count);
-    return count > 0;
+    char path[GM_PATH];
+    bool ours;
+    if (gm_path_join(path, directory, "summary.json") == GM_OK && gm_own_summary(path, &ours) == GM_OK && ours) return true;
+    return gm_own_seed(directory, path) == GM_OK && path[0];
 }
 
 bool gm_is_run_directory(const char *path) {
     if (!gm_directory_exists(path) || has_file(path, "adapter_config.json") || has_file(path, "adapter_model.safetensors")) return false;
-    return has_file(path, "metrics.jsonl") || has_file(path, "result.json") || has_file(path, "summary.json") ||
-           has_directory(path, "checkpoints") || holds_seeds(path);
+    return holds_run(path) || holds_seeds(path);
 }
 
 gm_status gm_check_adapter_path(const char *option, const char *path) {
     if (!gm_is_run_directory(path)) return GM_OK;
-    if (has_file(path, "summary.json") || holds_seeds(path))
-        return gm_error(GM_USAGE, "%s: %s: is a run for several seeds; use %s/seed-N/adapter", option, path, path);
+    if (!holds_run(path)) return gm_error(GM_USAGE, "%s: %s: is a run for several seeds; use %s/seed-N/adapter", option, path, path);
     if (has_directory(path, "adapter"))
         return gm_error(GM_USAGE, "%s: %s: is the output directory of a run; use %s/adapter%s", option, path, path,
                         has_directory(path, "best") ? " (the last) or best" : "");
@@ -114,7 +118,7 @@ static gm_status describe_unfinished(gm_buffer *out, const char *directory) {
     char checkpoints[GM_PATH], newest[GM_PATH] = "";
     int64_t step, saved;
     GM_TRY(last_step(directory, &step));
-    GM_TRY(gm_path_join(checkpoints, directory, "checkpoints"));
+    GM_TRY(gm_path_join(checkpoints, directory, GM_RUN_CHECKPOINTS));
     if (gm_directory_exists(checkpoints)) GM_TRY(gm_checkpoint_newest(checkpoints, newest, &saved));
     gm_buffer_format(out, "state: not finished, at step %" PRId64 "\n", step);
     if (newest[0])
@@ -234,13 +238,12 @@ static gm_status describe_one(gm_buffer *out, const char *directory) {
 
 gm_status gm_describe_run(gm_buffer *out, const char *directory) {
     cJSON *summary = NULL;
+    if (holds_run(directory)) return describe_one(out, directory);
     gm_status status = read_tree(&summary, directory, "summary.json");
     if (status == GM_OK && summary)
         describe_series(out, summary, directory);
-    else if (status == GM_OK && !has_file(directory, "config.json") && holds_seeds(directory))
-        status = describe_seeds(out, directory);
     else if (status == GM_OK)
-        status = describe_one(out, directory);
+        status = describe_seeds(out, directory);
     cJSON_Delete(summary);
     return status == GM_OK ? gm_buffer_status(out) : status;
 }

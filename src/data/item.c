@@ -467,8 +467,13 @@ gm_status gm_task_reader_open(gm_task_reader **reader, const gm_task *task, cons
     if (!found) return no_prompt(task, prompt);
     gm_loader *opened;
     GM_ALLOC(opened, 1);
-    *opened =
-        (gm_loader){.task = task, .prompt = found, .set = set, .split = split, .skip_bad = skip_bad, .lines.file = -1, .answers.file = -1};
+    *opened = (gm_loader){.task = task,
+                          .prompt = found,
+                          .set = set,
+                          .split = split,
+                          .skip_bad = skip_bad,
+                          .lines.source.file = -1,
+                          .answers.source.file = -1};
     gm_status status = prepare(opened, data_dir);
     if (status != GM_OK) return gm_task_reader_close(opened), status;
     *reader = opened;

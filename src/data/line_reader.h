@@ -1,26 +1,24 @@
-/* Lines of a text file, plain or gzip (told by its first bytes; a name that ends in .gz must be gzip), one at a time in
- * memory that does not grow with the file. Every fault is GM_BAD_FILE with the file's name and the line:
- * a gzip stream cut short or damaged, bytes after it, a line over GM_LINE_LIMIT, a text that decompresses past `limit`.
+/* Lines of a text file, plain or gzip, one at a time in memory that does not grow with the file. Every fault is GM_BAD_FILE with
+ * the file's name and the line: those of base/byte_reader.h, a line over GM_LINE_LIMIT, a text that decompresses past `limit`.
  * Taken as they come: LF and CRLF, a byte order mark at the start (dropped), no line break at the end, blank lines,
  * concatenated gzip members. */
 #ifndef GM_DATA_LINE_READER_H
 #define GM_DATA_LINE_READER_H
 
-#include "base/file.h"
+#include "base/byte_reader.h"
 
 enum { GM_LINE_LIMIT = 64 << 20 };
 #define GM_DECOMPRESSED_LIMIT ((int64_t)4 << 30) /* or this many times the file's size; text does not come near it */
 enum { GM_DECOMPRESSED_TIMES = 64 };
 
 typedef struct gm_line_reader {
-    char path[GM_PATH]; /* "standard input" for "-" */
-    int64_t line;       /* number of the last line given, from 1 */
-    int64_t limit;      /* of decompressed bytes, set by opening */
-    int64_t size;       /* of the file; 0: not known */
+    gm_byte_reader source;
+    const char *path; /* source.path */
+    int64_t line;     /* number of the last line given, from 1 */
+    int64_t limit;    /* of decompressed bytes, set by opening */
+    int64_t size;     /* of the file; 0: not known */
     int64_t produced;
-    int file;                 /* descriptor, −1 closed */
-    struct gm_gunzip *gunzip; /* owned; NULL: plain */
-    char *bytes;              /* owned: what was read and not yet given lies in [begin, end) */
+    char *bytes; /* owned: what was read and not yet given lies in [begin, end) */
     size_t begin, end, capacity;
     bool finished;
 } gm_line_reader;

@@ -4,11 +4,7 @@
 #include "base/number.h"
 #include "io/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static size_t byte_count(const gm_write_tensor *tensor) {
     size_t size = gm_type_size(tensor->type);
@@ -56,32 +52,24 @@ static gm_status make_header(gm_buffer *header, const gm_write_tensor *tensors, 
     return GM_OK;
 }
 
-static gm_status failed(const char *path) { return gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno)); }
+typedef struct gm_tensor_file {
+    const gm_buffer *header;
+    const gm_write_tensor *tensors;
+    size_t count;
+} gm_tensor_file;
 
-static gm_status put_all(int fd, const char *path, const gm_buffer *header, const gm_write_tensor *tensors, size_t count) {
-    GM_TRY(gm_file_put(fd, path, header->bytes, header->length));
-    for (size_t i = 0; i < count; i++) GM_TRY(gm_file_put(fd, path, tensors[i].data, byte_count(&tensors[i])));
-    return fsync(fd) == 0 ? GM_OK : failed(path);
+static gm_status put_all(void *context, int descriptor, const char *path) {
+    const gm_tensor_file *file = context;
+    GM_TRY(gm_file_put(descriptor, path, file->header->bytes, file->header->length));
+    for (size_t i = 0; i < file->count; i++) GM_TRY(gm_file_put(descriptor, path, file->tensors[i].data, byte_count(&file->tensors[i])));
+    return GM_OK;
 }
 
 gm_status gm_safetensors_write(const char *path, const gm_write_tensor *tensors, size_t count, const gm_metadata_entry *metadata,
                                size_t metadata_count) {
     gm_buffer header = {0};
-    int fd = -1;
-    gm_status status;
-    GM_TRY_GOTO(make_header(&header, tensors, count, metadata, metadata_count));
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666); /* O_NONBLOCK: a FIFO must not hang us */
-    if (fd < 0) GM_TRY_GOTO(failed(path));
-    struct stat info;
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) { /* and a device must not be removed below */
-        close(fd);
-        fd = -1;
-        GM_TRY_GOTO(gm_error(GM_FAIL, "%s: cannot be written: is not a regular file", path));
-    }
-    status = put_all(fd, path, &header, tensors, count);
-    if (close(fd) != 0 && status == GM_OK) status = failed(path);
-    if (status != GM_OK) unlink(path);
-done:
+    gm_status status = make_header(&header, tensors, count, metadata, metadata_count);
+    if (status == GM_OK) status = gm_file_write_by(path, put_all, &(gm_tensor_file){&header, tensors, count});
     gm_buffer_free(&header);
     return status;
 }

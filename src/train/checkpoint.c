@@ -1,10 +1,9 @@
 #define _GNU_SOURCE /* renameat2 */
 #include "train/checkpoint.h"
 #include "train/manifest.h"
+#include "train/run_names.h"
 
 #include "base/log.h"
-#include "base/number.h"
-#include "base/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,11 +15,6 @@
 #include <unistd.h>
 
 /* ---- names ------------------------------------------------------------------------------------------------------ */
-
-static bool is_checkpoint(const char *name, int64_t *step) {
-    bool canonical = strncmp(name, "step-", 5) == 0 && (name[5] != '0' || name[6] == '\0'); /* step-007 is none of ours */
-    return canonical && gm_parse_integer(name + 5, strlen(name + 5), 0, GM_EXACT_INTEGER, step);
-}
 
 static int newest_first(const void *a, const void *b) {
     int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
@@ -37,7 +31,8 @@ static gm_status list_steps(const char *folder, int64_t **steps, size_t *count) 
     gm_status status = GM_OK;
     for (struct dirent *entry; status == GM_OK && (entry = readdir(directory)) != NULL;) {
         int64_t step;
-        if (!is_checkpoint(entry->d_name, &step)) continue;
+        gm_stage stage;
+        if (!gm_step_name_read(entry->d_name, &step, &stage) || stage != GM_STAGE_WHOLE) continue;
         void *grown = *steps;
         status = gm_grow(&grown, &capacity, *count + 1, sizeof **steps);
         *steps = grown;
@@ -48,10 +43,10 @@ static gm_status list_steps(const char *folder, int64_t **steps, size_t *count) 
     return status;
 }
 
-static gm_status step_path(char path[GM_PATH], const char *folder, int64_t step, const char *suffix) {
-    char name[64];
-    snprintf(name, sizeof name, "step-%lld%s", (long long)step, suffix);
-    return gm_path_join(path, folder, name);
+static gm_status step_path(char path[GM_PATH], const char *folder, int64_t step, gm_stage stage) {
+    char name[GM_RUN_NAME];
+    gm_step_name(name, step);
+    return gm_stage_path(path, folder, name, stage);
 }
 
 /* ---- a directory in place of another ---------------------------------------------------------------------------- */
@@ -80,9 +75,9 @@ static gm_status put_in_place(const char *fresh, const char *path, const char *a
 }
 
 gm_status gm_directory_recover(const char *directory, const char *name) {
-    char path[GM_PATH], aside[GM_PATH + 8];
-    GM_TRY(gm_path_join(path, directory, name));
-    snprintf(aside, sizeof aside, "%s.old.tmp", path);
+    char path[GM_PATH], aside[GM_PATH];
+    GM_TRY(gm_stage_path(path, directory, name, GM_STAGE_WHOLE));
+    GM_TRY(gm_stage_path(aside, directory, name, GM_STAGE_REPLACED));
     if (gm_directory_exists(path) || !gm_directory_exists(aside)) return GM_OK;
     return rename(aside, path) == 0 ? GM_OK : rename_failed(path);
 }
@@ -108,10 +103,10 @@ static gm_status give_up(gm_status status, const char *fresh) {
 }
 
 gm_status gm_directory_publish(const char *directory, const char *name, gm_checkpoint_writer write, void *context) {
-    char path[GM_PATH], fresh[GM_PATH + 8], aside[GM_PATH + 8];
-    GM_TRY(gm_path_join(path, directory, name));
-    snprintf(fresh, sizeof fresh, "%s.tmp", path);
-    snprintf(aside, sizeof aside, "%s.old.tmp", path);
+    char path[GM_PATH], fresh[GM_PATH], aside[GM_PATH];
+    GM_TRY(gm_stage_path(path, directory, name, GM_STAGE_WHOLE));
+    GM_TRY(gm_stage_path(fresh, directory, name, GM_STAGE_FRESH));
+    GM_TRY(gm_stage_path(aside, directory, name, GM_STAGE_REPLACED));
     gm_status status = write_fresh(fresh, -1, write, context);
     if (status == GM_OK) status = put_in_place(fresh, path, aside);
     return status == GM_OK ? gm_directory_sync(directory) : give_up(status, fresh);
@@ -121,9 +116,9 @@ gm_status gm_directory_publish(const char *directory, const char *name, gm_check
 
 gm_status gm_checkpoint_save(const char *folder, int64_t step, gm_checkpoint_writer write, void *context) {
     char path[GM_PATH], fresh[GM_PATH], aside[GM_PATH];
-    GM_TRY(step_path(path, folder, step, ""));
-    GM_TRY(step_path(fresh, folder, step, ".tmp"));
-    GM_TRY(step_path(aside, folder, step, ".old.tmp"));
+    GM_TRY(step_path(path, folder, step, GM_STAGE_WHOLE));
+    GM_TRY(step_path(fresh, folder, step, GM_STAGE_FRESH));
+    GM_TRY(step_path(aside, folder, step, GM_STAGE_REPLACED));
     GM_TRY(make_one(folder));
     gm_status status = write_fresh(fresh, step, write, context);
     if (status == GM_OK) status = gm_manifest_verify(fresh, step);
@@ -137,7 +132,7 @@ gm_status gm_checkpoint_newest(const char *folder, char path[GM_PATH], int64_t *
     gm_status status = list_steps(folder, &steps, &count);
     bool found = false;
     for (size_t i = 0; i < count && status == GM_OK && !found; i++) {
-        status = step_path(path, folder, steps[i], "");
+        status = step_path(path, folder, steps[i], GM_STAGE_WHOLE);
         if (status != GM_OK) break;
         *step = steps[i];
         gm_status verified = gm_manifest_verify(path, steps[i]);
@@ -163,7 +158,7 @@ gm_status gm_checkpoint_before(const char *folder, int64_t step, char path[GM_PA
     bool found = false;
     for (size_t i = 0; i < count && status == GM_OK && !found; i++) {
         if (steps[i] >= step) continue;
-        status = step_path(path, folder, steps[i], "");
+        status = step_path(path, folder, steps[i], GM_STAGE_WHOLE);
         found = status == GM_OK && gm_manifest_verify(path, steps[i]) == GM_OK;
     }
     if (!found) path[0] = '\0';
@@ -177,8 +172,8 @@ gm_status gm_checkpoint_prune(const char *folder, int64_t keep) {
     gm_status status = list_steps(folder, &steps, &count);
     for (size_t i = (size_t)keep; i < count && status == GM_OK; i++) {
         char path[GM_PATH], aside[GM_PATH]; /* renamed first: a half-removed checkpoint must not look like a damaged one */
-        status = step_path(path, folder, steps[i], "");
-        if (status == GM_OK) status = step_path(aside, folder, steps[i], ".pruned.tmp");
+        status = step_path(path, folder, steps[i], GM_STAGE_WHOLE);
+        if (status == GM_OK) status = step_path(aside, folder, steps[i], GM_STAGE_PRUNED);
         if (status == GM_OK && rename(path, aside) != 0) status = rename_failed(aside);
         if (status == GM_OK) status = gm_directory_remove(aside);
     }
@@ -192,8 +187,8 @@ gm_status gm_checkpoint_set_aside(const char *folder, int64_t step) {
     gm_status status = list_steps(folder, &steps, &count);
     for (size_t i = 0; i < count && status == GM_OK && steps[i] > step; i++) {
         char path[GM_PATH], aside[GM_PATH];
-        status = step_path(path, folder, steps[i], "");
-        if (status == GM_OK) status = step_path(aside, folder, steps[i], ".damaged");
+        status = step_path(path, folder, steps[i], GM_STAGE_WHOLE);
+        if (status == GM_OK) status = step_path(aside, folder, steps[i], GM_STAGE_DAMAGED);
         if (status == GM_OK) status = gm_directory_remove(aside);
         if (status == GM_OK && rename(path, aside) != 0) status = rename_failed(aside);
         if (status == GM_OK) gm_log(GM_LOG_WARN, "%s: is kept as %s", path, aside);
@@ -212,15 +207,15 @@ static gm_status check_kind(const char *folder, const char *name) {
 
 /* Entries change while they are gone through, so that first what was moved aside is put back, in a pass of its own. */
 static gm_status clean(const char *folder, const char *name, bool recover) {
-    char path[GM_PATH];
+    char path[GM_PATH], whole[GM_RUN_NAME];
     int64_t step;
-    if (is_checkpoint(name, &step)) return check_kind(folder, name);
-    if (strncmp(name, "step-", 5) != 0 || !gm_text_ends_with(name, recover ? ".old.tmp" : ".tmp")) return GM_OK;
+    gm_stage stage;
+    if (!gm_step_name_read(name, &step, &stage)) return GM_OK;
+    if (stage == GM_STAGE_WHOLE) return check_kind(folder, name);
+    if (recover && stage == GM_STAGE_REPLACED) return gm_step_name(whole, step), gm_directory_recover(folder, whole);
+    if (recover || !gm_stage_is_leftover(stage)) return GM_OK;
     GM_TRY(gm_path_join(path, folder, name));
-    if (!recover) return gm_directory_remove(path);
-    char whole[64];
-    if (snprintf(whole, sizeof whole, "%.*s", (int)(strlen(name) - strlen(".old.tmp")), name) >= (int)sizeof whole) return GM_OK;
-    return is_checkpoint(whole, &step) ? gm_directory_recover(folder, whole) : GM_OK;
+    return gm_directory_remove(path);
 }
 
 gm_status gm_checkpoint_clean(const char *folder) {

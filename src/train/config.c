@@ -362,7 +362,7 @@ static gm_status build_from(gm_config *config, const gm_sources *sources, const 
     gm_config_set_defaults(config);
     GM_TRY(apply_all(config, sources, file, PASS_METHOD));
     gm_config_set_method(config, config->method);
-    if (sources->parity) GM_TRY(gm_config_set_parity(config));
+    if (sources->parity) gm_config_set_parity(config);
     GM_TRY(apply_all(config, sources, file, PASS_OTHERS));
     GM_TRY(gm_config_check_method(config, sources->giver));
     if (sources->parity) gm_config_note_kept(config, sources->giver);

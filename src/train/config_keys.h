@@ -45,6 +45,8 @@ static inline const char *gm_config_leaf(const gm_config_key *key) {
 const char *gm_config_type_name(gm_config_type type);
 /* Appends the key's value in `config` as JSON. */
 void gm_config_write_value(gm_buffer *out, const gm_config *config, const gm_config_key *key);
+/* The tree of a JSON text of our own; cJSON_Delete(). */
+cJSON *gm_config_parse_own(const char *text);
 /* Sets everything to the table's defaults and those of the method (gm_config.method). */
 void gm_config_set_defaults(gm_config *config);
 void gm_config_set_method(gm_config *config, int method);
@@ -55,7 +57,7 @@ typedef struct gm_config_reading {
 } gm_config_reading;
 extern const gm_config_reading gm_config_parity[];
 extern const size_t gm_config_parity_count;
-gm_status gm_config_set_parity(gm_config *config);
+void gm_config_set_parity(gm_config *config);
 /* Says which of them the file and the command line keep from being set. `giver`: who gave each key, by its index in the table ("run.json",
  * "--set"); NULL: nobody. */
 void gm_config_note_kept(const gm_config *config, const char *const *giver);

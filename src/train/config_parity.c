@@ -20,24 +20,23 @@ const gm_config_reading gm_config_parity[] = {
 };
 const size_t gm_config_parity_count = sizeof gm_config_parity / sizeof *gm_config_parity;
 
-gm_status gm_config_set_parity(gm_config *config) {
+void gm_config_set_parity(gm_config *config) {
     for (size_t i = 0; i < gm_config_parity_count; i++) {
-        cJSON *value = cJSON_Parse(gm_config_parity[i].value);
+        cJSON *value = gm_config_parse_own(gm_config_parity[i].value);
         const gm_config_key *key = gm_config_find_key(gm_config_parity[i].path);
-        if (!value) return gm_error(GM_NO_MEMORY, "--parity: out of memory");
         GM_CHECK(key, "--parity: %s is no key", gm_config_parity[i].path);
         gm_status status = gm_config_store(config, key, value);
         cJSON_Delete(value);
         GM_CHECK(status == GM_OK, "--parity: %s: %s", gm_config_parity[i].path, gm_error_text());
     }
-    return GM_OK;
 }
 
 /* Whether the run's value is another than this reading. */
 static bool differs(const gm_config *config, const gm_config_key *key, const gm_config_reading *reading) {
     gm_buffer value = {0};
     gm_config_write_value(&value, config, key);
-    cJSON *now = cJSON_Parse(gm_buffer_string(&value)), *theirs = cJSON_Parse(reading->value);
+    if (gm_buffer_status(&value) != GM_OK) gm_out_of_memory();
+    cJSON *now = gm_config_parse_own(gm_buffer_string(&value)), *theirs = gm_config_parse_own(reading->value);
     bool equal = cJSON_Compare(now, theirs, true);
     cJSON_Delete(now);
     cJSON_Delete(theirs);

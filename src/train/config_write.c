@@ -12,13 +12,21 @@ void gm_config_set_method(gm_config *config, int method) {
     config->adapter = gm_method_find(gm_config_method_name(config))->defaults;
 }
 
+cJSON *gm_config_parse_own(const char *text) {
+    cJSON *tree = NULL;
+    gm_status status = gm_json_parse("a value of the program's own", text, strlen(text), &tree);
+    if (status == GM_NO_MEMORY) gm_out_of_memory();
+    GM_CHECK(status == GM_OK, "%s", gm_error_text());
+    return tree;
+}
+
 void gm_config_set_defaults(gm_config *config) {
     memset(config, 0, sizeof *config);
     for (size_t i = 0; i < gm_config_key_count; i++) {
         const gm_config_key *key = &gm_config_keys[i];
         if (!key->fallback) continue;
-        cJSON *value = cJSON_Parse(key->fallback);
-        gm_status status = value ? gm_config_store(config, key, value) : GM_NO_MEMORY;
+        cJSON *value = gm_config_parse_own(key->fallback);
+        gm_status status = gm_config_store(config, key, value);
         GM_CHECK(status == GM_OK, "%s: its default %s: %s", key->path, key->fallback, gm_error_text());
         cJSON_Delete(value);
     }

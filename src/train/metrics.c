@@ -35,24 +35,31 @@ static bool keep_line(const char *line, size_t length, const gm_kept *last) {
     return keep;
 }
 
+/* The lines to copy, and how many are not. */
+typedef struct gm_copy {
+    const char *path;
+    gm_kept last;
+    int64_t dropped;
+} gm_copy;
+
 static gm_status write_kept(int file, const char *path, gm_buffer *kept) {
     GM_TRY(gm_buffer_status(kept));
-    GM_TRY(gm_file_put(file, path, kept->bytes, kept->length));
+    if (file >= 0) GM_TRY(gm_file_put(file, path, kept->bytes, kept->length));
     gm_buffer_clear(kept);
     return GM_OK;
 }
 
-/* Lines of the events that are kept, from the reader to the file; *dropped counts the others. Of a file with a line that is
- * too long to be one the rest is given up: metrics are no reason not to go on. */
-static gm_status copy_kept(gm_line_reader *lines, int file, const char *path, const gm_kept *last, int64_t *dropped) {
+/* Lines of the events that are kept, one after the other. Of a file with a line that is too long to be one the rest is given up:
+ * metrics are no reason not to go on. */
+static gm_status copy_lines(gm_line_reader *lines, gm_copy *copy, int file, const char *path) {
     enum { CHUNK = 1 << 20 };
     gm_buffer kept = {0};
     gm_status status = GM_OK;
     char *line;
     size_t length;
     while ((status = gm_line_reader_next(lines, &line, &length)) == GM_OK && line) {
-        if (!keep_line(line, length, last)) {
-            ++*dropped;
+        if (!keep_line(line, length, &copy->last)) {
+            copy->dropped++;
             continue;
         }
         gm_buffer_append(&kept, line, length);
@@ -60,13 +67,24 @@ static gm_status copy_kept(gm_line_reader *lines, int file, const char *path, co
         if (kept.length >= CHUNK) GM_TRY_GOTO(write_kept(file, path, &kept));
     }
     if (status == GM_BAD_FILE) {
-        gm_log(GM_LOG_WARN, "%s; it and what follows is dropped", gm_error_text());
-        ++*dropped;
+        if (file >= 0) gm_log(GM_LOG_WARN, "%s; it and what follows is dropped", gm_error_text());
+        copy->dropped++;
         status = GM_OK;
     }
     if (status == GM_OK) status = write_kept(file, path, &kept);
 done:
     gm_buffer_free(&kept);
+    return status;
+}
+
+/* A gm_file_writer; `file` −1 only counts. */
+static gm_status copy_kept(void *context, int file, const char *path) {
+    gm_copy *copy = context;
+    gm_line_reader lines;
+    copy->dropped = 0;
+    GM_TRY(gm_line_reader_open(&lines, copy->path, GM_FAIL));
+    gm_status status = copy_lines(&lines, copy, file, path);
+    gm_line_reader_close(&lines);
     return status;
 }
 
@@ -81,23 +99,11 @@ static bool lacks_newline(const char *path) {
     return lacks;
 }
 
-/* Line by line, however long the run was, into a file that then takes the old one's place. */
+/* Line by line, however long the run was, into a file that then takes the old one's place: if there is anything to drop. */
 static gm_status drop_later_events(const char *path, const gm_kept *last) {
-    gm_line_reader lines;
-    char fresh[GM_PATH + 8];
-    int64_t dropped = lacks_newline(path);
-    snprintf(fresh, sizeof fresh, "%s.tmp", path);
-    GM_TRY(gm_line_reader_open(&lines, path, GM_FAIL));
-    int file = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    gm_status status =
-        file >= 0 ? copy_kept(&lines, file, fresh, last, &dropped) : gm_error(GM_FAIL, "%s: cannot be written: %s", fresh, strerror(errno));
-    gm_line_reader_close(&lines);
-    if (status == GM_OK && dropped && fsync(file) != 0) status = gm_error(GM_FAIL, "%s: cannot be written: %s", fresh, strerror(errno));
-    if (file >= 0) close(file);
-    if (status == GM_OK && dropped && rename(fresh, path) != 0)
-        status = gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno));
-    if (file >= 0 && (status != GM_OK || !dropped)) unlink(fresh);
-    return status;
+    gm_copy copy = {path, *last, 0};
+    GM_TRY(copy_kept(&copy, -1, path));
+    return copy.dropped || lacks_newline(path) ? gm_file_replace_by(path, copy_kept, &copy) : GM_OK;
 }
 
 gm_status gm_metrics_open(gm_metrics *metrics, const char *path, int64_t resumed_step, int64_t evaluated_step,

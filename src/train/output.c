@@ -4,10 +4,8 @@
 #include "train/output.h"
 #include "train/checkpoint.h"
 #include "train/own_files.h"
+#include "train/run_names.h"
 
-#include "base/number.h"
-
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,10 +13,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static const char *const published[] = {"adapter", "best"};
-static const char *const leftovers[] = {"adapter.tmp", "adapter.old.tmp", "best.tmp", "best.old.tmp"};
-enum { PUBLISHED = sizeof published / sizeof *published, LEFTOVERS = sizeof leftovers / sizeof *leftovers };
 
 gm_status gm_output_path(const gm_output *output, char path[GM_PATH], const char *name) {
     return gm_path_join(path, output->directory, name);
@@ -47,7 +41,7 @@ static gm_status check_lock(gm_output *output, const char *path) {
 
 static gm_status lock_directory(gm_output *output) {
     char path[GM_PATH];
-    GM_TRY(gm_output_path(output, path, "lock"));
+    GM_TRY(gm_output_path(output, path, GM_RUN_LOCK));
     for (;;) {
         output->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
         if (output->lock < 0) return gm_error(GM_FAIL, "%s: cannot be written: %s", path, strerror(errno));
@@ -64,7 +58,7 @@ static gm_status lock_directory(gm_output *output) {
 
 gm_status gm_output_check(const gm_output *output) {
     char path[GM_PATH];
-    GM_TRY(gm_output_path(output, path, "lock"));
+    GM_TRY(gm_output_path(output, path, GM_RUN_LOCK));
     if (names_this_file(path, output->lock)) return GM_OK;
     return gm_error(
         GM_FAIL,
@@ -99,40 +93,43 @@ static void remove_made(gm_output *output) {
 
 static gm_status remove_leftovers(const gm_output *output) {
     char path[GM_PATH];
-    for (int i = 0; i < PUBLISHED; i++) GM_TRY(gm_directory_recover(output->directory, published[i]));
-    for (int i = 0; i < LEFTOVERS; i++) {
-        GM_TRY(gm_output_path(output, path, leftovers[i]));
-        GM_TRY(gm_directory_remove(path));
+    for (int i = 0; gm_run_published[i]; i++) {
+        const char *name = gm_run_published[i];
+        GM_TRY(gm_directory_recover(output->directory, name));
+        for (gm_stage stage = GM_STAGE_WHOLE; stage <= GM_STAGE_REPLACED; stage++) {
+            if (!gm_stage_is_leftover(stage)) continue;
+            GM_TRY(gm_stage_path(path, output->directory, name, stage));
+            GM_TRY(gm_directory_remove(path));
+        }
+    }
+    for (int i = 0; gm_run_files[i]; i++) {
+        GM_TRY(gm_output_path(output, path, gm_run_files[i]));
+        GM_TRY(gm_file_remove_drafts(path));
     }
     return GM_OK;
 }
 
-/* A run of several seeds has its runs in seed-N; a single one in their midst would mix with them. */
+/* A run of several seeds has its runs in seed-N; a single one in their midst would mix with them. A directory that holds a run of
+ * its own is no such place. */
 static gm_status refuse_seeds(const char *directory) {
-    DIR *opened = opendir(directory);
-    bool found = false;
-    if (!opened) return GM_OK;
-    for (struct dirent *entry; !found && (entry = readdir(opened)) != NULL;) {
-        char path[GM_PATH];
-        int64_t seed;
-        bool named = strncmp(entry->d_name, "seed-", 5) == 0 &&
-                     gm_parse_integer(entry->d_name + 5, strlen(entry->d_name + 5), 0, GM_EXACT_INTEGER, &seed);
-        found = named && gm_path_join(path, directory, entry->d_name) == GM_OK && gm_directory_exists(path);
-    }
-    closedir(opened);
-    return found ? gm_error(GM_USAGE,
-                            "output_dir: %s: holds runs of several seeds; give --seeds to go on with them, or take another output_dir",
-                            directory)
-                 : GM_OK;
+    char seed[GM_PATH];
+    bool is_run;
+    GM_TRY(gm_own_run(directory, &is_run));
+    if (is_run) return GM_OK;
+    GM_TRY(gm_own_seed(directory, seed));
+    if (!seed[0]) return GM_OK;
+    return gm_error(GM_USAGE, "%s: holds runs of several seeds (%s); give --seeds to go on with them, or take another output_dir",
+                    directory, seed);
 }
 
 static gm_status name_output(gm_output *output, const char *directory) {
     *output = (gm_output){.lock = -1};
     if (strlen(directory) >= sizeof output->directory) return gm_error(GM_USAGE, "%s: the path is too long", directory);
     strcpy(output->directory, directory);
-    GM_TRY(refuse_seeds(directory));
+    gm_status status = gm_own_check_place(directory);
+    if (status == GM_OK) status = refuse_seeds(directory);
     output->kept = existing_part(directory);
-    return GM_OK;
+    return status == GM_OK ? GM_OK : gm_error_prefix(status, "output_dir");
 }
 
 static gm_status refuse_run(const gm_output *output, gm_existing existing) {
@@ -156,7 +153,7 @@ gm_status gm_output_open(gm_output *output, const char *directory, gm_existing e
 /* Asked with a shared lock, which is given back at once. */
 static gm_status refuse_locked(const gm_output *output) {
     char path[GM_PATH];
-    GM_TRY(gm_output_path(output, path, "lock"));
+    GM_TRY(gm_output_path(output, path, GM_RUN_LOCK));
     int lock = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     bool taken = lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     if (lock >= 0) close(lock);
@@ -204,7 +201,7 @@ gm_status gm_output_clear(const gm_output *output) {
 void gm_output_close(gm_output *output) {
     char path[GM_PATH];
     if (output->lock >= 0) {
-        if (gm_output_path(output, path, "lock") == GM_OK && names_this_file(path, output->lock)) unlink(path);
+        if (gm_output_path(output, path, GM_RUN_LOCK) == GM_OK && names_this_file(path, output->lock)) unlink(path);
         close(output->lock);
     }
     output->lock = -1;

@@ -13,6 +13,15 @@ gm_status gm_own_run(const char *directory, bool *is_run);
 /* The same, and GM_USAGE that names what has one of a run's names and is none of its. */
 gm_status gm_own_check(const char *directory, bool *is_run);
 
+/* GM_USAGE where the directory, which need not be there, is an adapter's, or is or lies in a folder that a run replaces. */
+gm_status gm_own_check_place(const char *directory);
+
+/* A seed-N in it that holds a run; "" where there is none. */
+gm_status gm_own_seed(const char *directory, char folder[GM_PATH]);
+
+/* Whether summary.json at `path` is that of runs for several seeds; one that is not there is none. */
+gm_status gm_own_summary(const char *path, bool *ours);
+
 /* Removes what a run wrote, config.json last, so that what is left of a removal that was broken off is still known. What else
  * lies in the directory or in checkpoints/ stays. Call it after gm_own_check. */
 gm_status gm_own_remove(const char *directory);

@@ -3,6 +3,7 @@
 #include "train/checkpoint.h"
 #include "train/device.h"
 #include "train/own_files.h"
+#include "train/run_names.h"
 #include "train/run_parts.h"
 #include "train/signals.h"
 
@@ -54,7 +55,7 @@ static gm_status open_trainer(gm_run_state *run) {
 /* Which checkpoint a resumed run begins with, and whether its configuration is this run's: known before weights are read. */
 static gm_status find_checkpoint(gm_run_state *run) {
     char folder[GM_PATH];
-    GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
+    GM_TRY(gm_output_path(&run->output, folder, GM_RUN_CHECKPOINTS));
     if (!run->options->dry_run) GM_TRY(gm_checkpoint_clean(folder));
     GM_TRY(gm_checkpoint_newest(folder, run->checkpoint, &run->checkpoint_step));
     if (run->checkpoint[0] && run->options->init_adapter)
@@ -70,6 +71,21 @@ static gm_status find_checkpoint(gm_run_state *run) {
     return GM_OK;
 }
 
+/* Scores that result.json holds are not lost because the split that they are of is gone. */
+static gm_status check_tests(const gm_run_state *run) {
+    for (int i = 0; i < run->earlier.score_count; i++) {
+        const char *task = run->earlier.scores[i].task;
+        bool there = false;
+        for (int k = 0; k < run->tests && !there; k++) there = strcmp(run->test[k].task, task) == 0;
+        if (!there)
+            return gm_error(GM_USAGE,
+                            "%s/result.json: has scores of the test split of %s, which is gone: put it back, or move result.json away to "
+                            "go on without",
+                            run->output.directory, task);
+    }
+    return GM_OK;
+}
+
 /* Changes nothing in the output directory: a dry run does it too. */
 static gm_status read_checkpoint(gm_run_state *run) {
     gm_trainer *t = &run->trainer;
@@ -80,7 +96,8 @@ static gm_status read_checkpoint(gm_run_state *run) {
         return gm_error(GM_USAGE, "%s: is past the run's end at step %" PRId64 "; raise train.epochs or train.max_steps", run->checkpoint,
                         t->total_steps);
     run->resumed_step = t->saved_step = t->state.step;
-    return gm_run_read_earlier(run);
+    GM_TRY(gm_run_read_earlier(run));
+    return check_tests(run);
 }
 
 static gm_status restore(gm_run_state *run) {
@@ -89,7 +106,7 @@ static gm_status restore(gm_run_state *run) {
     GM_TRY(read_checkpoint(run));
     gm_log(GM_LOG_INFO, "resumed from %s", run->checkpoint);
     GM_TRY(gm_trainer_find_best(t));
-    GM_TRY(gm_output_path(&run->output, folder, "checkpoints"));
+    GM_TRY(gm_output_path(&run->output, folder, GM_RUN_CHECKPOINTS));
     GM_TRY(gm_checkpoint_set_aside(folder, t->state.step));
     return gm_checkpoint_prune(folder, run->config.train.keep_checkpoints); /* an interrupted run may not have come to it */
 }
@@ -181,8 +198,9 @@ static gm_status evaluate_best(gm_run_state *run, gm_run_result *result) {
     return restored == GM_OK ? status : restored;
 }
 
-static gm_status finish(gm_run_state *run, gm_run_result *result) {
+static gm_status finish(gm_run_state *run) {
     gm_trainer *t = &run->trainer;
+    gm_run_result *result = &run->result;
     gm_snapshot snapshot = gm_trainer_snapshot(t);
     GM_TRY(gm_trainer_check_values(t));
     GM_TRY(gm_output_check(&run->output));
@@ -198,22 +216,26 @@ static gm_status finish(gm_run_state *run, gm_run_result *result) {
     if (run->tests) GM_TRY(evaluate_final(run, result));
     if (run->tests && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));
     GM_TRY(gm_output_check(&run->output));
-    return gm_run_report(run, result);
+    return gm_run_report(run);
 }
 
 /* Weights that diverged may be in a checkpoint: the good one is older than they are. */
 static gm_status name_good_checkpoint(const gm_run_state *run) {
     char text[GM_ERROR_TEXT], folder[GM_PATH], path[GM_PATH] = "";
     snprintf(text, sizeof text, "%s", gm_error_text());
-    if (gm_output_path(&run->output, folder, "checkpoints") == GM_OK) gm_checkpoint_before(folder, run->trainer.state.step, path);
+    if (gm_output_path(&run->output, folder, GM_RUN_CHECKPOINTS) == GM_OK) gm_checkpoint_before(folder, run->trainer.state.step, path);
     return path[0] ? gm_error(GM_DIVERGED, "%s; the last good checkpoint is %s", text, path)
                    : gm_error(GM_DIVERGED, "%s; there is no good checkpoint", text);
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
 
-static gm_status stop_asked(void) {
-    return gm_signals_stop() ? gm_error(GM_INTERRUPTED, "interrupted before the first step: nothing to save") : GM_OK;
+/* Nothing is written yet: what is there, or is not, --resume finds as this run did. */
+static gm_status stop_asked(const gm_run_state *run) {
+    bool replaces = run->options->existing == GM_EXISTING_OVERWRITE && run->output.run_exists;
+    if (!gm_signals_stop()) return GM_OK;
+    return gm_error(GM_INTERRUPTED, "interrupted by a signal before the first step; %s",
+                    replaces ? "the run that was to be replaced is still there, give --overwrite again" : "--resume starts there");
 }
 
 /* A run that failed before its first step was done is no run: its directory can be taken again. */
@@ -234,17 +256,17 @@ static gm_status spare_data(const gm_run_state *run) {
     return GM_OK;
 }
 
-static gm_status run_all(gm_run_state *run, gm_run_result *result) {
+static gm_status run_all(gm_run_state *run) {
     const gm_run_options *options = run->options;
     GM_TRY(gm_device_open(&run->backend, options->device));
     GM_TRY(gm_run_open_output(&run->output, &run->config, options));
     GM_TRY(gm_run_load_inputs(run));
     GM_TRY(spare_data(run));
     if (options->existing == GM_EXISTING_RESUME) GM_TRY(find_checkpoint(run)); /* after eval.scoring is resolved */
-    GM_TRY(stop_asked());
+    GM_TRY(stop_asked(run));
     GM_TRY(open_model(run));
     GM_TRY(open_trainer(run));
-    GM_TRY(stop_asked());
+    GM_TRY(stop_asked(run));
     GM_TRY(gm_run_describe_inputs(run));
     if (options->dry_run && run->checkpoint[0]) GM_TRY(read_checkpoint(run));
     if (options->dry_run) return gm_run_print_plan(run);
@@ -253,7 +275,7 @@ static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     gm_status status = begin_output(run);
     if (status == GM_OK) status = gm_trainer_run(&run->trainer);
     if (status == GM_OK) {
-        status = finish(run, result);
+        status = finish(run);
         if (status == GM_INTERRUPTED) status = gm_trainer_stop(&run->trainer);
     }
     status = gm_run_making(status, "training", smaller_adapter); /* from here on copies of the adapter are made, to be written */
@@ -272,14 +294,14 @@ static void close_run(gm_run_state *run) {
     free(run);
 }
 
-gm_status gm_run(const gm_config *config, const gm_run_options *options, gm_run_result *result) {
+gm_status gm_run(const gm_config *config, const gm_run_options *options) {
     gm_run_state *run;
     GM_ALLOC(run, 1);
     run->config = *config;
     run->options = options;
     run->output.lock = run->metrics.file = -1;
     run->resumed_step = -1;
-    gm_status status = run_all(run, result);
+    gm_status status = run_all(run);
     close_run(run);
     return status;
 }

@@ -2,8 +2,26 @@
 #ifndef GM_TRAIN_RUN_PARTS_H
 #define GM_TRAIN_RUN_PARTS_H
 
+#include "train/evaluation.h"
 #include "train/run.h"
 #include "train/trainer.h"
+
+typedef struct gm_run_score { /* one evaluation at the end, on the test split */
+    char task[256];
+    const char *adapter; /* "final" or "best" */
+    gm_scoring scoring;
+    gm_eval_result result;
+} gm_run_score;
+
+enum { GM_RUN_SCORES = 2 * GM_TASKS };
+
+typedef struct gm_run_result {
+    gm_run_score scores[GM_RUN_SCORES]; /* the final adapter's of every task that has the split, then those of best/ */
+    int score_count;
+    int64_t steps, trainable, best_step, best_n; /* best_step −1: none; best_n: items, −1: not known */
+    bool best_by_loss;
+    double best, seconds, tokens_per_s; /* of the validation split; of training */
+} gm_run_result;
 
 typedef struct gm_run_state {
     gm_config config; /* eval.scoring resolved, where all tasks have the same */
@@ -21,7 +39,8 @@ typedef struct gm_run_state {
     gm_trainer trainer;
     char checkpoint[GM_PATH];              /* to resume from; "": none */
     int64_t checkpoint_step, resumed_step; /* resumed_step −1: from the start */
-    gm_run_result earlier;                 /* of a resumed run: what result.json held; steps −1: nothing */
+    gm_run_result result;
+    gm_run_result earlier; /* of a resumed run: what result.json held; steps −1: nothing */
 } gm_run_state;
 
 /* run_inputs.c: passes a status on; GM_NO_MEMORY gets what was being made, and what would make it smaller (NULL: nothing) */
@@ -46,8 +65,8 @@ gm_status gm_run_describe_inputs(const gm_run_state *run);
 gm_status gm_run_print_plan(const gm_run_state *run);
 /* run_report.c: run->earlier, from result.json where it is there */
 gm_status gm_run_read_earlier(gm_run_state *run);
-/* run_report.c: result.json and standard output */
-gm_status gm_run_report(gm_run_state *run, const gm_run_result *result);
+/* run_report.c: run->result, to result.json and standard output */
+gm_status gm_run_report(gm_run_state *run);
 
 /* Rows of a table of results on standard output. */
 void gm_print_score(const char *task, const char *split, const char *adapter, const char *scoring, const gm_eval_result *result);

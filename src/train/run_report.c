@@ -261,7 +261,8 @@ static void print_scores(const gm_run_result *result) {
     }
 }
 
-gm_status gm_run_report(gm_run_state *run, const gm_run_result *result) {
+gm_status gm_run_report(gm_run_state *run) {
+    const gm_run_result *result = &run->result;
     char duration[32];
     GM_TRY(write_result(run, result));
     gm_format_duration(duration, result->seconds);

@@ -2,6 +2,7 @@
  * not run again on --resume: its score is read back, so that an interrupted series goes on where it stopped. */
 #include "train/config_keys.h"
 #include "train/own_files.h"
+#include "train/run_names.h"
 #include "train/run_parts.h"
 
 #include "base/json.h"
@@ -42,10 +43,10 @@ typedef struct gm_seed_score {
 /* ---- one seed --------------------------------------------------------------------------------------------------- */
 
 static gm_status seed_config(gm_config *config, const gm_config *base, int64_t seed) {
-    char name[64];
+    char name[GM_RUN_NAME];
     *config = *base;
     config->seed = seed;
-    snprintf(name, sizeof name, "seed-%" PRId64, seed);
+    gm_seed_name(name, seed);
     return gm_path_join(config->output_dir, base->output_dir, name);
 }
 
@@ -159,12 +160,9 @@ static gm_status find_all_done(const gm_config *config, const gm_run_options *op
 
 /* The summary of an earlier series is replaced, another file of that name is not. */
 static gm_status check_summary(const char *path) {
-    cJSON *tree = NULL;
-    if (!gm_file_exists(path)) return GM_OK;
-    gm_status status = gm_json_parse_file(path, FILE_BYTES, GM_FAIL, &tree);
-    bool ours = status == GM_OK && cJSON_IsArray(gm_json_member(tree, "seeds"));
-    cJSON_Delete(tree);
-    if (ours || (status != GM_OK && status != GM_BAD_FILE)) return status;
+    bool ours;
+    GM_TRY(gm_own_summary(path, &ours));
+    if (ours || !gm_file_exists(path)) return GM_OK;
     return gm_error(GM_USAGE, "output_dir: %s: is not of gmoe-train, and would be replaced; take another output_dir, or move it away",
                     path);
 }
@@ -183,6 +181,7 @@ static gm_status check_outputs(const gm_config *base, const gm_run_options *opti
     if (lstat(summary, &info) == 0 && !S_ISREG(info.st_mode))
         return gm_error(GM_FAIL, "output_dir: %s: is no regular file; remove it, or take another output_dir", summary);
     GM_TRY(check_summary(summary));
+    if (!options->dry_run) GM_TRY(gm_file_remove_drafts(summary));
     GM_ALLOC(config, 1);
     gm_status status = GM_OK;
     for (size_t i = 0; i < count && status == GM_OK; i++) {
@@ -198,14 +197,13 @@ static gm_status check_outputs(const gm_config *base, const gm_run_options *opti
 
 static gm_status run_seed(const gm_config *base, const gm_run_options *options, gm_seed_score *score) {
     gm_config *config;
-    gm_run_result result = {0};
     GM_ALLOC(config, 1);
     gm_status status = seed_config(config, base, score->seed);
     if (status == GM_OK && score->done) {
         gm_log(GM_LOG_INFO, "seed %" PRId64 ": is done", score->seed);
     } else if (status == GM_OK) {
         gm_log(GM_LOG_INFO, "seed %" PRId64 ": %s", score->seed, config->output_dir);
-        status = gm_run(config, options, &result);
+        status = gm_run(config, options);
         if (status == GM_OK && !options->dry_run) read_score(config->output_dir, score);
     }
     free(config);

@@ -1,17 +1,16 @@
 #include "train/signals.h"
 
+#include <assert.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
-static volatile sig_atomic_t stop_requested, save_requested;
+static atomic_bool stop_requested, save_requested; /* lock-free, as a handler needs them */
+static_assert(ATOMIC_BOOL_LOCK_FREE == 2, "a signal handler may not wait for a lock");
 
-static void on_signal(int signal) {
-    if (signal == SIGUSR2)
-        save_requested = 1;
-    else
-        stop_requested = 1;
-}
+static void on_signal(int signal) { atomic_store(signal == SIGUSR2 ? &save_requested : &stop_requested, true); }
 
 void gm_signals_install(void) {
     static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}, ignored[] = {SIGPIPE, SIGXFSZ};
@@ -25,10 +24,7 @@ void gm_signals_install(void) {
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) sigaction(ignored[i], &action, NULL);
 }
 
-bool gm_signals_stop(void) { return stop_requested != 0; }
+bool gm_signals_stop(void) { return atomic_load(&stop_requested); }
 
-bool gm_signals_take_save(void) {
-    bool requested = save_requested != 0;
-    save_requested = 0;
-    return requested;
-}
+/* In one step: a signal between reading and clearing would be lost. */
+bool gm_signals_take_save(void) { return atomic_exchange(&save_requested, false); }

@@ -1,4 +1,5 @@
-/* Signals become requests that the trainer reads between steps: the one place with a mutable global. */
+/* Signals become requests that the trainer reads between steps. A handler reaches nothing but globals: these two are some of the
+ * few, beside the level of the log and the list of io/mapped_guard.h. */
 #ifndef GM_TRAIN_SIGNALS_H
 #define GM_TRAIN_SIGNALS_H
 

@@ -164,6 +164,11 @@ static void note_threads(const gm_snapshot *s, const cJSON *tree, const char *di
                directory, threads, now);
 }
 
+static uint32_t read_validation(const cJSON *tree) {
+    uint64_t validation = 0;
+    return read_hash(tree, "validation", &validation) ? (uint32_t)validation : 0;
+}
+
 static gm_status read_state(const gm_snapshot *s, const char *directory) {
     cJSON *tree = NULL;
     char path[GM_PATH];
@@ -176,6 +181,7 @@ static gm_status read_state(const gm_snapshot *s, const char *directory) {
                              read_integer(tree, "stale", &state.stale)))
         status = gm_error(GM_BAD_FILE, "%s: lacks a part of the run's state", path);
     if (status == GM_OK) status = gm_identity_check(s->identity, tree, path, directory, s->config->train.eval_every > 0, false);
+    if (status == GM_OK && s->config->train.eval_every == 0) s->identity->validation = read_validation(tree);
     if (status == GM_OK) note_threads(s, tree, directory);
     if (status == GM_OK) *s->state = state;
     cJSON_Delete(tree);

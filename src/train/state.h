@@ -39,7 +39,7 @@ gm_status gm_identity_check(const gm_run_identity *now, const cJSON *tree, const
 
 typedef struct gm_snapshot {
     const gm_config *config;
-    const gm_run_identity *identity;
+    gm_run_identity *identity;
     gm_adapter *adapter; /* prepared for training */
     gm_backend *backend;
     gm_train_state *state;
@@ -48,7 +48,8 @@ typedef struct gm_snapshot {
 /* A gm_checkpoint_writer; the context is a gm_snapshot. */
 gm_status gm_state_write(void *snapshot, const char *directory);
 
-/* Restores adapter, moments, counts and state from a checkpoint that verified. GM_USAGE names what differs between the
+/* Restores adapter, moments, counts and state from a checkpoint that verified; into the identity goes the validation split where this
+ * run does not ask it, so that a later one is still held to it. GM_USAGE names what differs between the
  * checkpoint's configuration, base model, tokenizer or data and this run's. */
 gm_status gm_state_read(const gm_snapshot *snapshot, const char *directory);
 

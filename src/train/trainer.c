@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "train/checkpoint.h"
 #include "train/manifest.h"
+#include "train/run_names.h"
 #include "train/signals.h"
 
 #include "base/json.h"
@@ -201,14 +202,15 @@ static gm_status write_checkpoint(void *context, const char *directory) {
 }
 
 static gm_status save(gm_trainer *t) {
-    char folder[GM_PATH], name[64];
+    char folder[GM_PATH], step[GM_RUN_NAME], name[2 * GM_RUN_NAME];
     GM_TRY(gm_trainer_check_values(t));
     double begin = gm_clock_seconds();
-    GM_TRY(gm_output_path(t->output, folder, "checkpoints"));
+    GM_TRY(gm_output_path(t->output, folder, GM_RUN_CHECKPOINTS));
     GM_TRY(gm_checkpoint_save(folder, t->state.step, write_checkpoint, t));
     t->saved_step = t->state.step;
     t->save_misses = 0;
-    snprintf(name, sizeof name, "checkpoints/step-%" PRId64, t->state.step);
+    gm_step_name(step, t->state.step);
+    snprintf(name, sizeof name, GM_RUN_CHECKPOINTS "/%s", step);
     gm_metrics_checkpoint(t->metrics, t->state.step, name, gm_clock_seconds() - begin);
     if (gm_checkpoint_prune(folder, t->config->train.keep_checkpoints) != GM_OK)
         gm_log(GM_LOG_WARN, "older checkpoints stay: %s", gm_error_text());

@@ -65,6 +65,16 @@ expect 2 '^gmoe-train: -c: no such option' "$bin/gmoe-train" -c x
 expect 2 '^gmoe-train: environment variable GMOE_CPU_LEVEL: "avx" is none of base, v3, v4' env GMOE_CPU_LEVEL=avx "${train[@]}"
 expect 2 'GMOE_CPU_LEVEL: "avx" is none of base, v3, v4' env GMOE_CPU_LEVEL=avx "${eval[@]}"
 expect 2 'GMOE_CPU_LEVEL: "avx" is none of base, v3, v4' env GMOE_CPU_LEVEL=avx "$bin/gmoe-bench" --shape tiny
+for threads in 100000 1025 0 -1 abc 2,x , 1e3; do
+    for program in train eval bench; do
+        case $program in train) command=("${train[@]}") ;; eval) command=("${eval[@]}") ;; bench) command=("$bin/gmoe-bench" --shape tiny) ;; esac
+        expect 2 "^gmoe-$program: environment variable OMP_NUM_THREADS: \"$threads\" is no number of threads from 1 to 1024\$" \
+            env OMP_NUM_THREADS=$threads "${command[@]}"
+    done
+done
+for threads in 2,1 " 2 , 1"; do
+    good env OMP_NUM_THREADS="$threads" "$bin/gmoe-bench" --shape tiny --steps 1 --warmup 0 --tokens 8 --sequence 8
+done
 expect 2 '^gmoe-bench: --steps: must be at least 1' "$bin/gmoe-bench" --shape tiny --steps 0
 printf '{"task": "jsonl", "adapter": {"router": {"hiden_size": 3}}}' >typo.json
 expect 2 '^gmoe-train: typo.json: adapter.router.hiden_size: no such key; did you mean adapter.router.hidden_size\?' "$bin/gmoe-train" --config typo.json
@@ -165,7 +175,7 @@ for name in checkpoints adapter best best.tmp adapter.old.tmp; do
     done
     rm -r taken
 done
-for name in config.json metrics.jsonl result.json result.json.tmp lock; do
+for name in config.json metrics.jsonl result.json lock; do
     mkdir -p "taken/$name"
     expect 1 "^gmoe-train: output_dir: taken/$name: is no regular file" "${train[@]}" --output-dir taken
     rm -r taken && mkdir taken && ln -s "$PWD/elsewhere/precious" "taken/$name"

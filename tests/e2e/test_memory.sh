@@ -31,6 +31,8 @@ LD_PRELOAD=$preload MEMORY_COUNT=$work/count "${train[@]}" --output-dir counted 
 calls=$(cat count)
 [ "${calls:-0}" -gt 200 ] || fail "only ${calls:-0} allocations are counted"
 
+good "${train[@]}" --output-dir begun --set train.max_steps=1
+
 # ends STATUS WHAT: what is left after a program that got no memory
 ends() {
     local status=$1
@@ -46,6 +48,19 @@ ends() {
     done
     find run 2>/dev/null | grep -q '\.tmp' && fail "$2: left over: $(find run | grep '\.tmp')"
 }
+
+# --- the whole process may have so much: libraries get none either, and not all of them look
+refused=0 done=0
+for ((limit = 60000; limit <= 400000 && done < 4; limit += 4000)); do # KiB
+    rm -rf run
+    { (ulimit -v $limit && exec "${train[@]}" --output-dir run >log 2>&1); } 2>/dev/null
+    status=$?
+    grep -q 'error while loading shared libraries' log && continue
+    ends $status "within $limit KiB"
+    [ $status -eq 0 ] && done=$((done + 1)) || refused=$((refused + 1))
+done
+echo "within an address space: refused $refused times, done $done times"
+[ $refused -gt 0 ] && [ $done -gt 0 ] || fail "no address space that is too small, or none that is not"
 
 tried=0
 # failing KIND CALLS OPTION…: a run for each of the sample, from its beginning or from begun/
@@ -63,7 +78,6 @@ failing() {
     done
 }
 
-good "${train[@]}" --output-dir begun --set train.max_steps=1
 failing one "$calls"
 MEMORY_FAIL_ON=1 failing "one and all that follow" "$calls"
 cp -r begun run

@@ -1,5 +1,5 @@
 /* Base layer: generator vectors, strict JSON, numbers, map, regions, parallel work, file helpers. */
-#include "test_support.h"
+#include "data_files.h"
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -13,6 +13,7 @@
 #include <math.h>
 #include <omp.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* Published vectors of Philox4x32-10 (Random123's kat_vectors). */
@@ -258,6 +259,88 @@ static void test_files(void **state) {
     assert_false(gm_directory_exists(directory));
 }
 
+static void expect_text(const char *path, const char *want) {
+    gm_buffer text = {0};
+    assert_int_equal(gm_file_read(&text, path, 100, GM_USAGE), GM_OK);
+    assert_string_equal(gm_buffer_string(&text), want);
+    gm_buffer_free(&text);
+}
+
+/* Beside the file that is replaced lie others, whose names a careless program takes for its own. */
+static void test_replace_spares_others(void **state) {
+    (void)state;
+    static const char *const others[] = {"f.json.tmp", "f.json.gmoe-12345.tmp", "f.json.gmoe-12345g.tmp", "g.json.gmoe-123456.tmp",
+                                         "f.json.gmoe-123456.tmp.old"};
+    char directory[GM_PATH], path[GM_PATH], other[GM_PATH], draft[GM_PATH];
+    struct stat info;
+    gm_test_directory(directory);
+    assert_int_equal(gm_path_join(path, directory, "f.json"), GM_OK);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_int_equal(gm_path_join(other, directory, others[i]), GM_OK);
+        assert_int_equal(gm_file_write(other, "mine", 4), GM_OK);
+    }
+    snprintf(draft, sizeof draft, "%.4000s.gmoe-%06x.tmp", path, (unsigned)getpid() & 0xffffff); /* what the first try would be called */
+    assert_int_equal(symlink("f.json.tmp", draft), 0);
+    mode_t mask = umask(027);
+    assert_int_equal(gm_file_replace(path, "first", 5), GM_OK);
+    assert_int_equal(gm_file_replace(path, "second", 6), GM_OK);
+    umask(mask);
+    expect_text(path, "second");
+    assert_true(stat(path, &info) == 0 && (info.st_mode & 07777) == 0640);
+    assert_int_equal(unlink(draft), 0);
+    assert_int_equal(gm_file_write(draft, "half", 4), GM_OK); /* a replacement that was broken off */
+    assert_int_equal(gm_file_remove_drafts(path), GM_OK);
+    assert_int_equal(access(draft, F_OK), -1);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_int_equal(gm_path_join(other, directory, others[i]), GM_OK);
+        expect_text(other, "mine");
+    }
+    assert_int_equal(gm_directory_remove(directory), GM_OK);
+}
+
+static void test_long_name_is_replaced(void **state) {
+    (void)state;
+    char directory[GM_PATH], path[GM_PATH], name[251];
+    gm_test_directory(directory);
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    assert_int_equal(gm_path_join(path, directory, name), GM_OK);
+    assert_int_equal(gm_file_replace(path, "text", 4), GM_OK);
+    expect_text(path, "text");
+    assert_int_equal(gm_directory_remove(directory), GM_OK);
+}
+
+/* A file that is read whole is held to the same as one that is read by lines. */
+static void test_gzip_is_read_strictly(void **state) {
+    (void)state;
+    char directory[GM_PATH], path[GM_PATH], text[2000];
+    size_t length;
+    gm_buffer read = {0};
+    for (size_t i = 0; i < sizeof text; i++) text[i] = (char)('a' + i * i % 23);
+    gm_test_directory(directory);
+    assert_int_equal(gm_path_join(path, directory, "t.json.gz"), GM_OK);
+    unsigned char *member = gm_test_gzip(text, sizeof text, &length), *longer = malloc(length + 4);
+    gm_test_write(directory, "t.json.gz", member, length);
+    assert_int_equal(gm_file_read(&read, path, sizeof text, GM_USAGE), GM_OK);
+    assert_true(read.length == sizeof text && memcmp(read.bytes, text, sizeof text) == 0);
+    for (size_t cut = 0; cut < length; cut++) {
+        gm_test_write(directory, "t.json.gz", member, cut);
+        if (gm_file_read(&read, path, sizeof text, GM_USAGE) != GM_BAD_FILE) fail_msg("cut to %zu of %zu bytes, and read", cut, length);
+    }
+    assert_non_null(strstr(gm_error_text(), "t.json.gz: the gzip stream is cut short"));
+    memcpy(longer, member, length);
+    memcpy(longer + length, "junk", 4);
+    gm_test_write(directory, "t.json.gz", longer, length + 4);
+    assert_int_equal(gm_file_read(&read, path, sizeof text, GM_USAGE), GM_BAD_FILE);
+    gm_test_write(directory, "t.json.gz", "{}", 2);
+    assert_int_equal(gm_file_read(&read, path, sizeof text, GM_USAGE), GM_BAD_FILE);
+    assert_non_null(strstr(gm_error_text(), "is not a gzip file"));
+    gm_buffer_free(&read);
+    free(member);
+    free(longer);
+    assert_int_equal(gm_directory_remove(directory), GM_OK);
+}
+
 /* How a child ends that calls `end`; its standard error is thrown away. */
 static int end_of(void (*end)(void)) {
     int status = -1;
@@ -338,6 +421,9 @@ int main(void) {
         cmocka_unit_test(test_regions),
         cmocka_unit_test(test_parallel),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_replace_spares_others),
+        cmocka_unit_test(test_long_name_is_replaced),
+        cmocka_unit_test(test_gzip_is_read_strictly),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_same_file),

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { PRODUCTS_MOST = 512, PACKING_ROWS = 1024, PACKING_COLUMNS = 64 };
 
@@ -187,12 +188,25 @@ static void make_packing(gm_onednn *onednn, gm_product *product, dnnl_primitive_
     product->packed_bytes = (dnnl_memory_desc_get_size(DESC(product->packed)) + 63) & ~(size_t)63;
 }
 
+/* oneDNN writes a primitive's code without looking whether it got memory for it: that there is as much as it may take is asked here. */
+static void check_code_memory(void) {
+    enum { MEGABYTES = 16 };
+    const size_t bytes = (size_t)MEGABYTES << 20;
+    void *room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) {
+        gm_error(GM_NO_MEMORY, "out of memory: oneDNN wants up to %d MB for the code of a product", MEGABYTES);
+        gm_out_of_memory();
+    }
+    munmap(room, bytes);
+}
+
 static void make_primitive(gm_onednn *onednn, gm_product *product) {
     const gm_gemm *shape = &product->shape;
     dnnl_primitive_attr_t attributes = make_attributes(shape->accumulate);
     dnnl_primitive_desc_t plan;
     dnnl_memory_desc_t b = product->b;
     bool packs = wants_packing(product);
+    check_code_memory();
     if (packs) describe_any(&b, shape->k, shape->n, shape->type);
     dnnl_status_t made = plan_matmul(&plan, onednn->engine, &product->a, &b, &product->out, attributes);
     if (packs) forget_desc(&b);
