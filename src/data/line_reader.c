@@ -47,7 +47,8 @@ static gm_status skip_mark(gm_line_reader *reader) {
 
 gm_status gm_line_reader_open(gm_line_reader *reader, const char *path, gm_status missing) {
     *reader = (gm_line_reader){.limit = GM_DECOMPRESSED_LIMIT, .line = 1, .path = reader->source.path};
-    gm_status status = gm_byte_reader_open(&reader->source, path, missing);
+    gm_status status =
+        strcmp(path, "-") == 0 ? gm_byte_reader_open_input(&reader->source) : gm_byte_reader_open(&reader->source, path, missing);
     if (status == GM_OK) status = skip_mark(reader);
     if (status != GM_OK) gm_line_reader_close(reader);
     reader->line = 0;
