@@ -75,17 +75,6 @@ gm_status gm_byte_reader_read(gm_byte_reader *reader, void *bytes, size_t capaci
     return GM_OK;
 }
 
-static gm_status open_file(gm_byte_reader *reader, const char *path, gm_status missing) {
-    if (strcmp(path, "-") == 0) {
-        snprintf(reader->path, sizeof reader->path, "standard input");
-        reader->file = dup(STDIN_FILENO);
-        return reader->file >= 0 ? GM_OK : gm_error(GM_FAIL, "standard input: %s", strerror(errno));
-    }
-    if ((size_t)snprintf(reader->path, sizeof reader->path, "%s", path) >= sizeof reader->path)
-        return gm_error(GM_USAGE, "%s: the path is too long", path);
-    return gm_file_open_regular(path, missing, &reader->file, NULL);
-}
-
 static gm_status begin_gunzip(gm_byte_reader *reader, const unsigned char *first, size_t count) {
     gm_gunzip *gunzip;
     GM_ALLOC(gunzip, 1);
@@ -114,12 +103,23 @@ static gm_status recognise(gm_byte_reader *reader) {
     return GM_OK;
 }
 
-gm_status gm_byte_reader_open(gm_byte_reader *reader, const char *path, gm_status missing) {
-    *reader = (gm_byte_reader){.file = -1};
-    gm_status status = open_file(reader, path, missing);
-    if (status == GM_OK) status = recognise(reader);
+/* What was opened, or could not be. */
+static gm_status begin(gm_byte_reader *reader, gm_status opened) {
+    gm_status status = opened == GM_OK ? recognise(reader) : opened;
     if (status != GM_OK) gm_byte_reader_close(reader);
     return status;
+}
+
+gm_status gm_byte_reader_open(gm_byte_reader *reader, const char *path, gm_status missing) {
+    *reader = (gm_byte_reader){.file = -1};
+    if ((size_t)snprintf(reader->path, sizeof reader->path, "%s", path) >= sizeof reader->path)
+        return gm_error(GM_USAGE, "%s: the path is too long", path);
+    return begin(reader, gm_file_open_regular(path, missing, &reader->file, NULL));
+}
+
+gm_status gm_byte_reader_open_input(gm_byte_reader *reader) {
+    *reader = (gm_byte_reader){.path = "standard input", .file = dup(STDIN_FILENO)};
+    return begin(reader, reader->file >= 0 ? GM_OK : gm_error(GM_FAIL, "standard input: %s", strerror(errno)));
 }
 
 bool gm_byte_reader_is_gzip(const gm_byte_reader *reader) { return reader->gunzip != NULL; }

@@ -7,7 +7,7 @@
 #include "base/file.h"
 
 typedef struct gm_byte_reader {
-    char path[GM_PATH];       /* "standard input" for "-" */
+    char path[GM_PATH];       /* or "standard input" */
     int64_t line;             /* of the text, for messages; 0: they name none */
     int file;                 /* descriptor, −1: closed */
     struct gm_gunzip *gunzip; /* owned; NULL: plain */
@@ -15,8 +15,9 @@ typedef struct gm_byte_reader {
     size_t held;
 } gm_byte_reader;
 
-/* `path` is a regular file or "-". A missing file is `missing`. On failure there is nothing to close. */
+/* A missing file is `missing`. On failure there is nothing to close. */
 gm_status gm_byte_reader_open(gm_byte_reader *reader, const char *path, gm_status missing);
+gm_status gm_byte_reader_open_input(gm_byte_reader *reader); /* standard input */
 /* Up to `capacity` bytes (at least one) into `bytes`; *length is 0 at the end. */
 gm_status gm_byte_reader_read(gm_byte_reader *reader, void *bytes, size_t capacity, size_t *length);
 bool gm_byte_reader_is_gzip(const gm_byte_reader *reader);

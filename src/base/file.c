@@ -1,7 +1,6 @@
 #include "base/file.h"
 
 #include "base/byte_reader.h"
-#include "base/text.h"
 
 #include <dirent.h>
 #include <errno.h>

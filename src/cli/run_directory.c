@@ -1,7 +1,6 @@
 #include "cli/run_directory.h"
 
 #include "base/json.h"
-#include "base/number.h"
 #include "data/line_reader.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"

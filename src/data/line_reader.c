@@ -50,7 +50,8 @@ static gm_status skip_mark(gm_line_reader *reader) {
 gm_status gm_line_reader_open(gm_line_reader *reader, const char *path, gm_status missing) {
     struct stat info;
     *reader = (gm_line_reader){.limit = GM_DECOMPRESSED_LIMIT, .line = 1, .path = reader->source.path};
-    gm_status status = gm_byte_reader_open(&reader->source, path, missing);
+    gm_status status =
+        strcmp(path, "-") == 0 ? gm_byte_reader_open_input(&reader->source) : gm_byte_reader_open(&reader->source, path, missing);
     if (status == GM_OK && fstat(reader->source.file, &info) == 0 && S_ISREG(info.st_mode)) reader->size = info.st_size;
     if (reader->size > reader->limit / GM_DECOMPRESSED_TIMES && reader->size < INT64_MAX / GM_DECOMPRESSED_TIMES)
         reader->limit = reader->size * GM_DECOMPRESSED_TIMES;

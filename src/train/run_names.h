@@ -1,4 +1,5 @@
-/* Names in the output directory of a run, and of runs for several seeds: listed, made and read here alone.
+/* Names in the output directory of a run, and of runs for several seeds: which there are, and how those with a number or an ending
+ * are made and read.
  *
  *   config.json metrics.jsonl result.json report.html   files
  *   lock save-now                                       while it runs

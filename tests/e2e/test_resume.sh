@@ -197,7 +197,7 @@ good "${seeds[@]}" --output-dir seeds
 grep -Eq '^mean +0\.[0-9]+ +0\.[0-9]+$' "$work/stdout" && grep -q '^Std ' "$work/stdout" || fail "no mean or no Std: $(cat "$work/stdout")"
 cp seeds/summary.json summary.json
 "${train[@]}" --output-dir seeds --resume 2>log && fail "a single run goes on where runs of several seeds lie"
-grep -q 'seeds: holds runs of several seeds; give --seeds' log || fail "a single run among seeds: $(tail -1 log)"
+grep -q 'seeds: holds runs of several seeds (seeds/seed-5); give --seeds' log || fail "a single run among seeds: $(tail -1 log)"
 [ -e seeds/summary.json ] || fail "the refused run removed summary.json"
 "${train[@]}" --output-dir absent --resume --set train.max_steps=1 2>log || fail "--resume of nothing fails"
 grep -q 'absent: has no run to resume: the run starts from the beginning' log || fail "--resume of nothing does not say so"
