@@ -12,6 +12,7 @@
 #include "io/mapped_guard.h"
 #include "io/tokenizer/tokenizer.h"
 #include "io/weights.h"
+#include "model/adapter/adapter_config.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -267,6 +268,18 @@ static void print_adapter(const adapter_facts *f) {
     printf(", %s trainable parameters\n", with_commas(f->trainable, text));
 }
 
+/* What --init-adapter refuses is a problem; what keeps gmoe-eval alone from it is told. */
+static void judge_config(report *r, const char *path) {
+    gm_adapter_config config;
+    if (gm_adapter_config_refuse(path) != GM_OK) {
+        problem(r, "%s", gm_error_text());
+    } else if (gm_adapter_config_read(&config, path) != GM_OK) {
+        printf("note: not for gmoe-eval --adapter: ");
+        put_name(gm_error_text(), 0);
+        putchar('\n');
+    }
+}
+
 /* What adapter_config.json says, in the spelling of PEFT and of the reference program. */
 static gm_status check_adapter_config(report *r, const char *directory, const adapter_facts *facts) {
     static const char *const shown[] = {"peft_type", "base_model_name_or_path", "r", "lora_alpha", "num_experts", "top_k", "use_dora",
@@ -294,6 +307,7 @@ static gm_status check_adapter_config(report *r, const char *directory, const ad
         int64_t rank;
         if (gm_json_is_integer(gm_json_member(root, "r"), &rank) && facts->high_rank && (rank < facts->low_rank || rank > facts->high_rank))
             problem(r, "%s: r is %lld, and the tensors have rank %lld", path, (long long)rank, (long long)facts->high_rank);
+        judge_config(r, path);
     } else if (status == GM_BAD_FILE) {
         problem(r, "%s", gm_error_text());
         status = GM_OK;

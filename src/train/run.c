@@ -30,8 +30,7 @@ static gm_status open_model(gm_run_state *run) {
                         gm_tokenizer_vocabulary(run->tokenizer), vocabulary);
     GM_TRY(gm_run_making(gm_adapter_create(&run->adapter, run->model, &c->adapter, (uint64_t)c->seed), "the adapter", smaller_adapter));
     if (run->options->init_adapter && !run->checkpoint[0]) {
-        gm_status status = gm_adapter_load(run->adapter, run->options->init_adapter);
-        if (status == GM_OK) status = gm_adapter_compare_config(run->adapter, run->options->init_adapter);
+        gm_status status = gm_adapter_begin_with(run->adapter, run->options->init_adapter);
         if (status != GM_OK) return gm_error_prefix(status, "--init-adapter");
     }
     return gm_run_making(gm_adapter_prepare_training(run->adapter), "the adapter", smaller_adapter);

@@ -146,6 +146,11 @@ sed -i 's/"gmoe_format_version":"1"/"gmoe_format_version":"2"/' versioned/adapte
 expect 3 'versioned/adapter/adapter_model.safetensors: has gmoe_format_version 2; this program reads 1' "${eval[@]}" \
     --adapter versioned/adapter
 refused 3 '^gmoe-train: --init-adapter: .*gmoe_format_version 2' --init-adapter versioned/adapter
+rm -rf bad && cp -r good/init bad
+echo '{"peft_type": "LORA", "use_dora": true}' >bad/adapter_config.json
+refused 3 '^gmoe-train: --init-adapter: bad/adapter_config.json: use_dora: true is not supported' --init-adapter bad
+echo '{"peft_type": "LORA", "modules_to_save": ["lm_head"]}' >bad/adapter_config.json
+refused 3 '^gmoe-train: --init-adapter: bad/adapter_config.json: modules_to_save: ' --init-adapter bad/adapter_model.safetensors
 
 # --- output directory: before the weights are read
 expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir good/config.json

@@ -53,6 +53,17 @@ echo '{"peft_type":"LORA","r":2,"lora_alpha":4}' > "$dir/adapter/adapter_config.
 check "adapter configuration" 0 "peft_type LORA r 2 lora_alpha 4" "$dir/adapter"
 echo '{"peft_type":"LORA","r":3}' > "$dir/adapter/adapter_config.json"
 check "another rank" 3 "r is 3, and the tensors have rank 2" "$dir/adapter"
+echo '{"peft_type":"LORA","r":2}' > "$dir/adapter/adapter_config.json"
+check "what gmoe-eval needs" 0 'note: not for gmoe-eval --adapter: ' "$dir/adapter"
+echo '{"peft_type":"LORA","r":2,"target_modules":["q_proj"],"kasa_config":null,"newer":null,"newest":false,"latest":{},"last":[]}' > "$dir/adapter/adapter_config.json"
+[ -z "$("$inspect" "$dir/adapter" 2>&1 >/dev/null)" ] || { echo "FAILED: keys that say nothing are warned of"; failures=$((failures + 1)); }
+echo '{"peft_type":"LORA","r":2,"target_modules":["q_proj"],"newer":1}' > "$dir/adapter/adapter_config.json"
+check "a key that says something" 0 'newer: not a key that gmoe knows' "$dir/adapter"
+for refused in '"use_dora":true' '"modules_to_save":["lm_head"]' '"use_bdlora":true'; do
+    echo '{"peft_type":"LORA","r":2,"target_modules":["q_proj"],'"$refused"'}' > "$dir/adapter/adapter_config.json"
+    check "$refused" 3 "problem: $dir/adapter/adapter_config.json: $(cut -d'"' -f2 <<< "$refused"): " "$dir/adapter"
+    [ "$("$inspect" "$dir/adapter" | grep -c "gmoe can start from it")" = 0 ] || { echo "FAILED: $refused: gmoe cannot start from it"; failures=$((failures + 1)); }
+done
 cp "$dir/x.safetensors" "$dir/model/model.safetensors"
 check "model without configuration" 3 "$dir/model/config.json" "$dir/model"
 echo '{"model_type":"gpt2"}' > "$dir/model/config.json"

@@ -45,6 +45,5 @@ gm_status gm_adapter_refresh_frozen(gm_adapter *adapter);
 
 /* src/model/adapter/adapter_json.c */
 gm_status gm_adapter_config_write(const gm_adapter *adapter, const char *path, const char *base_name);
-gm_status gm_adapter_config_read(gm_adapter_config *config, const char *path);
 
 #endif
