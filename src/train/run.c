@@ -244,6 +244,7 @@ static gm_status run_all(gm_run_state *run, gm_run_result *result) {
     GM_TRY(open_model(run));
     GM_TRY(open_trainer(run));
     GM_TRY(stop_asked());
+    gm_run_describe_setup(run);
     GM_TRY(gm_run_describe_inputs(run));
     if (options->dry_run && run->checkpoint[0]) GM_TRY(read_checkpoint(run));
     if (options->dry_run) return gm_run_print_plan(run);

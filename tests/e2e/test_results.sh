@@ -146,4 +146,17 @@ expect 2 'task: two tasks are called boolq; rename a task file' "${tasks[@]}" --
 good "$bin/gmoe-eval" --base-model "$world/base" --adapter several/best --task sst2 --data-dir "$world/data" --limit 8
 says stderr 'defaults of the run.*for sst2 prompt paper and scoring label' "gmoe-eval does not know a run of several tasks"
 
+# --- what a run is made on; the plan is all that is allocated
+plan() { "$bin/gmoe-train" "$@" --dry-run --overwrite | sed -n "s/^  $line  *\([0-9]*\) bytes.*/\1/p"; }
+for type in f32 bf16; do
+    run=("$bin/gmoe-train" --config "$golden/config.json" --base-model "$golden/base" --data-dir data --output-dir planned --set dtype=$type)
+    good "${run[@]}" --overwrite --log-level debug
+    at_most=$(sed -n 's/^.*allocated at most \([0-9]*\) bytes on cpu$/\1/p' "$work/stderr")
+    grep -Eq "gmoe [0-9.]+ on cpu, [0-9]+ threads?, instruction set (base|v3|v4), $type; llama model of 2 layers, [0-9]+ parameters; gmoe, [0-9]+ trainable" "$work/stderr" ||
+        fail "the run does not say what it runs on"
+    grep -Eq "^ \"version\": \"[0-9.]+\", \"dtype\": \"$type\", \"device\": \"cpu\", \"cpu_level\": \"(base|v3|v4)\", \"threads\": [0-9]+" planned/result.json ||
+        fail "result.json does not say what it was made on"
+    all=$(line="in all" plan "${run[@]:1}") tape=$(line="tape (host)" plan "${run[@]:1}")
+    [ "$at_most" = $((all - tape)) ] || fail "$type: allocated $at_most bytes, and planned $all with $tape of tape"
+done
 finish
