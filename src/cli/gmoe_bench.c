@@ -1,5 +1,6 @@
 /* gmoe-bench: speed of training steps on random weights of a named shape; one JSON line on standard output. */
 #include "cli/options.h"
+#include "cli/spinning.h"
 #include "train/benchmark.h"
 #include "train/device.h"
 
@@ -91,6 +92,7 @@ int main(int argc, char **argv) {
                                 .sections = sections,
                                 .section_count = sizeof sections / sizeof *sections};
     bool done = false;
+    gm_bound_spinning(argv);
     gm_status status = gm_options_parse(&program, argc, argv, &done);
     if (status == GM_OK && !done) status = run(&o);
     return gm_program_end(program.name, status);

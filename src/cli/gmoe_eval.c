@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "cli/options.h"
 #include "cli/run_directory.h"
+#include "cli/spinning.h"
 #include "io/mapped_guard.h"
 #include "io/safetensors.h"
 #include "train/device.h"
@@ -374,7 +375,7 @@ static gm_status write_files(evaluation *e) {
     gm_buffer_format(&e->output, ", \"dtype\": \"%s\",\n \"samples_per_s\": ", gm_type_name(e->type));
     gm_json_write_double(&e->output, e->samples / fmax(e->seconds, 1e-9));
     gm_buffer_format(&e->output, ", \"peak_memory_bytes\": %" PRId64 ", \"device_memory_bytes\": %zu}\n", gm_peak_memory(),
-                     e->backend->device_peak);
+                     gm_backend_device_peak(e->backend));
     GM_TRY(gm_buffer_status(&e->output));
     if (a->output) GM_TRY(gm_file_replace(a->output, e->output.bytes, e->output.length));
     return a->items ? gm_file_replace(a->items, gm_buffer_string(&e->items), e->items.length) : GM_OK;
@@ -404,6 +405,7 @@ static gm_status run(const arguments *a) {
 int main(int argc, char **argv) {
     arguments a = {.data_dir = "data", .split = "test", .device = "auto", .batch_tokens = 16384, .max_length = -1};
     bool done;
+    gm_bound_spinning(argv);
     gm_mapped_guard_install("gmoe-eval");
     gm_status status = parse(&a, argc, argv, &done);
     if (status == GM_OK && !done) status = run(&a);

@@ -3,6 +3,7 @@
 #include "base/number.h"
 #include "cli/options.h"
 #include "cli/run_directory.h"
+#include "cli/spinning.h"
 #include "io/mapped_guard.h"
 #include "train/config_keys.h"
 #include "train/run.h"
@@ -193,7 +194,9 @@ static gm_status run(const arguments *a, gm_config *config) {
 int main(int argc, char **argv) {
     arguments a = {0};
     bool done;
-    gm_signals_install(); /* first: until then SIGUSR2 would end the program */
+    gm_signals_hold(); /* first: SIGUSR2 would end the program */
+    gm_bound_spinning(argv);
+    gm_signals_install();
     gm_mapped_guard_install("gmoe-train");
     gm_config *config = gm_alloc(1, sizeof *config);
     gm_status status = config ? parse(&a, argc, argv, &done) : GM_NO_MEMORY;

@@ -13,8 +13,18 @@ static void on_signal(int signal) {
         stop_requested = 1;
 }
 
+static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}, ignored[] = {SIGPIPE, SIGXFSZ};
+
+static void set_mask(int how) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++) sigaddset(&set, handled[i]);
+    sigprocmask(how, &set, NULL);
+}
+
+void gm_signals_hold(void) { set_mask(SIG_BLOCK); }
+
 void gm_signals_install(void) {
-    static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}, ignored[] = {SIGPIPE, SIGXFSZ};
     struct sigaction action;
     memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
@@ -23,6 +33,7 @@ void gm_signals_install(void) {
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++) sigaction(handled[i], &action, NULL);
     action.sa_handler = SIG_IGN;
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) sigaction(ignored[i], &action, NULL);
+    set_mask(SIG_UNBLOCK);
 }
 
 bool gm_signals_stop(void) { return stop_requested != 0; }
