@@ -75,7 +75,8 @@ static void key_instead(gm_buffer *out, const char *name, size_t length, const c
 
 static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
     const gm_option options[] = {
-        {"config", "FILE", GM_OPTION_TEXT, &a->config, "the run's configuration, JSON (keys below)"},
+        {"config", "FILE", GM_OPTION_TEXT, &a->config,
+         "the run's configuration, JSON (keys below); not needed where options and --set say enough"},
         {"base-model", "DIR", GM_OPTION_TEXT, &a->base_model, "base_model"},
         {"output-dir", "DIR", GM_OPTION_TEXT, &a->output_dir, "output_dir"},
         {"data-dir", "DIR", GM_OPTION_TEXT, &a->data_dir, "data_dir"},
@@ -142,7 +143,6 @@ static gm_status load_config(const arguments *a, gm_config *config) {
     gm_region region = {0};
     gm_setting *settings = gm_region_alloc(&region, a->sets.count + 3, sizeof *settings);
     size_t count;
-    if (!a->config) return gm_region_free(&region), gm_error(GM_USAGE, "--config FILE is missing; --help says more");
     gm_status status = settings ? collect_settings(a, settings, &region, &count) : GM_NO_MEMORY;
     if (status == GM_OK) status = (a->parity ? gm_config_load_parity : gm_config_load)(config, a->config, settings, count);
     if (status == GM_OK) status = gm_config_require_paths(config, a->config);

@@ -253,7 +253,7 @@ static gm_status unknown_key(const char *path) {
 
 /* ---- sources ---------------------------------------------------------------------------------------------------- */
 
-typedef enum gm_pass { PASS_METHOD, PASS_OTHERS } gm_pass; /* the method's preset is set between them */
+typedef enum gm_phase { PHASE_METHOD, PHASE_OTHERS } gm_phase; /* the method's preset is set between them */
 
 typedef struct gm_sources { /* from the weakest to the strongest */
     bool parity;
@@ -281,27 +281,28 @@ static gm_status dotted_name(const char *source, const char *path, const char *n
     return status;
 }
 
-static gm_status apply(gm_config *config, const char **giver, const char *source, const char *path, const cJSON *value, gm_pass pass) {
+static gm_status apply(gm_config *config, const char **giver, const char *source, const char *path, const cJSON *value, gm_phase phase) {
     const gm_config_key *key = gm_config_find_key(path);
     gm_status status = GM_OK;
     if (key) {
         bool is_method = strcmp(path, "method") == 0;
-        if (is_method != (pass == PASS_METHOD)) return GM_OK;
+        if (is_method != (phase == PHASE_METHOD)) return GM_OK;
         status = gm_config_take(config, key, value);
         giver[key - gm_config_keys] = source;
     } else if (!is_section(path)) {
-        status = pass == PASS_OTHERS ? unknown_key(path) : GM_OK;
+        status = phase == PHASE_OTHERS ? unknown_key(path) : GM_OK;
     } else if (!cJSON_IsObject(value)) {
-        status = pass == PASS_OTHERS ? gm_error(GM_USAGE, "must be an object") : GM_OK;
+        status = phase == PHASE_OTHERS ? gm_error(GM_USAGE, "must be an object") : GM_OK;
     } else {
         const cJSON *member;
         cJSON_ArrayForEach(member, value) {
             char name[256];
+            if (path[0] == '\0' && strcmp(member->string, "$schema") == 0) continue; /* an editor's */
             if (strchr(member->string, '.')) return dotted_name(source, path, member->string);
             if (member->string[0] == '\0') return gm_error(GM_USAGE, "%s: %s%sa key without a name", source, path, path[0] ? ": " : "");
             if (snprintf(name, sizeof name, "%s%s%s", path, path[0] ? "." : "", member->string) >= (int)sizeof name)
                 return gm_error(GM_USAGE, "%s: %.40s…: no such key", source, member->string);
-            GM_TRY(apply(config, giver, source, name, member, pass));
+            GM_TRY(apply(config, giver, source, name, member, phase));
         }
     }
     if (status == GM_OK) return GM_OK;
@@ -328,13 +329,13 @@ static gm_status setting_value(const gm_setting *setting, cJSON **value) {
     return *value ? GM_OK : gm_error(GM_NO_MEMORY, "%s: %s: out of memory", setting->source, setting->path);
 }
 
-static gm_status apply_all(gm_config *config, const gm_sources *sources, const cJSON *file, gm_pass pass) {
-    if (file) GM_TRY(apply(config, sources->giver, sources->name, "", file, pass));
+static gm_status apply_all(gm_config *config, const gm_sources *sources, const cJSON *file, gm_phase phase) {
+    if (file) GM_TRY(apply(config, sources->giver, sources->name, "", file, phase));
     for (size_t i = 0; i < sources->count; i++) {
         const gm_setting *setting = &sources->settings[i];
         cJSON *value;
         GM_TRY(setting_value(setting, &value));
-        gm_status status = apply(config, sources->giver, setting->source, setting->path, value, pass);
+        gm_status status = apply(config, sources->giver, setting->source, setting->path, value, phase);
         cJSON_Delete(value);
         GM_TRY(status);
     }
@@ -360,17 +361,18 @@ static gm_status check_mix(const gm_config *config) {
 static gm_status build_from(gm_config *config, const gm_sources *sources, const cJSON *file) {
     const char *source = sources->name;
     gm_config_set_defaults(config);
-    GM_TRY(apply_all(config, sources, file, PASS_METHOD));
+    GM_TRY(apply_all(config, sources, file, PHASE_METHOD));
     gm_config_set_method(config, config->method);
     if (sources->parity) GM_TRY(gm_config_set_parity(config));
-    GM_TRY(apply_all(config, sources, file, PASS_OTHERS));
+    GM_TRY(apply_all(config, sources, file, PHASE_OTHERS));
     GM_TRY(gm_config_check_method(config, sources->giver));
     if (sources->parity) gm_config_note_kept(config, sources->giver);
     gm_status status = gm_adapter_config_check(&config->adapter);
     if (status == GM_OK) status = check_micro_batches(config);
     if (status == GM_OK) status = check_mix(config);
-    return status == GM_OK ? GM_OK
-                           : gm_error_prefix(status, "%s%s", source, sources->count || sources->parity ? " and the command line" : "");
+    return status == GM_OK
+               ? GM_OK
+               : gm_error_prefix(status, "%s%s", source, file && (sources->count || sources->parity) ? " and the command line" : "");
 }
 
 static gm_status build(gm_config *config, gm_sources sources, const cJSON *file) {
@@ -446,6 +448,7 @@ gm_status gm_config_require_paths(const gm_config *config, const char *source) {
                     {"task", "--set task=NAME", config->task.count > 0}};
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
         if (!required[i].given)
-            return gm_error(GM_USAGE, "%s: %s: is missing; give it there or with %s", source, required[i].key, required[i].option);
+            return gm_error(GM_USAGE, "%s%s%s: is missing; give it %s%s", source ? source : "", source ? ": " : "", required[i].key,
+                            source ? "there or with " : "with --config FILE or ", required[i].option);
     return GM_OK;
 }

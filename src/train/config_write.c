@@ -198,7 +198,8 @@ static void write_key_schema(gm_buffer *out, const gm_config_key *key) {
 
 void gm_config_write_schema(gm_buffer *out) {
     gm_buffer_text(out, "{\n\"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n\"title\": \"gmoe configuration\",\n"
-                        "\"type\": \"object\", \"additionalProperties\": false, \"properties\": {");
+                        "\"type\": \"object\", \"additionalProperties\": false, \"properties\": {\n"
+                        "  \"$schema\": {\"type\": \"string\", \"description\": \"of this schema, for editors; not read\"},");
     gm_nesting nesting = {
         .out = out, .first = true, .open = "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {", .close = "}}"};
     for (size_t i = 0; i < gm_config_key_count; i++) {

@@ -24,7 +24,8 @@ with() {
 }
 
 # --- command line and configuration: 2
-expect 2 '^gmoe-train: --config FILE is missing' "$bin/gmoe-train"
+expect 2 '^gmoe-train: base_model: is missing; give it with --config FILE or --base-model' "$bin/gmoe-train"
+expect 2 '^gmoe-train: command line: adapter.top_k: ' "$bin/gmoe-train" --set adapter.top_k=9
 expect 2 '^gmoe-train: --confg: no such option; did you mean --config\?' "$bin/gmoe-train" --confg x
 expect 2 '^gmoe-train: --config: nowhere.json: No such file' "$bin/gmoe-train" --config nowhere.json
 expect 2 '^gmoe-train: good/config.json: output_dir: is missing; give it there or with --output-dir' "${train[@]}"

@@ -159,4 +159,14 @@ for type in f32 bf16; do
     all=$(line="in all" plan "${run[@]:1}") tape=$(line="tape (host)" plan "${run[@]:1}")
     [ "$at_most" = $((all - tape)) ] || fail "$type: allocated $at_most bytes, and planned $all with $tape of tape"
 done
+# --- a run without a configuration file: the same bits as with one
+cat >said.json <<'JSON'
+{"task": "jsonl", "dtype": "f32", "method": "lora", "train": {"max_steps": 2, "eval_every": 0}}
+JSON
+base=(--base-model "$golden/base" --data-dir data)
+good "$bin/gmoe-train" --config said.json "${base[@]}" --output-dir said
+good "$bin/gmoe-train" "${base[@]}" --output-dir unsaid --set task=jsonl --set dtype=f32 --set method=lora --set train.max_steps=2 --set train.eval_every=0
+cmp -s said/adapter/adapter_model.safetensors unsaid/adapter/adapter_model.safetensors || fail "a run without --config is another"
+expect 2 '^gmoe-train: output_dir: is missing; give it with --config FILE or --output-dir' "$bin/gmoe-train" "${base[@]}"
+
 finish

@@ -184,9 +184,13 @@ static void contradictions(void **state) {
     assert_int_equal(load("{\"seed\": 1", NULL, 0), GM_USAGE); /* cut short */
     assert_int_equal(load("{\"seed\": 1, \"seed\": 2}", NULL, 0), GM_USAGE);
     assert_int_equal(gm_config_load(&config, "/nowhere/run.json", NULL, 0), GM_USAGE);
+    assert_int_equal(load("{\"$schema\": \"./gmoe.json\", \"seed\": 3}", NULL, 0), GM_OK);
+    check_refused("{\"train\": {\"$schema\": \"./gmoe.json\"}}", "train.$schema: no such key; --help lists all keys");
     assert_int_equal(load("{\"task\": \"arc-c\", \"output_dir\": \"o\"}", NULL, 0), GM_OK);
     assert_int_equal(gm_config_require_paths(&config, "run.json"), GM_USAGE);
     assert_string_equal(gm_error_text(), "run.json: base_model: is missing; give it there or with --base-model");
+    assert_int_equal(gm_config_require_paths(&config, NULL), GM_USAGE);
+    assert_string_equal(gm_error_text(), "base_model: is missing; give it with --config FILE or --base-model");
 }
 
 /* A run is what its method's name says: variants are allowed, another method under its name is not. */

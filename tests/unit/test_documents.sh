@@ -105,6 +105,7 @@ bad = [{"rank": 2}, {"adapter": {"rank": 0}}, {"adapter": {"rank": 1.5}}, {"adap
 for check in checks:
     for name in sys.argv[2:]:
         with open(name) as file: assert check(json.load(file), schema), name
+    assert check({"$schema": "gmoe.schema.json", "seed": 1}, schema)
     for value in bad: assert not check(value, schema), value
 PYTHON
 fi
