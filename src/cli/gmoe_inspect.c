@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "base/number.h"
 #include "base/text.h"
+#include "cli/folder.h"
 #include "cli/options.h"
 #include "cli/run_directory.h"
 #include "io/mapped_guard.h"
@@ -418,9 +419,11 @@ static gm_status inspect_model(report *r, const char *directory) {
     return GM_OK;
 }
 
-static gm_status inspect_run(const char *directory) {
+/* *said: there was something to say. */
+static gm_status print_description(gm_status (*describe)(gm_buffer *out, const char *directory), const char *directory, bool *said) {
     gm_buffer text = {0};
-    gm_status status = gm_describe_run(&text, directory);
+    gm_status status = describe(&text, directory);
+    *said = text.length > 0;
     char *line = text.bytes;
     while (status == GM_OK && line && *line) { /* names of the run's files and tasks are cleaned like those of tensors */
         char *end = line + strcspn(line, "\n"), *next = end + (*end == '\n');
@@ -450,12 +453,15 @@ static gm_status inspect_tokenizer_alone(report *r, const char *directory) {
 
 static gm_status inspect(report *r, const char *path) {
     char adapter[GM_PATH];
+    bool said = false;
     if (!gm_directory_exists(path)) return inspect_file(r, path, NULL);
     if (is_tokenizer_alone(path)) return inspect_tokenizer_alone(r, path);
     GM_TRY(gm_path_join(adapter, path, "adapter_model.safetensors"));
-    if (gm_is_run_directory(path)) return inspect_run(path);
+    if (gm_is_run_directory(path)) return print_description(gm_describe_run, path, &said);
     if (has(path, "adapter_model.safetensors") || has(path, "adapter_config.json")) return inspect_file(r, adapter, path);
-    return inspect_model(r, path);
+    if (!has(path, "model.safetensors") && !has(path, "model.safetensors.index.json"))
+        GM_TRY(print_description(gm_describe_folder, path, &said));
+    return said ? GM_OK : inspect_model(r, path);
 }
 
 static void list_kinds(gm_buffer *out) {
@@ -464,6 +470,7 @@ static void list_kinds(gm_buffer *out) {
                         "  ADAPTER DIRECTORY   adapter_config.json with adapter_model.safetensors\n"
                         "  TOKENIZER DIRECTORY tokenizer.json without a model\n"
                         "  RUN DIRECTORY       what gmoe-train wrote, for one seed or several: how far it came and what it gave\n"
+                        "  FOLDER              of runs, adapters (a run's checkpoints), models or data files\n"
                         "Numbers in names (layers, experts) are shown as *, tensors of one type and shape as one line.\n");
 }
 

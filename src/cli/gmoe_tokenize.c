@@ -110,7 +110,9 @@ static gm_status work_on_line(const gm_tokenizer *tokenizer, const options *o, c
     gm_json_reader reader;
     snprintf(source, sizeof source, "standard input: line %zu", number);
     gm_json_reader_init(&reader, source, line, length);
-    gm_status status = read_line(&reader, o->decode, work);
+    gm_status status = gm_json_peek(&reader) == GM_JSON_OBJECT
+                           ? read_line(&reader, o->decode, work)
+                           : gm_json_error(&reader, "is no JSON object; a line is %s", o->decode ? "{\"ids\": […]}" : "{\"text\": \"…\"}");
     gm_json_reader_free(&reader);
     GM_TRY(status);
     status = convert_line(tokenizer, o, work);

@@ -113,8 +113,7 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
 static gm_status print_schema(void) {
     gm_buffer text = {0};
     gm_config_write_schema(&text);
-    gm_status status = gm_buffer_status(&text);
-    if (status == GM_OK) fputs(gm_buffer_string(&text), stdout);
+    gm_status status = gm_print_text(&text);
     gm_buffer_free(&text);
     return status;
 }

@@ -42,10 +42,29 @@ static gm_status unknown_choice(const gm_config_key *key, const char *text) {
     return status;
 }
 
+static gm_status unbuilt_choice(const gm_config_key *key, const char *text) {
+    gm_buffer built = {0};
+    for (int i = 0; key->choices[i]; i++)
+        if (gm_config_choice_works(key, i)) gm_buffer_format(&built, "%s%s", built.length ? ", " : "", key->choices[i]);
+    gm_status status = gm_error(GM_USAGE, "\"%s\" is not built yet; built are %s%s", text, gm_buffer_string(&built),
+                                strcmp(key->path, "method") == 0
+                                    ? "; the nearest is gmoe with adapter.router.type linear and a coefficient adapter.losses.balance"
+                                    : "");
+    gm_buffer_free(&built);
+    return status;
+}
+
 static int choice_index(const gm_config_key *key, const char *text) {
     for (int i = 0; key->choices[i]; i++)
         if (strcmp(key->choices[i], text) == 0) return i;
     return -1;
+}
+
+/* "q", or as models call it, "q_proj" */
+static int target_index(const gm_config_key *key, const char *text) {
+    for (int i = 0; i < GM_TARGETS; i++)
+        if (strcmp(gm_target_modules[i], text) == 0) return i;
+    return choice_index(key, text);
 }
 
 static gm_status store_targets(bool *target, const gm_config_key *key, const cJSON *value) {
@@ -54,7 +73,7 @@ static gm_status store_targets(bool *target, const gm_config_key *key, const cJS
     const cJSON *element;
     cJSON_ArrayForEach(element, value) {
         if (!cJSON_IsString(element)) return wrong_type(key, value);
-        int index = choice_index(key, element->valuestring);
+        int index = target_index(key, element->valuestring);
         if (index < 0) return unknown_choice(key, element->valuestring);
         if (chosen[index]) return gm_error(GM_USAGE, "\"%s\" stands twice", element->valuestring);
         chosen[index] = true;
@@ -125,7 +144,7 @@ static gm_status store_choice(void *at, const gm_config_key *key, const cJSON *v
     if (!cJSON_IsString(value)) return wrong_type(key, value);
     int index = choice_index(key, value->valuestring);
     if (index < 0) return unknown_choice(key, value->valuestring);
-    if (!gm_config_choice_works(key, index)) return gm_error(GM_USAGE, "\"%s\" is not built yet; take another value", value->valuestring);
+    if (!gm_config_choice_works(key, index)) return unbuilt_choice(key, value->valuestring);
     memcpy(at, &index, sizeof index);
     return GM_OK;
 }
@@ -394,7 +413,7 @@ gm_status gm_config_parse(gm_config *config, const char *source, const char *tex
 /* A file of another program becomes one of ours; what became of its keys goes to the log. */
 static gm_status translate(cJSON **tree, const gm_sources *sources) {
     gm_translation translation;
-    gm_status status = gm_translate(&translation, sources->name, *tree);
+    gm_status status = gm_translate(&translation, sources->name, *tree, sources->settings, sources->count);
     if (status == GM_OK) {
         gm_log(GM_LOG_INFO, "%s: a configuration of MoE-PEFT or of the reference program, translated:\n%s    %s", sources->name,
                gm_buffer_string(&translation.taken),
@@ -410,6 +429,14 @@ static gm_status translate(cJSON **tree, const gm_sources *sources) {
     return status;
 }
 
+/* YAML, say. */
+static gm_status check_is_object(const char *path, const char *text) {
+    char first = text[strspn(text, " \t\r\n")];
+    if (first == '{' || first == '\0' || (unsigned char)first == 0xef) return GM_OK; /* what is wrong with these the parser says */
+    return gm_error(GM_USAGE, "%s: is no JSON object; a configuration is one: {\"base_model\": \"DIR\", …}, and --help lists the keys",
+                    path);
+}
+
 static gm_status load(gm_config *config, const char *path, const gm_sources *sources) {
     cJSON *tree = NULL;
     gm_buffer text = {0};
@@ -418,8 +445,8 @@ static gm_status load(gm_config *config, const char *path, const gm_sources *sou
         status = gm_file_read(&text, path, CONFIG_BYTES, GM_USAGE);
         if (status != GM_OK) gm_error_prefix(status, "--config");
         GM_TRY_GOTO(status);
+        GM_TRY_GOTO(check_is_object(path, gm_buffer_string(&text)));
         GM_TRY_GOTO(gm_json_parse(path, gm_buffer_string(&text), text.length, &tree));
-        if (!cJSON_IsObject(tree)) status = gm_error(GM_USAGE, "%s: is no JSON object", path);
     }
     if (status == GM_OK && gm_translate_knows(tree)) status = translate(&tree, sources);
     if (status == GM_OK) status = build(config, *sources, tree);

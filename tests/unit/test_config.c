@@ -135,7 +135,12 @@ static void wrong_values(void **state) {
     check_refused("{\"adapter\": {\"targets\": [\"q\", \"x\"]}}", "adapter.targets: \"x\" is none of q, k, v, o, gate, up, down");
     check_refused("{\"adapter\": {\"targets\": [\"q\", \"q\"]}}", "adapter.targets: \"q\" stands twice");
     check_refused("{\"task\": \"\"}", "task: is empty");
-    check_refused("[1]", "is no JSON object");
+    check_refused("[1]", "is no JSON object; a configuration is one: {\"base_model\": \"DIR\", …}, and --help lists the keys");
+    check_refused("task: arc-c\n", "is no JSON object; a configuration is one: {\"base_model\": \"DIR\", …}, and --help lists the keys");
+    check_refused("", "byte 0: the text ends where an object should be");
+    assert_int_equal(load("{\"adapter\": {\"targets\": [\"q_proj\", \"up\"]}}", NULL, 0), GM_OK);
+    assert_true(config.adapter.target[GM_TARGET_Q] && config.adapter.target[GM_TARGET_UP] && !config.adapter.target[GM_TARGET_K]);
+    check_refused("{\"adapter\": {\"targets\": [\"q_proj\", \"q\"]}}", "adapter.targets: \"q\" stands twice");
 }
 
 static void lists_of_tasks(void **state) {
@@ -166,8 +171,9 @@ static void what_is_planned_is_refused_by_name(void **state) {
     (void)state;
     check_refused("{\"adapter\": {\"dora\": true}}", "adapter.dora: true is not built yet; only false is");
     check_refused("{\"adapter\": {\"router\": {\"edges\": \"learned\"}}}",
-                  "adapter.router.edges: \"learned\" is not built yet; take another value");
-    check_refused("{\"method\": \"mixlora\"}", "method: \"mixlora\" is not built yet; take another value");
+                  "adapter.router.edges: \"learned\" is not built yet; built are random, similarity, full, none");
+    check_refused("{\"method\": \"mixlora\"}", "method: \"mixlora\" is not built yet; built are gmoe, lora; the nearest is gmoe with "
+                                               "adapter.router.type linear and a coefficient adapter.losses.balance");
     check_refused("{\"eval\": {\"shots\": 5}}", "eval.shots: 5 is not built yet; only 0 is");
     check_refused("{\"train\": {\"optimizer\": \"sgd\"}}", "train.optimizer: \"sgd\" is none of adamw");
     assert_int_equal(load("{\"adapter\": {\"dropout\": 0.0, \"dora\": false}, \"eval\": {\"shots\": 0}}", NULL, 0), GM_OK);

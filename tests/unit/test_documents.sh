@@ -23,6 +23,12 @@ if present groff; then
     done
 fi
 
+# --- a reader that takes no more than the beginning: no complaint
+for option in --help --schema; do
+    { sleep 0.2; "$bin/gmoe-train" $option 2>"$work/stderr"; } | true
+    [ ! -s "$work/stderr" ] || fail "gmoe-train $option | true: $(cat "$work/stderr")"
+done
+
 # --- completions
 for program in $programs; do
     for shell in bash zsh fish; do

@@ -83,6 +83,13 @@ check "runs for several seeds" 0 "kind: runs for several seeds, without a summar
 check "a finished one" 0 "state: seed-2: finished" "$dir/seeds"
 check "one that is not" 0 "state: seed-10: not finished, at step 0" "$dir/seeds"
 check "how they go on" 0 "--resume goes on with them" "$dir/seeds"
+mkdir -p "$dir/runs" "$dir/steps" "$dir/texts" && cp -r "$dir/seeds" "$dir/runs/one" && cp -r "$dir/seeds" "$dir/runs/two"
+cp -r "$dir/adapter" "$dir/steps/step-4" && touch "$dir/texts/train.jsonl" "$dir/texts/test.jsonl"
+check "a folder of runs" 0 "kind: a folder of 2 runs" "$dir/runs"
+check "one of them" 0 "one: $dir/runs/one: gmoe-inspect says more of it" "$dir/runs"
+check "a folder of adapters" 0 "one: $dir/steps/step-4: gmoe-eval --adapter" "$dir/steps"
+check "a folder of models" 0 "one: tests/golden/llama-gmoe/base: --base-model takes it" tests/golden/llama-gmoe
+check "a folder of data" 0 "kind: a folder of 2 data files" "$dir/texts"
 cp -r tests/golden/llama-gmoe/base "$dir/base"
 check "its tokenizer" 0 "tokenizer: " "$dir/base"
 check "all is well" 0 "gmoe can train on it" "$dir/base"
