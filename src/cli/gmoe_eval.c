@@ -21,14 +21,14 @@
 #include <unistd.h>
 
 typedef struct arguments {
-    const char *base_model, *adapter, *tasks, *data_dir, *split, *output, *items, *scoring, *prompt, *device, *dtype, *log_level;
+    const char *base_model, *adapter, *like, *tasks, *data_dir, *split, *output, *items, *scoring, *prompt, *device, *dtype, *log_level;
     int64_t batch_tokens, max_length, limit; /* max_length −1: not given */
     bool skip_bad, quiet;
 } arguments;
 
 typedef struct evaluation { /* what all tasks share */
     const arguments *arguments;
-    gm_config *run;               /* of the run that made the adapter, whose choices are defaults; NULL: not known */
+    gm_config *run;               /* of the run that made the adapter, or of --like, whose choices are defaults; NULL: not known */
     gm_task *run_tasks[GM_TASKS]; /* run->task; NULL where its task file is gone: then nothing is known of it */
     int64_t max_length;
     gm_backend *backend;
@@ -47,6 +47,9 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"base-model", "DIR", GM_OPTION_TEXT, &a->base_model, "Hugging Face directory of the base model"},
         {"adapter", "DIR", GM_OPTION_TEXT, &a->adapter,
          "adapter directory (adapter/, best/ or a checkpoint), with its run's config.json for defaults; without it the base model alone"},
+        {"like", "DIR", GM_OPTION_TEXT, &a->like,
+         "defaults of the run that this is, or holds this adapter, for a base model to be compared with: dtype, max-length, prompt, "
+         "scoring"},
         {"task", "NAME[,NAME…]", GM_OPTION_TEXT, &a->tasks, "tasks by name, or paths of task files"},
         {"data-dir", "DIR", GM_OPTION_TEXT, &a->data_dir, "the data set's folder, or one that holds it (default data)"},
         {"split", "train|validation|test", GM_OPTION_TEXT, &a->split, "part of the data set (default test)"},
@@ -139,6 +142,7 @@ static gm_status spare_inputs(const arguments *a) {
         if (!outputs[i][1]) continue;
         GM_TRY(spare_directory(outputs[i][0], outputs[i][1], "--base-model", a->base_model));
         GM_TRY(spare_directory(outputs[i][0], outputs[i][1], "--adapter", a->adapter));
+        GM_TRY(spare_directory(outputs[i][0], outputs[i][1], "--like", a->like));
     }
     return GM_OK;
 }
@@ -157,6 +161,7 @@ static gm_status check_arguments(const arguments *a) {
     if (a->output && a->items && gm_same_file(a->output, a->items))
         return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
     if (a->adapter) GM_TRY(gm_check_adapter_path("--adapter", a->adapter));
+    if (a->like && a->adapter) return gm_error(GM_USAGE, "--like and --adapter exclude each other: an adapter is scored like its own run");
     GM_TRY(check_writable("--output", a->output));
     GM_TRY(check_writable("--items", a->items));
     GM_TRY(spare_inputs(a));
@@ -208,7 +213,8 @@ static void say_defaults(const evaluation *e, const char *path) {
         if (e->run_tasks[i])
             gm_buffer_format(&text, ", for %s prompt %s%s%s", gm_task_name(e->run_tasks[i]), e->run->eval.prompt,
                              a->scoring ? "" : " and scoring ", a->scoring ? "" : gm_scoring_name(e->run->eval.scoring));
-    if (text.length) gm_log(GM_LOG_INFO, "%s: defaults of the run that made the adapter: %s", path, gm_buffer_string(&text) + 2);
+    if (text.length)
+        gm_log(GM_LOG_INFO, "%s: defaults of the run%s: %s", path, a->like ? "" : " that made the adapter", gm_buffer_string(&text) + 2);
     gm_buffer_free(&text);
 }
 
@@ -216,7 +222,10 @@ static void say_defaults(const evaluation *e, const char *path) {
 static gm_status take_run(evaluation *e) {
     const arguments *a = e->arguments;
     char path[GM_PATH];
-    if (a->adapter) GM_TRY(find_run(e, a->adapter, path));
+    if (a->adapter || a->like) GM_TRY(find_run(e, a->like ? a->like : a->adapter, path));
+    if (a->like && !e->run)
+        return gm_error(
+            GM_USAGE, "--like %s: is no run's output directory, adapter/, best/ or checkpoint: there is no config.json of a run", a->like);
     e->max_length = a->max_length >= 0 ? a->max_length : e->run ? e->run->train.max_length : 4096;
     if (!e->run) return GM_OK;
     for (int i = 0; i < e->run->task.count; i++)
@@ -288,8 +297,12 @@ static gm_status score_set(evaluation *e, gm_eval_set *set, const char *task, gm
     return status;
 }
 
+static const char *type_name(gm_type type) { return type == GM_F32 ? "f32" : "bf16"; }
+
 static gm_status report(evaluation *e, const char *task, const gm_eval_set *set, const char *prompt, const gm_eval_result *result) {
     const char *scoring = gm_scoring_name(set->options.scoring);
+    gm_log(GM_LOG_INFO, "%s %s: dtype %s, max-length %" PRId64 ", prompt %s, scoring %s", task, set->split, type_name(e->type),
+           e->max_length, prompt, result->by_loss ? "by loss" : scoring);
     gm_print_score(task, set->split, e->adapter ? "adapter" : "base", scoring, result);
     gm_buffer_text(&e->output, e->tasks++ ? ",\n  " : "\n  ");
     gm_write_score(&e->output, task, set->split, NULL, prompt, scoring, result);
@@ -372,7 +385,7 @@ static gm_status write_files(evaluation *e) {
         gm_json_write_string(&e->output, a->adapter, strlen(a->adapter));
     else
         gm_buffer_text(&e->output, "null");
-    gm_buffer_format(&e->output, ", \"dtype\": \"%s\",\n \"samples_per_s\": ", gm_type_name(e->type));
+    gm_buffer_format(&e->output, ", \"dtype\": \"%s\",\n \"samples_per_s\": ", type_name(e->type));
     gm_json_write_double(&e->output, e->samples / fmax(e->seconds, 1e-9));
     gm_buffer_format(&e->output, ", \"peak_memory_bytes\": %" PRId64 ", \"device_memory_bytes\": %zu}\n", gm_peak_memory(),
                      gm_backend_device_peak(e->backend));

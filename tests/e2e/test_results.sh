@@ -169,4 +169,15 @@ good "$bin/gmoe-train" "${base[@]}" --output-dir unsaid --set task=jsonl --set d
 cmp -s said/adapter/adapter_model.safetensors unsaid/adapter/adapter_model.safetensors || fail "a run without --config is another"
 expect 2 '^gmoe-train: output_dir: is missing; give it with --config FILE or --output-dir' "$bin/gmoe-train" "${base[@]}"
 
+# --- a base model scored as a run scores its adapter
+good "${eval[@]}" --like part --limit 2 --output like.json
+says stderr '^part/config.json: defaults of the run: dtype f32, max-length' "--like does not say what it takes"
+says stderr '^jsonl test: dtype f32, max-length [0-9]+, prompt paper, scoring label' "gmoe-eval does not say how it scores"
+grep -q '"dtype": "f32"' like.json || fail "like.json: the dtype"
+good "${eval[@]}" --like part/best --limit 2
+good "${eval[@]}" --dtype bf16 --output bf16.json
+grep -q '"dtype": "bf16"' bf16.json || fail "the dtype is spelt in another way than the option"
+expect 2 '^gmoe-eval: --like data: is no run' "${eval[@]}" --like data
+expect 2 '^gmoe-eval: --like and --adapter exclude each other' "${eval[@]}" --like part --adapter part/best
+
 finish
