@@ -330,6 +330,9 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
     gm_status status = gm_task_load(task, a->data_dir, a->split, prompt, a->skip_bad, &items);
     if (status == GM_OK) status = gm_eval_set_build(&set, &items, gm_task_name(task), a->split, e->tokenizer, &options);
     if (status == GM_OK) gm_eval_set_warn(&set, "--max-length", "--scoring");
+    if (status == GM_OK && a->items && set.count == 0)
+        status = gm_error(GM_USAGE, "--items: the split %s of %s has no choices, and so no scores of items; leave the option out", a->split,
+                          gm_task_name(task));
     gm_item_set_free(&items);
     if (status == GM_OK && !e->model) status = open_model(e);
     if (status == GM_OK) status = score_set(e, &set, gm_task_name(task), &result);
@@ -357,6 +360,22 @@ static gm_status for_each_task(evaluation *e, gm_status (*visit)(evaluation *, c
     }
 }
 
+/* Adds those that are there to the message. */
+static gm_status name_splits(const arguments *a, const gm_task *task, gm_status status) {
+    static const char *const splits[] = {"train", "validation", "test"};
+    char message[GM_ERROR_TEXT];
+    gm_buffer found = {0};
+    snprintf(message, sizeof message, "%s", gm_error_text());
+    for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
+        bool there = false;
+        if (gm_task_look_for(task, a->data_dir, splits[i], &there) == GM_OK && there)
+            gm_buffer_format(&found, "%s--split %s", found.length ? ", " : "", splits[i]);
+    }
+    gm_error(status, "%s%s%s", message, found.length ? "; there is " : "", gm_buffer_string(&found));
+    gm_buffer_free(&found);
+    return status;
+}
+
 static gm_status check_task(evaluation *e, const gm_task *task) {
     const arguments *a = e->arguments;
     gm_item_set items = {0};
@@ -365,14 +384,14 @@ static gm_status check_task(evaluation *e, const gm_task *task) {
     if (there) return GM_OK;
     gm_status status = gm_task_load(task, a->data_dir, a->split, prompt_for(e, task), a->skip_bad, &items); /* says what is missing */
     gm_item_set_free(&items);
-    return status;
+    return status == GM_BAD_FILE ? name_splits(a, task, status) : status;
 }
 
-/* With several tasks a file that the last one lacks is found before the first one is scored. */
+/* A file that the last task lacks is found before the first one is scored. */
 static gm_status score_all(evaluation *e) {
     e->several = strchr(e->arguments->tasks, ',') != NULL;
     if (e->arguments->output || e->arguments->items) GM_TRY(for_each_task(e, spare_task));
-    if (e->several) GM_TRY(for_each_task(e, check_task));
+    GM_TRY(for_each_task(e, check_task));
     return for_each_task(e, score_task);
 }
 

@@ -180,4 +180,11 @@ grep -q '"dtype": "bf16"' bf16.json || fail "the dtype is spelt in another way t
 expect 2 '^gmoe-eval: --like data: is no run' "${eval[@]}" --like data
 expect 2 '^gmoe-eval: --like and --adapter exclude each other' "${eval[@]}" --like part --adapter part/best
 
+# --- what gmoe-eval cannot do with the data
+mkdir partial && sed -E 's/, *"choices".*/}/' data/train.jsonl >partial/train.jsonl
+expect 3 '; there is --split train$' "$bin/gmoe-eval" --base-model "$golden/base" --data-dir partial --task jsonl
+expect 2 '^gmoe-eval: --items: the split train of jsonl has no choices' "$bin/gmoe-eval" --base-model "$golden/base" --data-dir partial --task jsonl \
+    --split train --items none.jsonl
+[ ! -e none.jsonl ] || fail "an empty file of items"
+
 finish
