@@ -187,4 +187,13 @@ expect 2 '^gmoe-eval: --items: the split train of jsonl has no choices' "$bin/gm
     --split train --items none.jsonl
 [ ! -e none.jsonl ] || fail "an empty file of items"
 
+# --- the task file that configs/README.md shows
+sed -n '/^```json$/,/^```$/p' "$OLDPWD/configs/README.md" | sed '1d;$d' >instructions.json
+mkdir instructions
+sed -n 's/^for lines like `\(.*\)`\.$/\1/p' "$OLDPWD/configs/README.md" | tee instructions/train.jsonl >instructions/instructions-dev.jsonl
+good "$bin/gmoe-train" --base-model "$golden/base" --set task=./instructions.json --data-dir instructions --output-dir instructed --set dtype=f32 --dry-run
+says stdout '1 samples, [0-9]+ tokens, 4 with loss; .*with EOS' "the example of a task file makes no sample"
+good "$bin/gmoe-eval" --base-model "$golden/base" --task ./instructions.json --data-dir instructions
+says stdout 'instructions +test +base +loss [0-9.]+ over' "the example of a task file is not scored"
+
 finish

@@ -159,7 +159,8 @@ static gm_status load_file(gm_adapter *adapter, const gm_safetensors *file, cons
     if (status == GM_OK) adapter->backend->write(adapter->backend, parameters->value, values, (size_t)parameters->trained * sizeof *values);
     free(values);
     free(staging);
-    return status == GM_OK ? gm_adapter_refresh_frozen(adapter) : status;
+    if (status == GM_OK) gm_adapter_refresh_frozen(adapter);
+    return status;
 }
 
 gm_status gm_adapter_load(gm_adapter *adapter, const char *path) {
