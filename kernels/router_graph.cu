@@ -336,7 +336,7 @@ static backward take_backward(const router *r) {
     }
     b.dmixed = take(r->backend, args->tokens * args->size);
     b.read_out_parts = gm_least(gm_most(READ_OUT_THREADS / r->n.vectors, (int64_t)1), r->most * args->experts);
-    b.partial = take(r->backend, gm_most(parts * (nodes + 1), b.read_out_parts) * args->size),
+    b.partial = take(r->backend, gm_most(parts * (nodes + 1), b.read_out_parts) * args->size);
     b.total = take(r->backend, (nodes + 1) * args->size);
     b.parts = parts, b.nodes = nodes;
     return b;

@@ -1,8 +1,8 @@
 /* gmoe: fine-tunes language models with a mixture of LoRA experts (GMoE, arXiv 2412.16216).
  *
- * The public interface. A configuration is built from a JSON file and `key.path=value` settings, checked as a whole,
- * and given to gm_train or gm_evaluate. Every function that can fail returns a gm_status, which is also the exit code
- * of the programs; the message of the last failure on this thread is gm_error_text(). */
+ * Version and status codes, for all of the code: every function that can fail returns a gm_status, which is also the exit
+ * code of the programs; the message of the last failure on this thread is gm_error_text(). The programs are the interface:
+ * no header of the library is installed. */
 #ifndef GMOE_GMOE_H
 #define GMOE_GMOE_H
 

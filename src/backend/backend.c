@@ -10,6 +10,12 @@ const char *gm_kernels_missing(const gm_kernels *kernels) {
     return NULL;
 }
 
+void gm_backend_count(gm_backend *backend, size_t given, size_t taken_back) {
+    backend->allocated += given;
+    backend->allocated -= taken_back;
+    if (backend->allocated > backend->allocated_peak) backend->allocated_peak = backend->allocated;
+}
+
 void gm_backend_close(gm_backend *backend) {
     if (backend) backend->close(backend);
 }

@@ -294,7 +294,9 @@ struct gm_backend {
     double (*gemm_seconds)(gm_backend *); /* spent in matrix products since the last call: wall time, shared evenly by the threads */
     bool rows_apart;                      /* products of f32 give a row the same bits whatever rows are beside it (CPU); slower */
     bool synchronous;                     /* a device is waited for after products and parts, so that their times can be told */
-    size_t device_bytes, device_peak;     /* of a device's own memory: given by `allocate` now, and at most; 0 on the CPU */
+    size_t allocated, allocated_peak;     /* bytes given by `allocate` now, and at most                */
+    const char *level;                    /* instruction set of a CPU's kernels, "v4"; NULL: a device  */
+    char device_name[64];                 /* its maker's; "": a CPU                                    */
     void *context;
     gm_status (*allocate)(gm_backend *, void **memory, size_t bytes, const char *what); /* GM_NO_MEMORY names `what`; contents: any */
     void (*release)(gm_backend *, void *memory, size_t bytes);
@@ -317,6 +319,10 @@ bool gm_backend_cuda_is_likely(void);
 /* Results since the last check are good; a kernel returns no status, so whoever acts on results asks here. */
 static inline gm_status gm_backend_check(gm_backend *backend) { return backend->check ? backend->check(backend) : GM_OK; }
 void gm_backend_close(gm_backend *backend);
+/* For `allocate` and `release`: so much more, or less, is given. */
+void gm_backend_count(gm_backend *backend, size_t given, size_t taken_back);
+/* Bytes of a device's own memory, at most; 0 on a CPU. */
+static inline size_t gm_backend_device_peak(const gm_backend *backend) { return backend->host_memory ? 0 : backend->allocated_peak; }
 /* A measuring backend runs no arithmetic; its arenas only count. */
 void gm_backend_measure(gm_backend *backend, bool on);
 static inline bool gm_backend_measures(const gm_backend *backend) { return backend->kernels == backend->measuring; }

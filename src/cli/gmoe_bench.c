@@ -1,6 +1,7 @@
 /* gmoe-bench: speed of training steps on random weights of a named shape; one JSON line on standard output. */
 #include "base/file.h"
 #include "cli/options.h"
+#include "cli/spinning.h"
 #include "train/benchmark.h"
 #include "train/device.h"
 
@@ -93,6 +94,7 @@ int main(int argc, char **argv) {
                                 .section_count = sizeof sections / sizeof *sections};
     bool done = false;
     gm_file_hold_standard();
+    gm_bound_spinning(argv);
     gm_status status = gm_options_parse(&program, argc, argv, &done);
     if (status == GM_OK && !done) status = run(&o);
     return gm_program_end(program.name, status);

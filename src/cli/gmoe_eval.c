@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/options.h"
 #include "cli/run_directory.h"
+#include "cli/spinning.h"
 #include "io/mapped_guard.h"
 #include "io/safetensors.h"
 #include "train/device.h"
@@ -23,14 +24,14 @@
 enum { MOST_SHOTS = 1000 }; /* as eval.shots */
 
 typedef struct arguments {
-    const char *base_model, *adapter, *tasks, *data_dir, *split, *output, *items, *scoring, *prompt, *device, *dtype, *log_level;
+    const char *base_model, *adapter, *like, *tasks, *data_dir, *split, *output, *items, *scoring, *prompt, *device, *dtype, *log_level;
     int64_t batch_tokens, max_length, limit, shots; /* max_length and shots −1: not given */
     bool texts, skip_bad, quiet;
 } arguments;
 
 typedef struct evaluation { /* what all tasks share */
     const arguments *arguments;
-    gm_config *run;               /* of the run that made the adapter, whose choices are defaults; NULL: not known */
+    gm_config *run;               /* of the run that made the adapter, or of --like, whose choices are defaults; NULL: not known */
     gm_task *run_tasks[GM_TASKS]; /* run->task; NULL where its task file is gone: then nothing is known of it */
     int64_t max_length;
     gm_backend *backend;
@@ -49,6 +50,9 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
         {"base-model", "DIR", GM_OPTION_TEXT, &a->base_model, "Hugging Face directory of the base model"},
         {"adapter", "DIR", GM_OPTION_TEXT, &a->adapter,
          "adapter directory (adapter/, best/ or a checkpoint), with its run's config.json for defaults; without it the base model alone"},
+        {"like", "DIR", GM_OPTION_TEXT, &a->like,
+         "defaults of the run that this is, or holds this adapter, for a base model to be compared with: dtype, max-length, prompt, "
+         "scoring"},
         {"task", "NAME[,NAME…]", GM_OPTION_TEXT, &a->tasks, "tasks by name, or paths of task files"},
         {"data-dir", "DIR", GM_OPTION_TEXT, &a->data_dir, "the data set's folder, or one that holds it (default data)"},
         {"split", "train|validation|test", GM_OPTION_TEXT, &a->split, "part of the data set (default test)"},
@@ -146,6 +150,7 @@ static gm_status spare_inputs(const arguments *a) {
         if (!outputs[i][1]) continue;
         GM_TRY(spare_directory(outputs[i][0], outputs[i][1], "--base-model", a->base_model));
         GM_TRY(spare_directory(outputs[i][0], outputs[i][1], "--adapter", a->adapter));
+        GM_TRY(spare_directory(outputs[i][0], outputs[i][1], "--like", a->like));
     }
     return GM_OK;
 }
@@ -166,6 +171,7 @@ static gm_status check_arguments(const arguments *a) {
         return gm_error(GM_USAGE, "--output and --items: name the same file, %s", a->output);
     if (a->texts && !a->items) return gm_error(GM_USAGE, "--texts: stands without --items FILE, which they would be written to");
     if (a->adapter) GM_TRY(gm_check_adapter_path("--adapter", a->adapter));
+    if (a->like && a->adapter) return gm_error(GM_USAGE, "--like and --adapter exclude each other: an adapter is scored like its own run");
     GM_TRY(check_writable("--output", a->output));
     GM_TRY(check_writable("--items", a->items));
     GM_TRY(spare_inputs(a));
@@ -221,7 +227,8 @@ static void say_defaults(const evaluation *e, const char *path) {
                              a->scoring ? "" : gm_scoring_name(e->run->eval.scoring));
         if (a->shots < 0 && e->run->eval.shots) gm_buffer_format(&text, ", for %s %" PRId64 " shots", name, e->run->eval.shots);
     }
-    if (text.length) gm_log(GM_LOG_INFO, "%s: defaults of the run that made the adapter: %s", path, gm_buffer_string(&text) + 2);
+    if (text.length)
+        gm_log(GM_LOG_INFO, "%s: defaults of the run%s: %s", path, a->like ? "" : " that made the adapter", gm_buffer_string(&text) + 2);
     gm_buffer_free(&text);
 }
 
@@ -229,7 +236,10 @@ static void say_defaults(const evaluation *e, const char *path) {
 static gm_status take_run(evaluation *e) {
     const arguments *a = e->arguments;
     char path[GM_PATH];
-    if (a->adapter) GM_TRY(find_run(e, a->adapter, path));
+    if (a->adapter || a->like) GM_TRY(find_run(e, a->like ? a->like : a->adapter, path));
+    if (a->like && !e->run)
+        return gm_error(
+            GM_USAGE, "--like %s: is no run's output directory, adapter/, best/ or checkpoint: there is no config.json of a run", a->like);
     e->max_length = a->max_length >= 0 ? a->max_length : e->run ? e->run->train.max_length : 4096;
     if (!e->run) return GM_OK;
     for (int i = 0; i < e->run->task.count; i++)
@@ -332,8 +342,12 @@ static gm_status score_set(evaluation *e, gm_eval_set *set, const char *task, gm
     return status;
 }
 
+static const char *type_name(gm_type type) { return type == GM_F32 ? "f32" : "bf16"; }
+
 static gm_status report(evaluation *e, const char *task, const gm_eval_set *set, const char *prompt, const gm_eval_result *result) {
     const char *scoring = gm_scoring_name(set->options.scoring);
+    gm_log(GM_LOG_INFO, "%s %s: dtype %s, max-length %" PRId64 ", prompt %s, scoring %s", task, set->split, type_name(e->type),
+           e->max_length, prompt, result->by_loss ? "by loss" : scoring);
     gm_print_score(task, set->split, e->adapter ? "adapter" : "base", scoring, result);
     gm_buffer_text(&e->output, e->tasks++ ? ",\n  " : "\n  ");
     gm_write_score(&e->output, task, set->split, NULL, prompt, scoring, result);
@@ -368,6 +382,9 @@ static gm_status score_task(evaluation *e, const gm_task *task) {
     if (status == GM_OK) status = gm_eval_set_load(&set, &source, e->tokenizer, &options, &unlabelled);
     if (status == GM_OK) gm_eval_set_warn(&set, "--max-length", "--scoring");
     gm_chat_close(chat);
+    if (status == GM_OK && a->items && set.count == 0)
+        status = gm_error(GM_USAGE, "--items: the split %s of %s has no choices, and so no scores of items; leave the option out", a->split,
+                          gm_task_name(task));
     if (status == GM_OK && !e->model) status = open_model(e);
     if (status == GM_OK) status = score_set(e, &set, gm_task_name(task), &result);
     if (status == GM_OK) status = report(e, gm_task_name(task), &set, prompt, &result);
@@ -394,6 +411,22 @@ static gm_status for_each_task(evaluation *e, gm_status (*visit)(evaluation *, c
     }
 }
 
+/* Adds those that are there to the message. */
+static gm_status name_splits(const arguments *a, const gm_task *task, gm_status status) {
+    static const char *const splits[] = {"train", "validation", "test"};
+    char message[GM_ERROR_TEXT];
+    gm_buffer found = {0};
+    snprintf(message, sizeof message, "%s", gm_error_text());
+    for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
+        bool there = false;
+        if (gm_task_look_for(task, a->data_dir, splits[i], &there) == GM_OK && there)
+            gm_buffer_format(&found, "%s--split %s", found.length ? ", " : "", splits[i]);
+    }
+    gm_error(status, "%s%s%s", message, found.length ? "; there is " : "", gm_buffer_string(&found));
+    gm_buffer_free(&found);
+    return status;
+}
+
 /* The split's file is there; else what loading it says. */
 static gm_status check_split(evaluation *e, const gm_task *task, const char *split) {
     const arguments *a = e->arguments;
@@ -408,15 +441,18 @@ static gm_status check_split(evaluation *e, const gm_task *task, const char *spl
 
 static gm_status check_task(evaluation *e, const gm_task *task) {
     const char *shots = gm_task_shots_of(task)->split;
-    GM_TRY(check_split(e, task, e->arguments->split));
-    return shots_for(e, task) && shots ? check_split(e, task, shots) : GM_OK;
+    gm_status status = check_split(e, task, e->arguments->split);
+    if (status == GM_BAD_FILE) return name_splits(e->arguments, task, status);
+    if (status != GM_OK || !shots || !shots_for(e, task)) return status;
+    status = check_split(e, task, shots);
+    return status == GM_OK ? GM_OK : gm_error_prefix(status, "--shots");
 }
 
-/* With several tasks a file that the last one lacks is found before the first one is scored. */
+/* A file that the last task lacks is found before the first one is scored. */
 static gm_status score_all(evaluation *e) {
     e->several = strchr(e->arguments->tasks, ',') != NULL;
     if (e->arguments->output || e->arguments->items) GM_TRY(for_each_task(e, spare_task));
-    if (e->several) GM_TRY(for_each_task(e, check_task));
+    GM_TRY(for_each_task(e, check_task));
     return for_each_task(e, score_task);
 }
 
@@ -429,10 +465,10 @@ static gm_status write_files(evaluation *e) {
         gm_json_write_string(&e->output, a->adapter, strlen(a->adapter));
     else
         gm_buffer_text(&e->output, "null");
-    gm_buffer_format(&e->output, ", \"dtype\": \"%s\",\n \"samples_per_s\": ", gm_type_name(e->type));
+    gm_buffer_format(&e->output, ", \"dtype\": \"%s\",\n \"samples_per_s\": ", type_name(e->type));
     gm_json_write_double(&e->output, e->samples / fmax(e->seconds, 1e-9));
     gm_buffer_format(&e->output, ", \"peak_memory_bytes\": %" PRId64 ", \"device_memory_bytes\": %zu}\n", gm_peak_memory(),
-                     e->backend->device_peak);
+                     gm_backend_device_peak(e->backend));
     GM_TRY(gm_buffer_status(&e->output));
     if (a->output) GM_TRY(gm_file_replace(a->output, e->output.bytes, e->output.length));
     return a->items ? gm_file_replace(a->items, gm_buffer_string(&e->items), e->items.length) : GM_OK;
@@ -463,6 +499,7 @@ int main(int argc, char **argv) {
     arguments a = {.data_dir = "data", .split = "test", .device = "auto", .batch_tokens = 16384, .max_length = -1, .shots = -1};
     bool done;
     gm_file_hold_standard();
+    gm_bound_spinning(argv);
     gm_mapped_guard_install("gmoe-eval");
     gm_status status = parse(&a, argc, argv, &done);
     if (status == GM_OK && !done) status = run(&a);

@@ -6,11 +6,13 @@
 #include "base/json.h"
 #include "base/number.h"
 #include "base/text.h"
+#include "cli/folder.h"
 #include "cli/inspect.h"
 #include "cli/options.h"
 #include "cli/run_directory.h"
 #include "io/mapped_guard.h"
 #include "io/weights.h"
+#include "model/adapter/adapter_config.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +89,18 @@ static void print_adapter(const adapter_facts *f) {
     printf(", %s trainable parameters\n", gm_inspect_commas(f->trainable, text));
 }
 
+/* What --init-adapter refuses is a problem; what keeps gmoe-eval alone from it is told. */
+static void judge_config(gm_findings *findings, const char *path) {
+    gm_adapter_config config;
+    if (gm_adapter_config_refuse(path) != GM_OK) {
+        gm_inspect_problem(findings, "%s", gm_error_text());
+    } else if (gm_adapter_config_read(&config, path) != GM_OK) {
+        printf("note: not for gmoe-eval --adapter: ");
+        gm_inspect_name(gm_error_text(), 0);
+        putchar('\n');
+    }
+}
+
 /* What adapter_config.json says, in the spelling of PEFT and of the reference program. */
 static gm_status check_adapter_config(gm_findings *findings, const char *directory, const adapter_facts *facts) {
     static const char *const shown[] = {"peft_type", "base_model_name_or_path", "r", "lora_alpha", "num_experts", "top_k", "use_dora",
@@ -119,6 +133,7 @@ static gm_status check_adapter_config(gm_findings *findings, const char *directo
         if (gm_json_is_integer(gm_json_member(root, "r"), &rank) && facts->high_rank && (rank < facts->low_rank || rank > facts->high_rank))
             gm_inspect_problem(findings, "%s: r is %lld, and the tensors have rank %lld", path, (long long)rank,
                                (long long)facts->high_rank);
+        judge_config(findings, path);
     } else if (status == GM_BAD_FILE) {
         gm_inspect_problem(findings, "%s", gm_error_text());
         status = GM_OK;
@@ -156,9 +171,11 @@ static gm_status inspect_file(gm_findings *findings, const char *path, const cha
     return status;
 }
 
-static gm_status inspect_run(const char *directory) {
+/* *said: there was something to say. */
+static gm_status print_description(gm_status (*describe)(gm_buffer *out, const char *directory), const char *directory, bool *said) {
     gm_buffer text = {0};
-    gm_status status = gm_describe_run(&text, directory);
+    gm_status status = describe(&text, directory);
+    *said = text.length > 0;
     char *line = text.bytes;
     while (status == GM_OK && line && *line) { /* names of the run's files and tasks are cleaned like those of tensors */
         char *end = line + strcspn(line, "\n"), *next = end + (*end == '\n');
@@ -171,15 +188,22 @@ static gm_status inspect_run(const char *directory) {
     return status;
 }
 
+static bool has(const char *directory, const char *name) {
+    char path[GM_PATH];
+    return gm_path_join(path, directory, name) == GM_OK && gm_file_exists(path);
+}
+
 static gm_status inspect(gm_findings *findings, const char *path) {
-    char adapter[GM_PATH], config[GM_PATH];
+    char adapter[GM_PATH];
+    bool said = false;
     if (!gm_directory_exists(path)) return inspect_file(findings, path, NULL);
     if (gm_inspect_is_tokenizer(path)) return gm_inspect_tokenizer(findings, path);
     GM_TRY(gm_path_join(adapter, path, "adapter_model.safetensors"));
-    GM_TRY(gm_path_join(config, path, "adapter_config.json"));
-    if (gm_is_run_directory(path)) return inspect_run(path);
-    if (gm_file_exists(adapter) || gm_file_exists(config)) return inspect_file(findings, adapter, path);
-    return gm_inspect_model(findings, path);
+    if (gm_is_run_directory(path)) return print_description(gm_describe_run, path, &said);
+    if (has(path, "adapter_model.safetensors") || has(path, "adapter_config.json")) return inspect_file(findings, adapter, path);
+    if (!has(path, "config.json") && !has(path, "model.safetensors") && !has(path, "model.safetensors.index.json"))
+        GM_TRY(print_description(gm_describe_folder, path, &said));
+    return said ? GM_OK : gm_inspect_model(findings, path);
 }
 
 static void list_kinds(gm_buffer *out) {
@@ -188,6 +212,7 @@ static void list_kinds(gm_buffer *out) {
                         "  ADAPTER DIRECTORY   adapter_config.json with adapter_model.safetensors\n"
                         "  TOKENIZER DIRECTORY tokenizer.json without a model\n"
                         "  RUN DIRECTORY       what gmoe-train wrote, for one seed or several: how far it came and what it gave\n"
+                        "  FOLDER              of runs, adapters (a run's checkpoints), models or data files\n"
                         "A model's last line is the verdict: works, or does not work and every reason why not (exit status 3).\n"
                         "Numbers in names (layers, experts) are shown as *, tensors of one type and shape as one line.\n");
 }

@@ -140,7 +140,10 @@ static gm_status work_on_line(void *context, size_t worker, size_t index) {
     gm_json_reader reader;
     snprintf(source, sizeof source, "standard input: line %zu", work->number);
     gm_json_reader_init(&reader, source, work->line, work->length);
-    gm_status status = read_line(&reader, b->options->decode, work);
+    bool decode = b->options->decode;
+    gm_status status = gm_json_peek(&reader) == GM_JSON_OBJECT
+                           ? read_line(&reader, decode, work)
+                           : gm_json_error(&reader, "is no JSON object; a line is %s", decode ? "{\"ids\": […]}" : "{\"text\": \"…\"}");
     gm_json_reader_free(&reader);
     GM_TRY(status);
     status = convert_line(b->tokenizer, b->options, work);

@@ -4,6 +4,7 @@
 #include "base/number.h"
 #include "cli/options.h"
 #include "cli/run_directory.h"
+#include "cli/spinning.h"
 #include "io/mapped_guard.h"
 #include "train/config_keys.h"
 #include "train/run.h"
@@ -75,7 +76,8 @@ static void key_instead(gm_buffer *out, const char *name, size_t length, const c
 
 static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
     const gm_option options[] = {
-        {"config", "FILE", GM_OPTION_TEXT, &a->config, "the run's configuration, JSON (keys below)"},
+        {"config", "FILE", GM_OPTION_TEXT, &a->config,
+         "the run's configuration, JSON (keys below); not needed where options and --set say enough"},
         {"base-model", "DIR", GM_OPTION_TEXT, &a->base_model, "base_model"},
         {"output-dir", "DIR", GM_OPTION_TEXT, &a->output_dir, "output_dir"},
         {"data-dir", "DIR", GM_OPTION_TEXT, &a->data_dir, "data_dir"},
@@ -112,8 +114,7 @@ static gm_status parse(arguments *a, int argc, char **argv, bool *done) {
 static gm_status print_schema(void) {
     gm_buffer text = {0};
     gm_config_write_schema(&text);
-    gm_status status = gm_buffer_status(&text);
-    if (status == GM_OK) fputs(gm_buffer_string(&text), stdout);
+    gm_status status = gm_print_text(&text);
     gm_buffer_free(&text);
     return status;
 }
@@ -142,7 +143,6 @@ static gm_status load_config(const arguments *a, gm_config *config) {
     gm_region region = {0};
     gm_setting *settings = gm_region_alloc(&region, a->sets.count + 3, sizeof *settings);
     size_t count;
-    if (!a->config) return gm_region_free(&region), gm_error(GM_USAGE, "--config FILE is missing; --help says more");
     gm_status status = settings ? collect_settings(a, settings, &region, &count) : GM_NO_MEMORY;
     if (status == GM_OK) status = (a->parity ? gm_config_load_parity : gm_config_load)(config, a->config, settings, count);
     if (status == GM_OK) status = gm_config_require_paths(config, a->config);
@@ -193,8 +193,10 @@ static gm_status run(const arguments *a, gm_config *config) {
 int main(int argc, char **argv) {
     arguments a = {0};
     bool done;
-    gm_signals_install(); /* first: until then SIGUSR2 would end the program */
+    gm_signals_hold(); /* first: SIGUSR2 would end the program */
     gm_file_hold_standard();
+    gm_bound_spinning(argv);
+    gm_signals_install();
     gm_mapped_guard_install("gmoe-train");
     gm_config *config = gm_alloc(1, sizeof *config);
     gm_status status = config ? parse(&a, argc, argv, &done) : GM_NO_MEMORY;

@@ -4,6 +4,7 @@
 #include "base/number.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +26,16 @@ static gm_status answer(const gm_program *program, const char *argument, const c
         status = gm_options_write_completion(&text, program, next ? next : "");
     else
         *done = false;
-    if (status == GM_OK) status = gm_buffer_status(&text);
-    if (status == GM_OK) fputs(gm_buffer_string(&text), stdout);
+    if (*done && status == GM_OK) status = gm_print_text(&text);
     gm_buffer_free(&text);
     return status;
+}
+
+gm_status gm_print_text(const gm_buffer *text) {
+    GM_TRY(gm_buffer_status(text));
+    signal(SIGPIPE, SIG_DFL); /* a program that reads the beginning alone ends this one in silence */
+    fputs(gm_buffer_string(text), stdout);
+    return GM_OK;
 }
 
 /* ---- one option ------------------------------------------------------------------------------------------------- */

@@ -48,6 +48,9 @@ typedef struct gm_program {
 /* GM_USAGE, one line. *done: --help or the like was answered on standard output, nothing is left to do. */
 gm_status gm_options_parse(const gm_program *program, int argc, char **argv, bool *done);
 
+/* Help and the like to standard output; nothing else is printed after it. */
+gm_status gm_print_text(const gm_buffer *text);
+
 /* Prints the message of a failure as "PROGRAM: message" and returns the exit code; a standard output that took not everything
  * is a failure too. */
 int gm_program_end(const char *program, gm_status status);

@@ -8,7 +8,9 @@ const gm_variable gm_variables[] = {
      "highest instruction set of the kernels: base (any), v3 (AVX2), v4 (AVX-512); default: the processor's", true, false, false, true},
     {"GMOE_TASKS", "DIR", "directory of the task files, instead of the installed one", false, false, true, false},
     {"OMP_NUM_THREADS", "N", "threads, 1 to 1024; default: one for each core", true, true, false, false},
-    {"OMP_WAIT_POLICY", "passive", "waiting threads sleep: for small models, and machines that others use too", true, true, false, false},
+    {"OMP_WAIT_POLICY", "passive|active", "waiting threads sleep at once, or spin for long; default: spin a little", true, true, false,
+     false},
+    {"GOMP_SPINCOUNT", "N", "turns of libgomp's loop that a waiting thread spins; default 1000", true, true, false, false},
 };
 const size_t gm_variable_count = sizeof gm_variables / sizeof *gm_variables;
 

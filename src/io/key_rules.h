@@ -21,8 +21,10 @@ typedef struct gm_file_key {
 
 extern const gm_file_key gm_model_config_keys[]; /* of config.json (model_config_keys.c); name NULL at the end */
 
-/* Every member of the object by its rule; keys that the table lacks are warned of, as many as a few. GM_BAD_FILE names the first
- * that is refused. `path` is for messages. */
+/* Every member of the object by its rule; keys that the table lacks are warned of, as many as a few, unless their value is
+ * neutral. GM_BAD_FILE names the first that is refused. `path` is for messages. */
 gm_status gm_key_rules_check(const gm_file_key *keys, const char *path, const cJSON *object);
+/* The refusal alone. */
+gm_status gm_key_rules_refuse(const gm_file_key *keys, const char *path, const cJSON *object);
 
 #endif

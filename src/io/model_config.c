@@ -65,7 +65,6 @@ static gm_status refuse(const reading *r, const char *key, const char *format, .
 
 static const cJSON *find(const cJSON *object, const char *key) { return cJSON_GetObjectItemCaseSensitive(object, key); } /* null included */
 
-/* A value for a message. */
 static gm_status check_integer(const reading *r, const char *key, const cJSON *item, int64_t low, int64_t high, int64_t *value) {
     char text[GM_JSON_SHOWN];
     if (gm_json_is_integer(item, value) && *value >= low && *value <= high) return GM_OK;

@@ -45,8 +45,9 @@ int64_t gm_adapter_trainable(const gm_adapter *adapter); /* trainable parameters
 gm_status gm_adapter_save(const gm_adapter *adapter, const char *directory, int64_t step, const char *base_name);
 /* Values of every tensor from a directory or .safetensors file; names and shapes must be exactly this adapter's. */
 gm_status gm_adapter_load(gm_adapter *adapter, const char *path);
-/* Warns where an adapter_config.json beside those tensors has another alpha, rslora or top_k than this adapter. */
-gm_status gm_adapter_compare_config(const gm_adapter *adapter, const char *path);
+/* The same as initial values: an adapter_config.json beside them is refused where it has what is not supported, and warned of where
+ * it has another alpha, rslora or top_k than this adapter. */
+gm_status gm_adapter_begin_with(gm_adapter *adapter, const char *path);
 
 /* ---- routing state: what the Normal loss remembers between steps ---- */
 

@@ -234,7 +234,7 @@ static void report(const gm_bench_run *run, gm_buffer *out) {
     member(out, "floor_share", floor_seconds / median);
     member(out, "gemm_share", run->gemm_seconds / run->timed_seconds);
     gm_buffer_format(out, ",\"peak_memory_bytes\":%lld,\"device_memory_bytes\":%zu,\"trainable_parameters\":%lld",
-                     (long long)gm_peak_memory(), run->backend->device_peak, (long long)gm_adapter_trainable(run->adapter));
+                     (long long)gm_peak_memory(), gm_backend_device_peak(run->backend), (long long)gm_adapter_trainable(run->adapter));
     gm_buffer_text(out, ",\"parts_ms\":{");
     for (int i = 0; i < GM_PARTS; i++) {
         gm_buffer_format(out, "%s\"%s\":", i ? "," : "", part_names[i]);

@@ -42,10 +42,29 @@ static gm_status unknown_choice(const gm_config_key *key, const char *text) {
     return status;
 }
 
+static gm_status unbuilt_choice(const gm_config_key *key, const char *text) {
+    gm_buffer built = {0};
+    for (int i = 0; key->choices[i]; i++)
+        if (gm_config_choice_works(key, i)) gm_buffer_format(&built, "%s%s", built.length ? ", " : "", key->choices[i]);
+    gm_status status = gm_error(GM_USAGE, "\"%s\" is not built yet; built are %s%s", text, gm_buffer_string(&built),
+                                strcmp(key->path, "method") == 0
+                                    ? "; the nearest is gmoe with adapter.router.type linear and a coefficient adapter.losses.balance"
+                                    : "");
+    gm_buffer_free(&built);
+    return status;
+}
+
 static int choice_index(const gm_config_key *key, const char *text) {
     for (int i = 0; key->choices[i]; i++)
         if (strcmp(key->choices[i], text) == 0) return i;
     return -1;
+}
+
+/* "q", or as models call it, "q_proj" */
+static int target_index(const gm_config_key *key, const char *text) {
+    for (int i = 0; i < GM_TARGETS; i++)
+        if (strcmp(gm_target_modules[i], text) == 0) return i;
+    return choice_index(key, text);
 }
 
 static gm_status store_targets(bool *target, const gm_config_key *key, const cJSON *value) {
@@ -54,7 +73,7 @@ static gm_status store_targets(bool *target, const gm_config_key *key, const cJS
     const cJSON *element;
     cJSON_ArrayForEach(element, value) {
         if (!cJSON_IsString(element)) return wrong_type(key, value);
-        int index = choice_index(key, element->valuestring);
+        int index = target_index(key, element->valuestring);
         if (index < 0) return unknown_choice(key, element->valuestring);
         if (chosen[index]) return gm_error(GM_USAGE, "\"%s\" stands twice", element->valuestring);
         chosen[index] = true;
@@ -125,7 +144,7 @@ static gm_status store_choice(void *at, const gm_config_key *key, const cJSON *v
     if (!cJSON_IsString(value)) return wrong_type(key, value);
     int index = choice_index(key, value->valuestring);
     if (index < 0) return unknown_choice(key, value->valuestring);
-    if (!gm_config_choice_works(key, index)) return gm_error(GM_USAGE, "\"%s\" is not built yet; take another value", value->valuestring);
+    if (!gm_config_choice_works(key, index)) return unbuilt_choice(key, value->valuestring);
     memcpy(at, &index, sizeof index);
     return GM_OK;
 }
@@ -253,7 +272,7 @@ static gm_status unknown_key(const char *path) {
 
 /* ---- sources ---------------------------------------------------------------------------------------------------- */
 
-typedef enum gm_pass { PASS_METHOD, PASS_OTHERS } gm_pass; /* the method's preset is set between them */
+typedef enum gm_phase { PHASE_METHOD, PHASE_OTHERS } gm_phase; /* the method's preset is set between them */
 
 typedef struct gm_sources { /* from the weakest to the strongest */
     bool parity;
@@ -281,27 +300,28 @@ static gm_status dotted_name(const char *source, const char *path, const char *n
     return status;
 }
 
-static gm_status apply(gm_config *config, const char **giver, const char *source, const char *path, const cJSON *value, gm_pass pass) {
+static gm_status apply(gm_config *config, const char **giver, const char *source, const char *path, const cJSON *value, gm_phase phase) {
     const gm_config_key *key = gm_config_find_key(path);
     gm_status status = GM_OK;
     if (key) {
         bool is_method = strcmp(path, "method") == 0;
-        if (is_method != (pass == PASS_METHOD)) return GM_OK;
+        if (is_method != (phase == PHASE_METHOD)) return GM_OK;
         status = gm_config_take(config, key, value);
         giver[key - gm_config_keys] = source;
     } else if (!is_section(path)) {
-        status = pass == PASS_OTHERS ? unknown_key(path) : GM_OK;
+        status = phase == PHASE_OTHERS ? unknown_key(path) : GM_OK;
     } else if (!cJSON_IsObject(value)) {
-        status = pass == PASS_OTHERS ? gm_error(GM_USAGE, "must be an object") : GM_OK;
+        status = phase == PHASE_OTHERS ? gm_error(GM_USAGE, "must be an object") : GM_OK;
     } else {
         const cJSON *member;
         cJSON_ArrayForEach(member, value) {
             char name[256];
+            if (path[0] == '\0' && strcmp(member->string, "$schema") == 0) continue; /* an editor's */
             if (strchr(member->string, '.')) return dotted_name(source, path, member->string);
             if (member->string[0] == '\0') return gm_error(GM_USAGE, "%s: %s%sa key without a name", source, path, path[0] ? ": " : "");
             if (snprintf(name, sizeof name, "%s%s%s", path, path[0] ? "." : "", member->string) >= (int)sizeof name)
                 return gm_error(GM_USAGE, "%s: %.40s…: no such key", source, member->string);
-            GM_TRY(apply(config, giver, source, name, member, pass));
+            GM_TRY(apply(config, giver, source, name, member, phase));
         }
     }
     if (status == GM_OK) return GM_OK;
@@ -328,13 +348,13 @@ static gm_status setting_value(const gm_setting *setting, cJSON **value) {
     return *value ? GM_OK : gm_error(GM_NO_MEMORY, "%s: %s: out of memory", setting->source, setting->path);
 }
 
-static gm_status apply_all(gm_config *config, const gm_sources *sources, const cJSON *file, gm_pass pass) {
-    if (file) GM_TRY(apply(config, sources->giver, sources->name, "", file, pass));
+static gm_status apply_all(gm_config *config, const gm_sources *sources, const cJSON *file, gm_phase phase) {
+    if (file) GM_TRY(apply(config, sources->giver, sources->name, "", file, phase));
     for (size_t i = 0; i < sources->count; i++) {
         const gm_setting *setting = &sources->settings[i];
         cJSON *value;
         GM_TRY(setting_value(setting, &value));
-        gm_status status = apply(config, sources->giver, setting->source, setting->path, value, pass);
+        gm_status status = apply(config, sources->giver, setting->source, setting->path, value, phase);
         cJSON_Delete(value);
         GM_TRY(status);
     }
@@ -360,17 +380,18 @@ static gm_status check_mix(const gm_config *config) {
 static gm_status build_from(gm_config *config, const gm_sources *sources, const cJSON *file) {
     const char *source = sources->name;
     gm_config_set_defaults(config);
-    GM_TRY(apply_all(config, sources, file, PASS_METHOD));
+    GM_TRY(apply_all(config, sources, file, PHASE_METHOD));
     gm_config_set_method(config, config->method);
     if (sources->parity) gm_config_set_parity(config);
-    GM_TRY(apply_all(config, sources, file, PASS_OTHERS));
+    GM_TRY(apply_all(config, sources, file, PHASE_OTHERS));
     GM_TRY(gm_config_check_method(config, sources->giver));
     if (sources->parity) gm_config_note_kept(config, sources->giver);
     gm_status status = gm_adapter_config_check(&config->adapter);
     if (status == GM_OK) status = check_micro_batches(config);
     if (status == GM_OK) status = check_mix(config);
-    return status == GM_OK ? GM_OK
-                           : gm_error_prefix(status, "%s%s", source, sources->count || sources->parity ? " and the command line" : "");
+    return status == GM_OK
+               ? GM_OK
+               : gm_error_prefix(status, "%s%s", source, file && (sources->count || sources->parity) ? " and the command line" : "");
 }
 
 static gm_status build(gm_config *config, gm_sources sources, const cJSON *file) {
@@ -392,7 +413,7 @@ gm_status gm_config_parse(gm_config *config, const char *source, const char *tex
 /* A file of another program becomes one of ours; what became of its keys goes to the log. */
 static gm_status translate(cJSON **tree, const gm_sources *sources) {
     gm_translation translation;
-    gm_status status = gm_translate(&translation, sources->name, *tree);
+    gm_status status = gm_translate(&translation, sources->name, *tree, sources->settings, sources->count);
     if (status == GM_OK) {
         gm_log(GM_LOG_INFO, "%s: a configuration of MoE-PEFT or of the reference program, translated:\n%s    %s", sources->name,
                gm_buffer_string(&translation.taken),
@@ -408,6 +429,14 @@ static gm_status translate(cJSON **tree, const gm_sources *sources) {
     return status;
 }
 
+/* YAML, say. */
+static gm_status check_is_object(const char *path, const char *text) {
+    char first = text[strspn(text, " \t\r\n")];
+    if (first == '{' || first == '\0' || (unsigned char)first == 0xef) return GM_OK; /* what is wrong with these the parser says */
+    return gm_error(GM_USAGE, "%s: is no JSON object; a configuration is one: {\"base_model\": \"DIR\", …}, and --help lists the keys",
+                    path);
+}
+
 static gm_status load(gm_config *config, const char *path, const gm_sources *sources) {
     cJSON *tree = NULL;
     gm_buffer text = {0};
@@ -416,8 +445,8 @@ static gm_status load(gm_config *config, const char *path, const gm_sources *sou
         status = gm_file_read(&text, path, CONFIG_BYTES, GM_USAGE);
         if (status != GM_OK) gm_error_prefix(status, "--config");
         GM_TRY_GOTO(status);
+        GM_TRY_GOTO(check_is_object(path, gm_buffer_string(&text)));
         GM_TRY_GOTO(gm_json_parse(path, gm_buffer_string(&text), text.length, &tree));
-        if (!cJSON_IsObject(tree)) status = gm_error(GM_USAGE, "%s: is no JSON object", path);
     }
     if (status == GM_OK && gm_translate_knows(tree)) status = translate(&tree, sources);
     if (status == GM_OK) status = build(config, *sources, tree);
@@ -446,6 +475,7 @@ gm_status gm_config_require_paths(const gm_config *config, const char *source) {
                     {"task", "--set task=NAME", config->task.count > 0}};
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
         if (!required[i].given)
-            return gm_error(GM_USAGE, "%s: %s: is missing; give it there or with %s", source, required[i].key, required[i].option);
+            return gm_error(GM_USAGE, "%s%s%s: is missing; give it %s%s", source ? source : "", source ? ": " : "", required[i].key,
+                            source ? "there or with " : "with --config FILE or ", required[i].option);
     return GM_OK;
 }

@@ -68,7 +68,7 @@ gm_status gm_config_load(gm_config *config, const char *path, const gm_setting *
 gm_status gm_config_load_parity(gm_config *config, const char *path, const gm_setting *settings, size_t count);
 /* From text that gm_config_write wrote (a checkpoint's). */
 gm_status gm_config_parse(gm_config *config, const char *source, const char *text, size_t length);
-/* base_model, output_dir and task are given; gm_config_load does not ask for them. */
+/* base_model, output_dir and task are given; gm_config_load does not ask for them. `source`: the file, or NULL. */
 gm_status gm_config_require_paths(const gm_config *config, const char *source);
 
 const char *gm_config_method_name(const gm_config *config);

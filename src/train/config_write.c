@@ -206,7 +206,8 @@ static void write_key_schema(gm_buffer *out, const gm_config_key *key) {
 
 void gm_config_write_schema(gm_buffer *out) {
     gm_buffer_text(out, "{\n\"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n\"title\": \"gmoe configuration\",\n"
-                        "\"type\": \"object\", \"additionalProperties\": false, \"properties\": {");
+                        "\"type\": \"object\", \"additionalProperties\": false, \"properties\": {\n"
+                        "  \"$schema\": {\"type\": \"string\", \"description\": \"of this schema, for editors; not read\"},");
     gm_nesting nesting = {
         .out = out, .first = true, .open = "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {", .close = "}}"};
     for (size_t i = 0; i < gm_config_key_count; i++) {
@@ -238,9 +239,10 @@ static void write_key_type(gm_buffer *out, const gm_config_key *key) {
     if (bounded) gm_buffer_text(out, "…"), gm_json_write_double(out, key->high);
 }
 
-/* "; not built yet: mixlora, …" */
-static void write_planned(gm_buffer *out, const gm_config_key *key) {
+/* "; may change on --resume", "; not built yet: mixlora, …" */
+static void write_remarks(gm_buffer *out, const gm_config_key *key) {
     const char *between = "; not built yet: ";
+    if (key->resume_may_change) gm_buffer_text(out, "; may change on --resume");
     if (key->only_default) gm_buffer_text(out, "; not built yet: only the default");
     for (int i = 0; key->choices && key->choices[i]; i++) {
         if (gm_config_choice_works(key, i)) continue;
@@ -263,7 +265,7 @@ void gm_config_write_help(gm_buffer *out) {
             gm_config_write_value(out, &defaults, key);
         }
         gm_buffer_format(out, "\n  %-32s   %s", "", key->meaning);
-        write_planned(out, key);
+        write_remarks(out, key);
         gm_buffer_char(out, '\n');
     }
 }

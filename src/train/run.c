@@ -31,8 +31,7 @@ static gm_status open_model(gm_run_state *run) {
                         gm_tokenizer_vocabulary(run->tokenizer), vocabulary);
     GM_TRY(gm_run_making(gm_adapter_create(&run->adapter, run->model, &c->adapter, (uint64_t)c->seed), "the adapter", smaller_adapter));
     if (run->options->init_adapter && !run->checkpoint[0]) {
-        gm_status status = gm_adapter_load(run->adapter, run->options->init_adapter);
-        if (status == GM_OK) status = gm_adapter_compare_config(run->adapter, run->options->init_adapter);
+        gm_status status = gm_adapter_begin_with(run->adapter, run->options->init_adapter);
         if (status != GM_OK) return gm_error_prefix(status, "--init-adapter");
     }
     return gm_run_making(gm_adapter_prepare_training(run->adapter), "the adapter", smaller_adapter);
@@ -267,6 +266,7 @@ static gm_status run_all(gm_run_state *run) {
     GM_TRY(open_model(run));
     GM_TRY(open_trainer(run));
     GM_TRY(stop_asked(run));
+    gm_run_describe_setup(run);
     GM_TRY(gm_run_describe_inputs(run));
     if (options->dry_run && run->checkpoint[0]) GM_TRY(read_checkpoint(run));
     if (options->dry_run) return gm_run_print_plan(run);

@@ -65,6 +65,8 @@ gm_status gm_run_describe_inputs(const gm_run_state *run);
 gm_status gm_run_print_plan(const gm_run_state *run);
 /* run_report.c: run->earlier, from result.json where it is there */
 gm_status gm_run_read_earlier(gm_run_state *run);
+/* run_report.c: a line to the log: device, threads, types, model, method */
+void gm_run_describe_setup(const gm_run_state *run);
 /* run_report.c: run->result, to result.json and standard output */
 gm_status gm_run_report(gm_run_state *run);
 

@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,20 @@ static void warn_of_idle(const gm_adapter *adapter, const gm_adapter_config *con
     gm_buffer_free(&list);
 }
 
+/* What the numbers above depend on beside the configuration. */
+static void write_setup(gm_buffer *out, const gm_run_state *run) {
+    const gm_backend *backend = run->backend;
+    gm_buffer_text(out, ",\n ");
+    write_text(out, "version", GMOE_VERSION);
+    write_text(out, "dtype", run->config.dtype == GM_F32 ? "f32" : "bf16");
+    write_text(out, "device", backend->name);
+    if (backend->level)
+        write_text(out, "cpu_level", backend->level);
+    else
+        write_text(out, "device_name", backend->device_name);
+    gm_buffer_format(out, "\"threads\": %d", omp_get_max_threads());
+}
+
 static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     const gm_config *c = &run->config;
     gm_buffer text = {0};
@@ -228,7 +243,8 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     write_number(&text, "train_tokens_per_s", result->tokens_per_s);
     write_number(&text, "samples_per_s", result->score_count ? result->scores[0].result.samples_per_s : NAN);
     gm_buffer_format(&text, ", \"peak_memory_bytes\": %" PRId64 ", \"device_memory_bytes\": %zu", gm_peak_memory(),
-                     run->backend->device_peak);
+                     gm_backend_device_peak(run->backend));
+    write_setup(&text, run);
     gm_buffer_text(&text, ",\n \"made_from\": {"); /* read by seeds.c */
     gm_identity_write(&text, &run->trainer.identity);
     gm_buffer_char(&text, '}');
@@ -268,6 +284,7 @@ gm_status gm_run_report(gm_run_state *run) {
     gm_format_duration(duration, result->seconds);
     gm_log(GM_LOG_INFO, "%" PRId64 " steps in %s, %.0f tokens/s, %" PRId64 " trainable parameters", result->steps, duration,
            result->tokens_per_s, result->trainable);
+    gm_log(GM_LOG_DEBUG, "allocated at most %zu bytes on %s", run->backend->allocated_peak, run->backend->name);
     warn_of_idle(run->adapter, &run->config.adapter);
     if (result->best_step >= 0)
         gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step,
@@ -280,23 +297,43 @@ gm_status gm_run_report(gm_run_state *run) {
     return GM_OK;
 }
 
+/* ---- at the beginning ------------------------------------------------------------------------------------------- */
+
+void gm_run_describe_setup(const gm_run_state *run) {
+    const gm_backend *backend = run->backend;
+    const gm_model_config *model = gm_model_config_of(run->model);
+    gm_buffer device = {0};
+    gm_buffer_text(&device, backend->name);
+    if (backend->level)
+        gm_buffer_format(&device, ", %d thread%s, instruction set %s", omp_get_max_threads(), omp_get_max_threads() > 1 ? "s" : "",
+                         backend->level);
+    else
+        gm_buffer_format(&device, " %s", backend->device_name);
+    gm_log(GM_LOG_INFO, "gmoe %s on %s, %s; %s model of %" PRId64 " layers, %" PRId64 " parameters; %s, %" PRId64 " trainable",
+           GMOE_VERSION, gm_buffer_string(&device), run->config.dtype == GM_F32 ? "f32" : "bf16", model->model_type, model->layers,
+           gm_model_parameters(run->model), gm_config_method_name(&run->config), gm_adapter_trainable(run->adapter));
+    gm_buffer_free(&device);
+}
+
 /* ---- dry run ---------------------------------------------------------------------------------------------------- */
 
 static void print_bytes(const char *what, size_t bytes) {
     printf("  %-34s %16zu bytes  %8.1f MiB\n", what, bytes, (double)bytes / (1 << 20));
 }
 
+/* Before the step is placed: all that is allocated so far stays. */
 static void print_memory(const gm_run_state *run) {
     const gm_adapter_buffers *buffers = gm_adapter_buffers_of(run->adapter);
     const gm_step_plan *plan = &run->trainer.plan;
-    size_t adapter = 4 * (size_t)buffers->count * sizeof(float), copied = gm_model_memory(run->model);
+    size_t adapter = 4 * (size_t)buffers->count * sizeof(float), copied = gm_model_memory(run->model), placed = run->backend->allocated;
     printf("memory on %s\n", run->backend->name);
     print_bytes("base model, copied", copied);
     print_bytes("adapter, gradients, two moments", adapter);
+    print_bytes("frozen tensors, losses, rotations", placed - copied - adapter);
     print_bytes("activations", plan->activations);
     print_bytes("scratch", plan->scratch);
     print_bytes("tape (host)", plan->host);
-    print_bytes("in all", copied + adapter + plan->activations + plan->scratch + plan->host);
+    print_bytes("in all", placed + plan->activations + plan->scratch + plan->host);
     printf("  beside them the base model's files are mapped: %" PRId64 " parameters\n", gm_model_parameters(run->model));
 }
 

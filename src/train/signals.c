@@ -12,8 +12,18 @@ static_assert(ATOMIC_BOOL_LOCK_FREE == 2, "a signal handler may not wait for a l
 
 static void on_signal(int signal) { atomic_store(signal == SIGUSR2 ? &save_requested : &stop_requested, true); }
 
+static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}, ignored[] = {SIGPIPE, SIGXFSZ};
+
+static void set_mask(int how) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++) sigaddset(&set, handled[i]);
+    sigprocmask(how, &set, NULL);
+}
+
+void gm_signals_hold(void) { set_mask(SIG_BLOCK); }
+
 void gm_signals_install(void) {
-    static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}, ignored[] = {SIGPIPE, SIGXFSZ};
     struct sigaction action;
     memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
@@ -22,6 +32,7 @@ void gm_signals_install(void) {
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++) sigaction(handled[i], &action, NULL);
     action.sa_handler = SIG_IGN;
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) sigaction(ignored[i], &action, NULL);
+    set_mask(SIG_UNBLOCK);
 }
 
 bool gm_signals_stop(void) { return atomic_load(&stop_requested); }

@@ -81,7 +81,15 @@ static gm_status without_counterpart(gm_translation *t, const gm_foreign_key *ke
     return GM_OK;
 }
 
+static bool is_given(const gm_translation *t, const char *path) {
+    for (size_t i = 0; i < t->setting_count; i++)
+        if (strcmp(t->settings[i].path, path) == 0) return true;
+    return false;
+}
+
 static gm_status translate_key(gm_translation *t, const gm_foreign_key *key, const cJSON *value) {
+    if (key->path && !key->sets_more && is_given(t, key->path))
+        return gm_buffer_format(&t->taken, "    %-24s given on the command line\n", key->name), GM_OK;
     if (!key->convert)
         return key->path ? gm_translate_set(t, key->name, key->path, value, key->remark) : without_counterpart(t, key, value);
     cJSON *ours = NULL;
@@ -136,8 +144,13 @@ static gm_status find_adapter(gm_translation *t, const cJSON *file) {
     return cJSON_IsObject(t->adapter) ? GM_OK : gm_error(GM_USAGE, "%s: lora[0]: must be an object", t->source);
 }
 
-gm_status gm_translate(gm_translation *t, const char *source, const cJSON *file) {
-    *t = (gm_translation){.source = source, .place = "lora[0].", .ours = cJSON_CreateObject(), .givers = cJSON_CreateObject()};
+gm_status gm_translate(gm_translation *t, const char *source, const cJSON *file, const gm_setting *settings, size_t count) {
+    *t = (gm_translation){.source = source,
+                          .place = "lora[0].",
+                          .settings = settings,
+                          .setting_count = count,
+                          .ours = cJSON_CreateObject(),
+                          .givers = cJSON_CreateObject()};
     GM_ALLOC(t->scratch, 1);
     if (!t->ours || !t->givers) return gm_error(GM_NO_MEMORY, "%s: out of memory", source);
     gm_config_set_defaults(t->scratch);

@@ -10,9 +10,11 @@
 bool gm_translate_knows(const cJSON *file);
 
 typedef struct gm_translation {
-    const char *source;     /* of messages */
-    const char *place;      /* "lora[0]." while its keys are looked at, then "" */
-    const cJSON *adapter;   /* lora[0] */
+    const char *source;         /* of messages */
+    const char *place;          /* "lora[0]." while its keys are looked at, then "" */
+    const cJSON *adapter;       /* lora[0] */
+    const gm_setting *settings; /* the command line's: what they give is not translated */
+    size_t setting_count;
     cJSON *ours;            /* the result; owned by the caller */
     cJSON *givers;          /* our paths, each with the name of theirs that set it */
     gm_config *scratch;     /* takes every value once, so that a fault is told under their name */
@@ -20,7 +22,7 @@ typedef struct gm_translation {
 } gm_translation;
 
 /* ours, taken and notes of a file that is known; they are the caller's after a failure too. GM_USAGE: names what cannot be done here. */
-gm_status gm_translate(gm_translation *translation, const char *source, const cJSON *file);
+gm_status gm_translate(gm_translation *translation, const char *source, const cJSON *file, const gm_setting *settings, size_t count);
 void gm_translation_free(gm_translation *translation); /* all but ours */
 
 /* ---- between the two files ---- */
@@ -31,6 +33,7 @@ typedef struct gm_foreign_key {
     const char *same;   /* JSON: without a path, the value that is as here; any other … */
     bool refused;       /* … is an error; otherwise it is noted */
     const char *remark; /* of the note or the error; with a path, of how ours differs */
+    bool sets_more;     /* `convert` sets other paths too */
     /* Their value as ours, to be deleted; NULL there: nothing to set. Where it is NULL itself: the value as it stands, or, without
      * a path, `same`. */
     gm_status (*convert)(gm_translation *, const struct gm_foreign_key *, const cJSON *value, cJSON **ours);

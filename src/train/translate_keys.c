@@ -76,6 +76,10 @@ static gm_status scheduler(gm_translation *t, const gm_foreign_key *key, const c
 static gm_status warmup(gm_translation *t, const gm_foreign_key *key, const cJSON *value, cJSON **ours) {
     const cJSON *given = gm_json_member(t->adapter, "scheduler_type");
     bool constant = !given || cJSON_IsNull(given) || (cJSON_IsString(given) && strcmp(given->valuestring, "constant") == 0);
+    if (!constant && cJSON_IsNumber(value) && value->valuedouble > 0 && value->valuedouble < 1)
+        return gm_translate_refuse(t, key->name, value,
+                                   "is a share of the run's steps, and train.warmup_steps counts them: --dry-run with --set "
+                                   "train.warmup_steps=0 tells the run's");
     if (!constant) return as_it_is(t, ours, value);
     if (!cJSON_IsNumber(value) || value->valuedouble != 0)
         gm_translate_note(t, key->name, "is not used with scheduler_type \"constant\"; \"constant_with_warmup\" has a warm-up");
@@ -124,6 +128,7 @@ static const struct {
     const char *strategy, *method;
     const char *balance; /* the loss where balance_strategy does not say; NULL: none where router_loss does not ask for it */
 } strategies[] = {{"goe", "gmoe", "goe"},
+                  {"gmoe", "gmoe", "goe"}, /* as people call it */
                   {"mixtral", "mixlora", "mixtral"},
                   {"mixlora", "mixlora", "mixtral"},
                   {"loramoe", "loramoe", NULL},
@@ -133,8 +138,10 @@ enum { STRATEGIES = sizeof strategies / sizeof *strategies };
 static const struct {
     const char *type, *own; /* the routing where routing_strategy does not say; NULL: none */
     const char *routings;   /* those that it may say */
-} peft_types[] = {
-    {"LORA", NULL, " "}, {"MIXLORA", "mixlora", " goe mixtral mixlora "}, {"LORAMOE", "loramoe", " loramoe "}, {"MOLA", "mola", " mola "}};
+} peft_types[] = {{"LORA", NULL, " "},
+                  {"MIXLORA", "mixlora", " goe gmoe mixtral mixlora "},
+                  {"LORAMOE", "loramoe", " loramoe "},
+                  {"MOLA", "mola", " mola "}};
 enum { PEFT_TYPES = sizeof peft_types / sizeof *peft_types };
 
 static int peft_type_of(const cJSON *adapter) {
@@ -176,8 +183,12 @@ static gm_status method(gm_translation *t, const gm_foreign_key *key, const cJSO
     (void)value;
     int i = strategy_of(t);
     if (i == STRATEGIES)
-        return gm_translate_refuse(t, key->name, value, "is a routing that is not here; goe, mixtral, mixlora, loramoe and mola are known");
-    return give(t, ours, cJSON_CreateString(is_graphless(t) ? "gmoe" : strategies[i].method));
+        return gm_translate_refuse(t, key->name, value,
+                                   "is a routing that is not here; goe, or gmoe, mixtral, mixlora, loramoe and mola are known");
+    const char *name = is_graphless(t) ? "gmoe" : strategies[i].method;
+    if (!gm_method_find(name))
+        return gm_translate_refuse(t, key->name, value, "is not built yet; \"goe\", GMoE's, is, and without the key it is plain LoRA");
+    return give(t, ours, cJSON_CreateString(name));
 }
 
 static gm_status peft_type(gm_translation *t, const gm_foreign_key *key, const cJSON *value, cJSON **ours) {
@@ -275,7 +286,7 @@ gm_status gm_translate_together(gm_translation *t) {
     cJSON_Delete(value);
     GM_TRY(status);
     if (routed) GM_TRY(set_losses(t));
-    return strcmp(gm_json_text_at(t->adapter, "routing_strategy"), "goe") == 0 ? set_absent(t) : GM_OK;
+    return given && strcmp(strategies[strategy_of(t)].method, "gmoe") == 0 ? set_absent(t) : GM_OK;
 }
 
 /* Densities of similarity are on a scale of their own: 0.25 of 8 × 8 pairs counts each expert with itself. */
@@ -300,7 +311,7 @@ const gm_foreign_key gm_foreign_top_keys[] = {
     {"lora", .convert = later},
     {"base_model", .path = "base_model"},
     {"cutoff_len", .path = "train.max_length", .convert = cutoff, .remark = "a longer prompt loses its beginning, not its end"},
-    {"save_step", .path = "train.save_every", .convert = save_steps, .remark = "optimiser steps, not micro-batches"},
+    {"save_step", .path = "train.save_every", .sets_more = true, .convert = save_steps, .remark = "optimiser steps, not micro-batches"},
     {"load_8bit", .same = "false", .refused = true, .remark = QUANTISED},
     {"load_4bit", .same = "false", .refused = true, .remark = QUANTISED},
     {"quantize", .same = "false", .refused = true, .remark = QUANTISED},
@@ -333,7 +344,7 @@ const gm_foreign_key gm_foreign_adapter_keys[] = {
     {"loraplus_lr_ratio", .path = "train.lora_plus_ratio"},
     {"scheduler_type", .path = "train.scheduler", .convert = scheduler},
     {"warmup_steps", .path = "train.warmup_steps", .convert = warmup},
-    {"warmup_ratio", .same = "0", .remark = "has no counterpart: train.warmup_steps counts steps"},
+    {"warmup_ratio", .same = "0", .remark = "has no counterpart: train.warmup_steps counts steps, and --dry-run tells the run's"},
     {"batch_size", .path = "train.batch_size"},
     {"micro_batch_size", .path = "train.micro_batch_samples"},
     {"test_batch_size", .remark = TOKENS},
@@ -356,7 +367,7 @@ const gm_foreign_key gm_foreign_adapter_keys[] = {
     {"load_8bit", .same = "false", .refused = true, .remark = QUANTISED},
     {"load_4bit", .same = "false", .refused = true, .remark = QUANTISED},
 
-    {"routing_strategy", .path = "method", .convert = method},
+    {"routing_strategy", .path = "method", .sets_more = true, .convert = method},
     {"balance_strategy", .convert = balance},
     {"router_loss", .convert = router_loss},
     {"router_route_loss_coef_", .convert = later},
@@ -367,7 +378,7 @@ const gm_foreign_key gm_foreign_adapter_keys[] = {
     {"top_k", .path = "adapter.top_k"},
     {"topk", .path = "adapter.top_k"},
     {"num_gcnlayer", .path = "adapter.router.layers"},
-    {"edges_thresholds", .path = "adapter.router.edge_density", .convert = density},
+    {"edges_thresholds", .path = "adapter.router.edge_density", .sets_more = true, .convert = density},
     {"dim_gcn", .path = "adapter.router.hidden_size"},
     {"expert_lora", .same = "{}", .refused = true, .remark = "experts with settings of their own are not here"},
     {"jitter_noise", .same = "0", .refused = true, .remark = "noise on the router's input is not here; set it to 0"},

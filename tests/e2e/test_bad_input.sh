@@ -24,7 +24,8 @@ with() {
 }
 
 # --- command line and configuration: 2
-expect 2 '^gmoe-train: --config FILE is missing' "$bin/gmoe-train"
+expect 2 '^gmoe-train: base_model: is missing; give it with --config FILE or --base-model' "$bin/gmoe-train"
+expect 2 '^gmoe-train: command line: adapter.top_k: ' "$bin/gmoe-train" --set adapter.top_k=9
 expect 2 '^gmoe-train: --confg: no such option; did you mean --config\?' "$bin/gmoe-train" --confg x
 expect 2 '^gmoe-train: --config: nowhere.json: No such file' "$bin/gmoe-train" --config nowhere.json
 expect 2 '^gmoe-train: good/config.json: output_dir: is missing; give it there or with --output-dir' "${train[@]}"
@@ -156,6 +157,11 @@ sed -i 's/"gmoe_format_version":"1"/"gmoe_format_version":"2"/' versioned/adapte
 expect 3 'versioned/adapter/adapter_model.safetensors: has gmoe_format_version 2; this program reads 1' "${eval[@]}" \
     --adapter versioned/adapter
 refused 3 '^gmoe-train: --init-adapter: .*gmoe_format_version 2' --init-adapter versioned/adapter
+rm -rf bad && cp -r good/init bad
+echo '{"peft_type": "LORA", "use_dora": true}' >bad/adapter_config.json
+refused 3 '^gmoe-train: --init-adapter: bad/adapter_config.json: use_dora: true is not supported' --init-adapter bad
+echo '{"peft_type": "LORA", "modules_to_save": ["lm_head"]}' >bad/adapter_config.json
+refused 3 '^gmoe-train: --init-adapter: bad/adapter_config.json: modules_to_save: ' --init-adapter bad/adapter_model.safetensors
 
 # --- output directory: before the weights are read
 expect 1 '^gmoe-train: output_dir: ' "${train[@]}" --output-dir good/config.json

@@ -80,17 +80,17 @@ for value in 'output_dir": "named' 'max_length": 512' 'micro_batch_samples": 2' 
     grep -qF "$value" "$work/stdout" || fail "the resolved configuration lacks $value"
 done
 for line in '    dim_gcn                  adapter.router.hidden_size 16' 'other keys as ours; --parity takes the reference program' \
-    'train_strategy: has no counterpart' 'lora\[0\].test_batch_size: has no counterpart' '[^.]frobnicate: unknown, left out' 'lora\[0\].frobs: unknown, left out'; do
+    'train_strategy: has no counterpart' 'lora\[0\].test_batch_size: has no counterpart' '[^.]frobnicate: unknown, left out' '    task_name                given on the command line' 'lora\[0\].frobs: unknown, left out'; do
     grep -q -- "$line" "$work/stderr" || fail "the translation does not say: $line"
 done
-[ "$(grep -c '^warning: theirs.json: ' "$work/stderr")" = 5 ] || fail "not five notes: $(grep '^warning' "$work/stderr")"
+[ "$(grep -c '^warning: theirs.json: ' "$work/stderr")" = 4 ] || fail "not four notes: $(grep '^warning' "$work/stderr")"
 good "${theirs[@]}" --parity --quiet
 holds named/config.json loss_mean '"micro_batch"'
 holds named/config.json hidden_size 16
 grep -q 'frobnicate: unknown' "$work/stderr" || fail "--quiet keeps what is left out to itself"
 [ -s named/adapter/adapter_model.safetensors ] || fail "a translated file does not run"
 sed 's/"goe"/"mixlora"/' theirs.json >mixlora.json
-expect 2 'mixlora.json: lora\[0\].routing_strategy \(method\): "mixlora" is not built yet' once "${theirs[@]}" --config mixlora.json
+expect 2 'mixlora.json: lora\[0\].routing_strategy: "mixlora": is not built yet' once "${theirs[@]}" --config mixlora.json
 sed 's/"lora": \[/&{"name": "first"}, /' theirs.json >two.json
 expect 2 'two.json: lora: holds 2 adapters; one is trained at a time' once "${theirs[@]}" --config two.json
 finish

@@ -146,4 +146,54 @@ expect 2 'task: two tasks are called boolq; rename a task file' "${tasks[@]}" --
 good "$bin/gmoe-eval" --base-model "$world/base" --adapter several/best --task sst2 --data-dir "$world/data" --limit 8
 says stderr 'defaults of the run.*for sst2 prompt paper and scoring label' "gmoe-eval does not know a run of several tasks"
 
+# --- what a run is made on; the plan is all that is allocated
+plan() { "$bin/gmoe-train" "$@" --dry-run --overwrite | sed -n "s/^  $line  *\([0-9]*\) bytes.*/\1/p"; }
+for type in f32 bf16; do
+    run=("$bin/gmoe-train" --config "$golden/config.json" --base-model "$golden/base" --data-dir data --output-dir planned --set dtype=$type)
+    good "${run[@]}" --overwrite --log-level debug
+    at_most=$(sed -n 's/^.*allocated at most \([0-9]*\) bytes on cpu$/\1/p' "$work/stderr")
+    grep -Eq "gmoe [0-9.]+ on cpu, [0-9]+ threads?, instruction set (base|v3|v4), $type; llama model of 2 layers, [0-9]+ parameters; gmoe, [0-9]+ trainable" "$work/stderr" ||
+        fail "the run does not say what it runs on"
+    grep -Eq "^ \"version\": \"[0-9.]+\", \"dtype\": \"$type\", \"device\": \"cpu\", \"cpu_level\": \"(base|v3|v4)\", \"threads\": [0-9]+" planned/result.json ||
+        fail "result.json does not say what it was made on"
+    all=$(line="in all" plan "${run[@]:1}") tape=$(line="tape (host)" plan "${run[@]:1}")
+    [ "$at_most" = $((all - tape)) ] || fail "$type: allocated $at_most bytes, and planned $all with $tape of tape"
+done
+# --- a run without a configuration file: the same bits as with one
+cat >said.json <<'JSON'
+{"task": "jsonl", "dtype": "f32", "method": "lora", "train": {"max_steps": 2, "eval_every": 0}}
+JSON
+base=(--base-model "$golden/base" --data-dir data)
+good "$bin/gmoe-train" --config said.json "${base[@]}" --output-dir said
+good "$bin/gmoe-train" "${base[@]}" --output-dir unsaid --set task=jsonl --set dtype=f32 --set method=lora --set train.max_steps=2 --set train.eval_every=0
+cmp -s said/adapter/adapter_model.safetensors unsaid/adapter/adapter_model.safetensors || fail "a run without --config is another"
+expect 2 '^gmoe-train: output_dir: is missing; give it with --config FILE or --output-dir' "$bin/gmoe-train" "${base[@]}"
+
+# --- a base model scored as a run scores its adapter
+good "${eval[@]}" --like part --limit 2 --output like.json
+says stderr '^part/config.json: defaults of the run: dtype f32, max-length' "--like does not say what it takes"
+says stderr '^jsonl test: dtype f32, max-length [0-9]+, prompt paper, scoring label' "gmoe-eval does not say how it scores"
+grep -q '"dtype": "f32"' like.json || fail "like.json: the dtype"
+good "${eval[@]}" --like part/best --limit 2
+good "${eval[@]}" --dtype bf16 --output bf16.json
+grep -q '"dtype": "bf16"' bf16.json || fail "the dtype is spelt in another way than the option"
+expect 2 '^gmoe-eval: --like data: is no run' "${eval[@]}" --like data
+expect 2 '^gmoe-eval: --like and --adapter exclude each other' "${eval[@]}" --like part --adapter part/best
+
+# --- what gmoe-eval cannot do with the data
+mkdir partial && sed -E 's/, *"choices".*/}/' data/train.jsonl >partial/train.jsonl
+expect 3 '; there is --split train$' "$bin/gmoe-eval" --base-model "$golden/base" --data-dir partial --task jsonl
+expect 2 '^gmoe-eval: --items: the split train of jsonl has no choices' "$bin/gmoe-eval" --base-model "$golden/base" --data-dir partial --task jsonl \
+    --split train --items none.jsonl
+[ ! -e none.jsonl ] || fail "an empty file of items"
+
+# --- the task file that configs/README.md shows
+sed -n '/^```json$/,/^```$/p' "$OLDPWD/configs/README.md" | sed '1d;$d' >instructions.json
+mkdir instructions
+sed -n 's/^for lines like `\(.*\)`\.$/\1/p' "$OLDPWD/configs/README.md" | tee instructions/train.jsonl >instructions/instructions-dev.jsonl
+good "$bin/gmoe-train" --base-model "$golden/base" --set task=./instructions.json --data-dir instructions --output-dir instructed --set dtype=f32 --dry-run
+says stdout '1 samples, [0-9]+ tokens, 4 with loss; .*with EOS' "the example of a task file makes no sample"
+good "$bin/gmoe-eval" --base-model "$golden/base" --task ./instructions.json --data-dir instructions
+says stdout 'instructions +test +base +loss [0-9.]+ over' "the example of a task file is not scored"
+
 finish

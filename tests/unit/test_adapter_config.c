@@ -28,14 +28,15 @@ static void check_refused(const char *members, const char *message) {
         fail_msg("%s\n gave %d: %s\n not: %s", members, (int)status, gm_error_text(), message);
 }
 
-/* PEFT's LoraConfig as its 0.18 saves it, every key at its default but for the targets. */
+/* PEFT's LoraConfig as its 0.21 saves it, every key at its default but for the targets. */
 static const char peft_file[] =
     ", \"alora_invocation_tokens\": null, \"alpha_pattern\": {}, \"arrow_config\": null, \"auto_mapping\": null,"
     "\"base_model_name_or_path\": \"m\", \"bias\": \"none\", \"corda_config\": null, \"ensure_weight_tying\": false, \"eva_config\": null,"
     "\"exclude_modules\": null, \"fan_in_fan_out\": false, \"inference_mode\": true, \"init_lora_weights\": true,"
-    "\"layer_replication\": null, \"layers_pattern\": null, \"layers_to_transform\": null, \"loftq_config\": {}, \"lora_alpha\": 8,"
+    "\"layer_replication\": null, \"kasa_config\": null, \"lora_ga_config\": null, \"monteclora_config\": null, \"use_bdlora\": null,"
+    "\"velora_config\": null, \"layers_pattern\": null, \"layers_to_transform\": null, \"loftq_config\": {}, \"lora_alpha\": 8,"
     "\"lora_bias\": false, \"lora_dropout\": 0.0, \"megatron_config\": null, \"megatron_core\": \"megatron.core\","
-    "\"modules_to_save\": null, \"peft_version\": \"0.18.0\", \"qalora_group_size\": 16, \"r\": 8, \"rank_pattern\": {},"
+    "\"modules_to_save\": null, \"peft_version\": \"0.21.2\", \"qalora_group_size\": 16, \"r\": 8, \"rank_pattern\": {},"
     "\"revision\": null, \"target_parameters\": null, \"task_type\": \"CAUSAL_LM\", \"trainable_token_indices\": null,"
     "\"use_dora\": false, \"use_qalora\": false, \"use_rslora\": false";
 
@@ -64,7 +65,10 @@ static void what_is_refused(void **state) {
                                              {"use_dora", "true"},
                                              {"use_qalora", "true"},
                                              {"alora_invocation_tokens", "an array"},
-                                             {"arrow_config", "an object"}};
+                                             {"arrow_config", "an object"},
+                                             {"use_bdlora", "true"},
+                                             {"kasa_config", "an object"},
+                                             {"monteclora_config", "an object"}};
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         const char *kind = changes[i][1], *value = strcmp(kind, "an object") == 0  ? "{\"x\": 2}"
                                                    : strcmp(kind, "an array") == 0 ? "[1]"

@@ -136,7 +136,12 @@ static void wrong_values(void **state) {
     check_refused("{\"adapter\": {\"targets\": [\"q\", \"x\"]}}", "adapter.targets: \"x\" is none of q, k, v, o, gate, up, down");
     check_refused("{\"adapter\": {\"targets\": [\"q\", \"q\"]}}", "adapter.targets: \"q\" stands twice");
     check_refused("{\"task\": \"\"}", "task: is empty");
-    check_refused("[1]", "is no JSON object");
+    check_refused("[1]", "is no JSON object; a configuration is one: {\"base_model\": \"DIR\", …}, and --help lists the keys");
+    check_refused("task: arc-c\n", "is no JSON object; a configuration is one: {\"base_model\": \"DIR\", …}, and --help lists the keys");
+    check_refused("", "byte 0: the text ends where an object should be");
+    assert_int_equal(load("{\"adapter\": {\"targets\": [\"q_proj\", \"up\"]}}", NULL, 0), GM_OK);
+    assert_true(config.adapter.target[GM_TARGET_Q] && config.adapter.target[GM_TARGET_UP] && !config.adapter.target[GM_TARGET_K]);
+    check_refused("{\"adapter\": {\"targets\": [\"q_proj\", \"q\"]}}", "adapter.targets: \"q\" stands twice");
 }
 
 static void lists_of_tasks(void **state) {
@@ -167,8 +172,9 @@ static void what_is_planned_is_refused_by_name(void **state) {
     (void)state;
     check_refused("{\"adapter\": {\"dora\": true}}", "adapter.dora: true is not built yet; only false is");
     check_refused("{\"adapter\": {\"router\": {\"edges\": \"learned\"}}}",
-                  "adapter.router.edges: \"learned\" is not built yet; take another value");
-    check_refused("{\"method\": \"mixlora\"}", "method: \"mixlora\" is not built yet; take another value");
+                  "adapter.router.edges: \"learned\" is not built yet; built are random, similarity, full, none");
+    check_refused("{\"method\": \"mixlora\"}", "method: \"mixlora\" is not built yet; built are gmoe, lora; the nearest is gmoe with "
+                                               "adapter.router.type linear and a coefficient adapter.losses.balance");
     check_refused("{\"train\": {\"optimizer\": \"sgd\"}}", "train.optimizer: \"sgd\" is none of adamw");
     assert_int_equal(load("{\"adapter\": {\"dropout\": 0.0, \"dora\": false}, \"eval\": {\"shots\": 0}}", NULL, 0), GM_OK);
 }
@@ -184,9 +190,13 @@ static void contradictions(void **state) {
     assert_int_equal(load("{\"seed\": 1", NULL, 0), GM_USAGE); /* cut short */
     assert_int_equal(load("{\"seed\": 1, \"seed\": 2}", NULL, 0), GM_USAGE);
     assert_int_equal(gm_config_load(&config, "/nowhere/run.json", NULL, 0), GM_USAGE);
+    assert_int_equal(load("{\"$schema\": \"./gmoe.json\", \"seed\": 3}", NULL, 0), GM_OK);
+    check_refused("{\"train\": {\"$schema\": \"./gmoe.json\"}}", "train.$schema: no such key; --help lists all keys");
     assert_int_equal(load("{\"task\": \"arc-c\", \"output_dir\": \"o\"}", NULL, 0), GM_OK);
     assert_int_equal(gm_config_require_paths(&config, "run.json"), GM_USAGE);
     assert_string_equal(gm_error_text(), "run.json: base_model: is missing; give it there or with --base-model");
+    assert_int_equal(gm_config_require_paths(&config, NULL), GM_USAGE);
+    assert_string_equal(gm_error_text(), "base_model: is missing; give it with --config FILE or --base-model");
 }
 
 /* A run is what its method's name says: variants are allowed, another method under its name is not. */

@@ -23,6 +23,12 @@ if present groff; then
     done
 fi
 
+# --- a reader that takes no more than the beginning: no complaint
+for option in --help --schema; do
+    { sleep 0.2; "$bin/gmoe-train" $option 2>"$work/stderr"; } | true
+    [ ! -s "$work/stderr" ] || fail "gmoe-train $option | true: $(cat "$work/stderr")"
+done
+
 # --- completions
 for program in $programs; do
     for shell in bash zsh fish; do
@@ -105,6 +111,7 @@ bad = [{"rank": 2}, {"adapter": {"rank": 0}}, {"adapter": {"rank": 1.5}}, {"adap
 for check in checks:
     for name in sys.argv[2:]:
         with open(name) as file: assert check(json.load(file), schema), name
+    assert check({"$schema": "gmoe.schema.json", "seed": 1}, schema)
     for value in bad: assert not check(value, schema), value
 PYTHON
 fi

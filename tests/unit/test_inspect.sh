@@ -53,6 +53,17 @@ echo '{"peft_type":"LORA","r":2,"lora_alpha":4}' > "$dir/adapter/adapter_config.
 check "adapter configuration" 0 "peft_type LORA r 2 lora_alpha 4" "$dir/adapter"
 echo '{"peft_type":"LORA","r":3}' > "$dir/adapter/adapter_config.json"
 check "another rank" 3 "r is 3, and the tensors have rank 2" "$dir/adapter"
+echo '{"peft_type":"LORA","r":2}' > "$dir/adapter/adapter_config.json"
+check "what gmoe-eval needs" 0 'note: not for gmoe-eval --adapter: ' "$dir/adapter"
+echo '{"peft_type":"LORA","r":2,"target_modules":["q_proj"],"kasa_config":null,"newer":null,"newest":false,"latest":{},"last":[]}' > "$dir/adapter/adapter_config.json"
+[ -z "$("$inspect" "$dir/adapter" 2>&1 >/dev/null)" ] || { echo "FAILED: keys that say nothing are warned of"; failures=$((failures + 1)); }
+echo '{"peft_type":"LORA","r":2,"target_modules":["q_proj"],"newer":1}' > "$dir/adapter/adapter_config.json"
+check "a key that says something" 0 'newer: not a key that gmoe knows' "$dir/adapter"
+for refused in '"use_dora":true' '"modules_to_save":["lm_head"]' '"use_bdlora":true'; do
+    echo '{"peft_type":"LORA","r":2,"target_modules":["q_proj"],'"$refused"'}' > "$dir/adapter/adapter_config.json"
+    check "$refused" 3 "problem: $dir/adapter/adapter_config.json: $(cut -d'"' -f2 <<< "$refused"): " "$dir/adapter"
+    [ "$("$inspect" "$dir/adapter" | grep -c "gmoe can start from it")" = 0 ] || { echo "FAILED: $refused: gmoe cannot start from it"; failures=$((failures + 1)); }
+done
 cp "$dir/x.safetensors" "$dir/model/model.safetensors"
 check "model without configuration" 3 "$dir/model/config.json" "$dir/model"
 echo '{"model_type":"gpt2"}' > "$dir/model/config.json"
@@ -81,6 +92,14 @@ check "runs for several seeds" 0 "kind: runs for several seeds, without a summar
 check "a finished one" 0 "state: seed-2: finished" "$dir/seeds"
 check "one that is not" 0 "state: seed-10: not finished, at step 0" "$dir/seeds"
 check "how they go on" 0 "--resume goes on with them" "$dir/seeds"
+mkdir -p "$dir/runs" "$dir/steps" "$dir/texts" && cp -r "$dir/seeds" "$dir/runs/one" && cp -r "$dir/seeds" "$dir/runs/two"
+cp -r "$dir/adapter" "$dir/steps/step-4" && touch "$dir/texts/train.jsonl" "$dir/texts/test.jsonl"
+check "a folder of runs" 0 "kind: a folder of 2 runs" "$dir/runs"
+check "one of them" 0 "one: $dir/runs/one: gmoe-inspect says more of it" "$dir/runs"
+check "a folder of adapters" 0 "one: $dir/steps/step-4: gmoe-eval --adapter" "$dir/steps"
+mkdir "$dir/models" && cp -r tests/golden/llama-gmoe/base "$dir/models/llama"
+check "a folder of models" 0 "one: $dir/models/llama: --base-model takes it" "$dir/models"
+check "a folder of data" 0 "kind: a folder of 2 data files" "$dir/texts"
 cp -r tests/golden/llama-gmoe/base "$dir/base"
 check "its tokenizer" 0 "tokenizer: " "$dir/base"
 check "all is well" 0 "verdict: works; gmoe can train on it" "$dir/base"

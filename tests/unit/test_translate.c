@@ -41,11 +41,32 @@ static void check_notes(const char *text, const char *notes, const char *taken) 
     gm_translation translation;
     cJSON *file = cJSON_Parse(text);
     assert_non_null(file);
-    if (gm_translate(&translation, "f", file) != GM_OK) fail_msg("%s\n gave: %s", text, gm_error_text());
+    if (gm_translate(&translation, "f", file, NULL, 0) != GM_OK) fail_msg("%s\n gave: %s", text, gm_error_text());
     if (strcmp(gm_buffer_string(&translation.notes), notes) != 0)
         fail_msg("%s\n notes: %s\n not:   %s", text, gm_buffer_string(&translation.notes), notes);
     if (taken && !strstr(gm_buffer_string(&translation.taken), taken))
         fail_msg("%s\n takes: %s\n lacks: %s", text, gm_buffer_string(&translation.taken), taken);
+    cJSON_Delete(translation.ours);
+    gm_translation_free(&translation);
+    cJSON_Delete(file);
+}
+
+/* Keys that the command line gives are not looked at, and nothing is noted of them. */
+static void what_the_command_line_gives(void **state) {
+    (void)state;
+    static const gm_setting settings[] = {
+        {"--set", "task", "jsonl"}, {"--set", "train.warmup_steps", "7"}, {"--set", "train.max_length", "99"}};
+    gm_translation translation;
+    cJSON *file = cJSON_Parse("{\"cutoff_len\": -1, \"lora\": [{\"task_name\": \"casual\", \"warmup_steps\": 0.1, \"scheduler_type\": "
+                              "\"linear\", \"data\": \"x\", \"r\": 3}]}");
+    assert_non_null(file);
+    if (gm_translate(&translation, "f", file, settings, 3) != GM_OK) fail_msg("%s", gm_error_text());
+    assert_string_equal(
+        gm_buffer_string(&translation.notes),
+        "lora[0].data: has no counterpart: data of your own are prompts and completions, --data-dir DIR --set task=jsonl\n");
+    assert_non_null(strstr(gm_buffer_string(&translation.taken), "warmup_steps             given on the command line"));
+    assert_null(gm_json_member(translation.ours, "task"));
+    assert_true(gm_json_number_at(translation.ours, "adapter.rank") == 3);
     cJSON_Delete(translation.ours);
     gm_translation_free(&translation);
     cJSON_Delete(file);
@@ -111,6 +132,8 @@ static void what_they_take_where_nothing_is_given(void **state) {
     const gm_adapter_config *a = &config.adapter;
     assert_true(a->top_k == 3 && a->router.layers == 3 && a->router.hidden_size == 128 && a->losses.poisson == 0.01 &&
                 a->losses.normal == 0.01);
+    check_loads(file_of("\"routing_strategy\": \"gmoe\", \"num_experts\": 8", ""));
+    assert_true(a->router.type == GM_ROUTER_GRAPH && a->top_k == 3 && a->router.layers == 3 && a->losses.normal == 0.01);
     check_loads(file_of("\"peft_type\": \"MIXLORA\", \"routing_strategy\": \"goe\"", ""));
     assert_string_equal(gm_config_method_name(&config), "gmoe");
     check_loads(file_of("\"peft_type\": \"LORA\", \"r\": 4", ""));
@@ -204,7 +227,7 @@ static void refusals(void **state) {
         {"\"scheduler_type\": \"polynomial\"",
          "lora[0].scheduler_type (train.scheduler): \"polynomial\" is none of constant, linear, cosine"},
         {"\"routing_strategy\": \"switch\"",
-         "lora[0].routing_strategy: \"switch\": is a routing that is not here; goe, mixtral, mixlora, loramoe and mola are known"},
+         "lora[0].routing_strategy: \"switch\": is a routing that is not here; goe, or gmoe, mixtral, mixlora, loramoe and mola are known"},
         {"\"routing_strategy\": \"goe\", \"balance_strategy\": \"switch\"",
          "lora[0].balance_strategy: \"switch\": is a loss that is not here; goe and mixtral are"},
         {"\"routing_strategy\": \"goe\", \"num_experts\": [2, 4]",
@@ -226,8 +249,17 @@ static void refusals(void **state) {
          "lora[0].num_experts: gives 8 for adapter.num_experts, and experts gives 4; leave one of them out"},
         {"\"routing_strategy\": \"goe\", \"topk\": 1, \"top_k\": 2",
          "lora[0].top_k: gives 2 for adapter.top_k, and topk gives 1; leave one of them out"},
-        {"\"peft_type\": \"MIXLORA\", \"num_experts\": 8", "lora[0].peft_type (method): \"mixlora\" is not built yet; take another value"},
-        {"\"peft_type\": \"LORAMOE\"", "lora[0].peft_type (method): \"loramoe\" is not built yet; take another value"},
+        {"\"peft_type\": \"MIXLORA\", \"num_experts\": 8", "lora[0].peft_type (method): \"mixlora\" is not built yet; built are gmoe, "
+                                                           "lora; the nearest is gmoe with adapter.router.type linear "
+                                                           "and a coefficient adapter.losses.balance"},
+        {"\"routing_strategy\": \"mixlora\"",
+         "lora[0].routing_strategy: \"mixlora\": is not built yet; \"goe\", GMoE's, is, and without the key it is plain LoRA"},
+        {"\"scheduler_type\": \"linear\", \"warmup_steps\": 0.1",
+         "lora[0].warmup_steps: 0.1: is a share of the run's steps, and train.warmup_steps counts them: --dry-run with --set "
+         "train.warmup_steps=0 tells the run's"},
+        {"\"peft_type\": \"LORAMOE\"",
+         "lora[0].peft_type (method): \"loramoe\" is not built yet; built are gmoe, lora; the nearest is gmoe "
+         "with adapter.router.type linear and a coefficient adapter.losses.balance"},
         {"\"peft_type\": \"LORAMOE\", \"routing_strategy\": \"goe\"",
          "lora[0].peft_type: \"LORAMOE\" contradicts routing_strategy \"goe\"; leave out the one that is not meant"},
         {"\"routing_strategy\": \"goe\", \"peft_type\": \"LORA\"",
@@ -259,10 +291,15 @@ static void every_row(void **state) {
 
 int main(void) {
     gm_log_set_level(GM_LOG_ERROR);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(recognition), cmocka_unit_test(a_graph_router),
-                                       cmocka_unit_test(losses),      cmocka_unit_test(what_they_take_where_nothing_is_given),
-                                       cmocka_unit_test(spellings),   cmocka_unit_test(task_lists),
-                                       cmocka_unit_test(notes),       cmocka_unit_test(refusals),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(recognition),
+                                       cmocka_unit_test(what_the_command_line_gives),
+                                       cmocka_unit_test(a_graph_router),
+                                       cmocka_unit_test(losses),
+                                       cmocka_unit_test(what_they_take_where_nothing_is_given),
+                                       cmocka_unit_test(spellings),
+                                       cmocka_unit_test(task_lists),
+                                       cmocka_unit_test(notes),
+                                       cmocka_unit_test(refusals),
                                        cmocka_unit_test(every_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,17 +8,18 @@
 #include <sys/mman.h>
 
 static gm_status allocate(gm_backend *backend, void **memory, size_t bytes, const char *what) {
-    (void)backend;
     void *mapped = bytes ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : NULL;
     if (mapped == MAP_FAILED) return gm_error(GM_NO_MEMORY, "out of memory: %s needs %.1f MB", what, (double)bytes / 1e6);
     if (mapped) madvise(mapped, bytes, MADV_HUGEPAGE);
+    gm_backend_count(backend, bytes, 0);
     *memory = mapped;
     return GM_OK;
 }
 
 static void release(gm_backend *backend, void *memory, size_t bytes) {
-    (void)backend;
-    if (memory) munmap(memory, bytes);
+    if (!memory) return;
+    munmap(memory, bytes);
+    gm_backend_count(backend, 0, bytes);
 }
 
 static void write_memory(gm_backend *backend, void *out, const void *host, size_t bytes) {
@@ -50,15 +51,16 @@ static void close_backend(gm_backend *backend) {
     free(backend);
 }
 
-static const gm_kernels *best_kernels(void) {
+static const gm_kernels *best_kernels(const char **level) {
 #ifdef GM_CPU_X86_LEVELS
-    const char *level = getenv("GMOE_CPU_LEVEL"); /* base, v3 or v4: for comparing them on one machine */
-    if (level && strcmp(level, "base") == 0) return &gm_cpu_kernels_base;
+    const char *most = getenv("GMOE_CPU_LEVEL"); /* base, v3 or v4: for comparing them on one machine */
     bool v3 = __builtin_cpu_supports("x86-64-v3"), v4 = __builtin_cpu_supports("x86-64-v4");
-    if (v4 && !(level && strcmp(level, "v3") == 0)) return &gm_cpu_kernels_v4;
-    if (v3) return &gm_cpu_kernels_v3;
+    if (most && strcmp(most, "base") == 0) v3 = v4 = false;
+    if (most && strcmp(most, "v3") == 0) v4 = false;
+    if (v4) return *level = "v4", &gm_cpu_kernels_v4;
+    if (v3) return *level = "v3", &gm_cpu_kernels_v3;
 #endif
-    return &gm_cpu_kernels_base;
+    return *level = "base", &gm_cpu_kernels_base;
 }
 
 /* Threads that a parallel region really gets. Less than asked for (OMP_THREAD_LIMIT, OMP_DYNAMIC) must be known: oneDNN divides
@@ -84,9 +86,11 @@ gm_status gm_backend_open_cpu(gm_backend **backend, int threads) {
     context->threads = count_threads(threads);
     context->thread = gm_alloc((size_t)context->threads, sizeof *context->thread);
     if (!context->thread) return free(context), free(opened), GM_NO_MEMORY;
-    const gm_kernels *kernels = best_kernels();
+    const char *level;
+    const gm_kernels *kernels = best_kernels(&level);
     *opened = (gm_backend){.name = "cpu",
                            .host_memory = true,
+                           .level = level,
                            .kernels = kernels,
                            .real = kernels,
                            .measuring = &gm_cpu_kernels_measuring,

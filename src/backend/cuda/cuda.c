@@ -51,15 +51,14 @@ static gm_status allocate(gm_backend *backend, void **memory, size_t bytes, cons
     if (bytes == 0) return GM_OK;
     cudaError_t error = gm_cuda(backend)->managed ? cudaMallocManaged(memory, bytes, cudaMemAttachGlobal) : cudaMalloc(memory, bytes);
     if (error == cudaSuccess) {
-        backend->device_bytes += bytes;
-        if (backend->device_bytes > backend->device_peak) backend->device_peak = backend->device_bytes;
+        gm_backend_count(backend, bytes, 0);
         return GM_OK;
     }
     return gm_cuda_not_allocated(gm_cuda(backend), error, bytes, what);
 }
 
 static void release(gm_backend *backend, void *memory, size_t bytes) {
-    backend->device_bytes -= bytes;
+    gm_backend_count(backend, 0, bytes);
     gm_cuda_check(backend, cudaFree(memory), "giving back device memory");
 }
 
@@ -153,6 +152,9 @@ gm_status gm_cuda_open(gm_backend **backend, int device) {
                            .close = close_backend};
     gm_status status = prepare(context, device);
     if (status != GM_OK) return close_backend(opened), status;
+    struct cudaDeviceProp properties;
+    if (cudaGetDeviceProperties(&properties, device) == cudaSuccess)
+        snprintf(opened->device_name, sizeof opened->device_name, "%.63s", properties.name);
     *backend = opened;
     return GM_OK;
 }

@@ -41,10 +41,9 @@ void gm_edges_normalise(float *adjacency, const float *edges, int64_t experts);
 /* src/model/adapter/initialise.c: values drawn from the seed */
 gm_status gm_adapter_initialise(gm_adapter *adapter, uint64_t seed);
 /* After the frozen tensors changed: copies them to the backend and rebuilds Â. */
-gm_status gm_adapter_refresh_frozen(gm_adapter *adapter);
+void gm_adapter_refresh_frozen(gm_adapter *adapter);
 
 /* src/model/adapter/adapter_json.c */
 gm_status gm_adapter_config_write(const gm_adapter *adapter, const char *path, const char *base_name);
-gm_status gm_adapter_config_read(gm_adapter_config *config, const char *path);
 
 #endif

@@ -82,4 +82,9 @@ const gm_method *gm_method_find(const char *name);
 gm_status gm_adapter_config_check(const gm_adapter_config *config);
 double gm_adapter_scale(const gm_adapter_config *config); /* s */
 
+/* Of an adapter_config.json (adapter_json.c), as gm_adapter_open takes it; GM_BAD_FILE names the key. */
+gm_status gm_adapter_config_read(gm_adapter_config *config, const char *path);
+/* For values whose shapes come from elsewhere: GM_BAD_FILE only where a key says that they are meant for other formulas or places. */
+gm_status gm_adapter_config_refuse(const char *path);
+
 #endif

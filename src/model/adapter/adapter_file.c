@@ -159,7 +159,8 @@ static gm_status load_file(gm_adapter *adapter, const gm_safetensors *file, cons
     if (status == GM_OK) adapter->backend->write(adapter->backend, parameters->value, values, (size_t)parameters->trained * sizeof *values);
     free(values);
     free(staging);
-    return status == GM_OK ? gm_adapter_refresh_frozen(adapter) : status;
+    if (status == GM_OK) gm_adapter_refresh_frozen(adapter);
+    return status;
 }
 
 gm_status gm_adapter_load(gm_adapter *adapter, const char *path) {
@@ -191,17 +192,21 @@ gm_status gm_adapter_open(gm_adapter **adapter, gm_model *model, const char *dir
     return GM_OK;
 }
 
-/* Scale and routing are in no tensor: other ones than the values were trained with make another adapter of them. */
-gm_status gm_adapter_compare_config(const gm_adapter *adapter, const char *path) {
-    const gm_adapter_config *now = &adapter->config;
-    gm_adapter_config there;
-    char name[GM_PATH];
+/* adapter_config.json of a directory, or beside a file; *there: it exists. */
+static gm_status find_config(char name[GM_PATH], const char *path, bool *there) {
     int length = (int)strlen(path);
     const char *slash = strrchr(path, '/');
     if (!gm_directory_exists(path)) length = slash ? (int)(slash - path) : 0;
-    if (snprintf(name, sizeof name, "%.*s%s%s", length, path, length || slash ? "/" : "", config_file) >= (int)sizeof name)
+    if (snprintf(name, GM_PATH, "%.*s%s%s", length, path, length || slash ? "/" : "", config_file) >= GM_PATH)
         return gm_error(GM_USAGE, "%s: the path is too long", path);
-    if (!gm_file_exists(name)) return GM_OK;
+    *there = gm_file_exists(name);
+    return GM_OK;
+}
+
+/* Scale and routing are in no tensor: other ones than the values were trained with make another adapter of them. */
+static gm_status compare_config(const gm_adapter *adapter, const char *name) {
+    const gm_adapter_config *now = &adapter->config;
+    gm_adapter_config there;
     gm_status status = gm_adapter_config_read(&there, name);
     if (status == GM_BAD_FILE)
         return gm_log(GM_LOG_WARN, "%s; what it says is not compared with this run's adapter", gm_error_text()), GM_OK;
@@ -214,4 +219,13 @@ gm_status gm_adapter_compare_config(const gm_adapter *adapter, const char *path)
     if (text.length) gm_log(GM_LOG_WARN, "%s: the same values give another adapter with%s", name, gm_buffer_string(&text) + 1);
     gm_buffer_free(&text);
     return GM_OK;
+}
+
+gm_status gm_adapter_begin_with(gm_adapter *adapter, const char *path) {
+    char config[GM_PATH];
+    bool there = false;
+    GM_TRY(find_config(config, path, &there));
+    if (there) GM_TRY(gm_adapter_config_refuse(config)); /* before its tensors are found to be too many */
+    GM_TRY(gm_adapter_load(adapter, path));
+    return there ? compare_config(adapter, config) : GM_OK;
 }

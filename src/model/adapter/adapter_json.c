@@ -10,7 +10,7 @@
 
 enum { PEFT_RANK = 8, PEFT_ALPHA = 8 }; /* LoraConfig's defaults */
 
-/* The keys of PEFT's LoraConfig (0.18) and ours. */
+/* The keys of PEFT's LoraConfig (0.21) and ours. */
 static const gm_file_key file_keys[] = {
     {"peft_type", GM_KEY_READ, NULL},
     {"r", GM_KEY_READ, NULL},
@@ -41,6 +41,9 @@ static const gm_file_key file_keys[] = {
     {"use_qalora", GM_KEY_REFUSE, NULL},
     {"alora_invocation_tokens", GM_KEY_REFUSE, NULL},
     {"arrow_config", GM_KEY_REFUSE, NULL},
+    {"use_bdlora", GM_KEY_REFUSE, NULL},
+    {"kasa_config", GM_KEY_REFUSE, NULL},
+    {"monteclora_config", GM_KEY_REFUSE, NULL},
 
     {"task_type", GM_KEY_HARMLESS, NULL},
     {"auto_mapping", GM_KEY_HARMLESS, NULL},
@@ -54,9 +57,11 @@ static const gm_file_key file_keys[] = {
     {"ensure_weight_tying", GM_KEY_HARMLESS, NULL}, /* with modules_to_save and trainable_token_indices alone */
     {"megatron_config", GM_KEY_HARMLESS, NULL},
     {"megatron_core", GM_KEY_HARMLESS, NULL},
-    {"loftq_config", GM_KEY_HARMLESS, NULL}, /* of init_lora_weights, as are the next two */
+    {"velora_config", GM_KEY_HARMLESS, NULL}, /* of training's memory */
+    {"loftq_config", GM_KEY_HARMLESS, NULL},  /* of init_lora_weights, as are the next three */
     {"eva_config", GM_KEY_HARMLESS, NULL},
     {"corda_config", GM_KEY_HARMLESS, NULL},
+    {"lora_ga_config", GM_KEY_HARMLESS, NULL},
     {"runtime_config", GM_KEY_HARMLESS, NULL},
     {.name = NULL},
 };
@@ -226,6 +231,14 @@ gm_status gm_adapter_config_read(gm_adapter_config *config, const char *path) {
     cJSON *root = NULL;
     gm_status status = gm_json_parse_file(path, 1 << 20, GM_BAD_FILE, &root);
     if (status == GM_OK) status = read_tree(config, path, root);
+    cJSON_Delete(root);
+    return status;
+}
+
+gm_status gm_adapter_config_refuse(const char *path) {
+    cJSON *root = NULL;
+    gm_status status = gm_json_parse_file(path, 1 << 20, GM_BAD_FILE, &root);
+    if (status == GM_OK) status = gm_key_rules_refuse(file_keys, path, root);
     cJSON_Delete(root);
     return status;
 }

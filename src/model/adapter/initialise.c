@@ -56,7 +56,7 @@ static gm_status draw_edges(gm_adapter *adapter, const float *values) {
     return status;
 }
 
-gm_status gm_adapter_refresh_frozen(gm_adapter *adapter) {
+void gm_adapter_refresh_frozen(gm_adapter *adapter) {
     gm_parameters *parameters = &adapter->parameters;
     if (parameters->frozen)
         adapter->backend->write(adapter->backend, parameters->frozen_value, parameters->frozen_host,
@@ -65,7 +65,6 @@ gm_status gm_adapter_refresh_frozen(gm_adapter *adapter) {
         gm_layer_adapter *layer = &adapter->layers[l];
         if (layer->edges) gm_edges_normalise(layer->adjacency, parameters->frozen_host + layer->edges->offset, adapter->config.num_experts);
     }
-    return GM_OK;
 }
 
 gm_status gm_adapter_initialise(gm_adapter *adapter, uint64_t seed) {
@@ -82,5 +81,6 @@ gm_status gm_adapter_initialise(gm_adapter *adapter, uint64_t seed) {
     adapter->backend->write(adapter->backend, parameters->value, values, (size_t)parameters->trained * sizeof(float));
     free(values);
     GM_TRY(status);
-    return gm_adapter_refresh_frozen(adapter);
+    gm_adapter_refresh_frozen(adapter);
+    return GM_OK;
 }

@@ -1,0 +1,18 @@
+#include "cli/spinning.h"
+
+#include "base/file.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Turns of its loop, what libgomp itself takes where it has more threads than cores; measured in docs/cpu/threads.md. */
+static const char turns[] = "1000";
+
+void gm_bound_spinning(char **argv) {
+    char program[GM_PATH]; /* not /proc/self/exe itself: the process would be called "exe" */
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program);
+    if (length <= 0 || (size_t)length >= sizeof program) return;
+    program[length] = '\0';
+    if (setenv("GOMP_SPINCOUNT", turns, 1) == 0) execv(program, argv);
+}
