@@ -10,7 +10,7 @@ const gm_variable gm_variables[] = {
     {"OMP_NUM_THREADS", "N", "threads, 1 to 1024; default: one for each core", true, true, false, false},
     {"OMP_WAIT_POLICY", "passive|active", "waiting threads sleep at once, or spin for long; default: spin a little", true, true, false,
      false},
-    {"GOMP_SPINCOUNT", "N", "turns of libgomp's loop that a waiting thread spins; default 1000", true, true, false, false},
+    {"GOMP_SPINCOUNT", "N", "turns of libgomp's loop that a waiting thread spins; default 3000", true, true, false, false},
 };
 const size_t gm_variable_count = sizeof gm_variables / sizeof *gm_variables;
 
