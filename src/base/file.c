@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/hash.h"
 
 #include "base/byte_reader.h"
 
@@ -42,6 +43,14 @@ gm_status gm_file_map(gm_mapped_file *file, const char *path, gm_status missing)
 void gm_file_unmap(gm_mapped_file *file) {
     if (file->bytes) munmap((void *)file->bytes, file->length);
     *file = (gm_mapped_file){0};
+}
+
+gm_status gm_file_hash(const char *path, uint64_t *hash) {
+    gm_mapped_file file;
+    GM_TRY(gm_file_map(&file, path, GM_BAD_FILE));
+    *hash = gm_hash(file.bytes, file.length, *hash);
+    gm_file_unmap(&file);
+    return GM_OK;
 }
 
 gm_status gm_file_read(gm_buffer *buffer, const char *path, size_t limit, gm_status missing) {

@@ -15,6 +15,8 @@ typedef struct gm_mapped_file {
  * GM_BAD_FILE where another file did). */
 gm_status gm_file_map(gm_mapped_file *file, const char *path, gm_status missing);
 void gm_file_unmap(gm_mapped_file *file);
+/* Goes on with *hash over the file's bytes (base/hash.h); a file that is not there is GM_BAD_FILE. */
+gm_status gm_file_hash(const char *path, uint64_t *hash);
 
 /* The same kinds of files, to be read; *length may be NULL. */
 gm_status gm_file_open_regular(const char *path, gm_status missing, int *descriptor, size_t *length);

@@ -63,8 +63,9 @@ gm_status gm_json_parse_file(const char *path, size_t most, gm_status missing, c
 
 /* A member by its exact name, or NULL; `null` counts as absent. */
 const cJSON *gm_json_member(const cJSON *object, const char *name);
-/* What lies at a path of names with dots between them: a number, else NaN; a text, else "". */
+/* What lies at a path of names with dots between them: a number, else NaN; a whole number, else `absent`; a text, else "". */
 double gm_json_number_at(const cJSON *tree, const char *path);
+int64_t gm_json_integer_at(const cJSON *tree, const char *path, int64_t absent);
 const char *gm_json_text_at(const cJSON *tree, const char *path);
 /* A value for a message: a string cut at 60 bytes, a number, "an array" … */
 enum { GM_JSON_SHOWN = 80 };
@@ -74,5 +75,8 @@ bool gm_json_is_integer(const cJSON *item,
 
 void gm_json_write_string(gm_buffer *buffer, const char *text, size_t length); /* quoted; invalid UTF-8 → U+FFFD */
 void gm_json_write_double(gm_buffer *buffer, double value);                    /* shortest that reads back equal; NaN, ±Inf → null */
+/* Members of an object that is written: `, "name": value` and `"name": "text", ` */
+void gm_json_write_number(gm_buffer *buffer, const char *name, double value);
+void gm_json_write_text(gm_buffer *buffer, const char *name, const char *text);
 
 #endif

@@ -91,6 +91,11 @@ double gm_json_number_at(const cJSON *tree, const char *path) {
     return cJSON_IsNumber(item) ? item->valuedouble : NAN;
 }
 
+int64_t gm_json_integer_at(const cJSON *tree, const char *path, int64_t absent) {
+    int64_t value;
+    return gm_json_is_integer(find(tree, path), &value) ? value : absent;
+}
+
 const char *gm_json_text_at(const cJSON *tree, const char *path) {
     const cJSON *item = find(tree, path);
     return cJSON_IsString(item) ? item->valuestring : "";

@@ -33,3 +33,14 @@ void gm_json_write_double(gm_buffer *buffer, double value) {
     char text[GM_DOUBLE_TEXT];
     gm_buffer_text(buffer, gm_format_double(value, text) ? text : "null");
 }
+
+void gm_json_write_number(gm_buffer *buffer, const char *name, double value) {
+    gm_buffer_format(buffer, ", \"%s\": ", name);
+    gm_json_write_double(buffer, value);
+}
+
+void gm_json_write_text(gm_buffer *buffer, const char *name, const char *text) {
+    gm_buffer_format(buffer, "\"%s\": ", name);
+    gm_json_write_string(buffer, text, strlen(text));
+    gm_buffer_text(buffer, ", ");
+}

@@ -10,7 +10,8 @@
 #include "io/mapped_guard.h"
 #include "io/safetensors.h"
 #include "train/device.h"
-#include "train/run_parts.h"
+#include "train/dataset.h"
+#include "train/score.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -348,9 +349,9 @@ static gm_status report(evaluation *e, const char *task, const gm_eval_set *set,
     const char *scoring = gm_scoring_name(set->options.scoring);
     gm_log(GM_LOG_INFO, "%s %s: dtype %s, max-length %" PRId64 ", prompt %s, scoring %s", task, set->split, type_name(e->type),
            e->max_length, prompt, result->by_loss ? "by loss" : scoring);
-    gm_print_score(task, set->split, e->adapter ? "adapter" : "base", scoring, result);
+    gm_score_print(task, set->split, e->adapter ? "adapter" : "base", scoring, result);
     gm_buffer_text(&e->output, e->tasks++ ? ",\n  " : "\n  ");
-    gm_write_score(&e->output, task, set->split, NULL, prompt, scoring, result);
+    gm_score_write(&e->output, task, set->split, NULL, prompt, scoring, result);
     write_items(e, task, set);
     e->samples += (double)result->n;
     e->seconds += result->seconds;

@@ -1,5 +1,4 @@
 /* Finding task files and data files; the task file itself is read in task_file.c. */
-#include "base/hash.h"
 #include "data/task_parts.h"
 
 #include <dirent.h>
@@ -162,20 +161,12 @@ bool gm_task_find_answers(const gm_task *task, const char *data_file, int split,
     return false;
 }
 
-static gm_status hash_file(const char *path, uint64_t *hash) {
-    gm_mapped_file file;
-    GM_TRY(gm_file_map(&file, path, GM_BAD_FILE));
-    *hash = gm_hash(file.bytes, file.length, *hash);
-    gm_file_unmap(&file);
-    return GM_OK;
-}
-
 gm_status gm_task_hash(const gm_task *task, const char *data_dir, const char *split, uint64_t *hash) {
     char path[GM_PATH], answers[GM_PATH];
     GM_TRY(gm_task_find_file(task, data_dir, split, path));
-    GM_TRY(hash_file(task->path, hash));
-    GM_TRY(hash_file(path, hash));
-    return gm_task_find_answers(task, path, gm_task_split_index(split), answers) ? hash_file(answers, hash) : GM_OK;
+    GM_TRY(gm_file_hash(task->path, hash));
+    GM_TRY(gm_file_hash(path, hash));
+    return gm_task_find_answers(task, path, gm_task_split_index(split), answers) ? gm_file_hash(answers, hash) : GM_OK;
 }
 
 bool gm_task_reads(const gm_task *task, const char *data_dir, const char *path) {

@@ -120,17 +120,6 @@ static void take_totals(gm_dataset *dataset, gm_dataset_part *part, const gm_spl
 
 /* ---- loading ---------------------------------------------------------------------------------------------------- */
 
-static gm_status hash_file(uint64_t *key, const char *directory, const char *name) {
-    char path[GM_PATH];
-    gm_mapped_file file;
-    GM_TRY(gm_path_join(path, directory, name));
-    if (!gm_file_exists(path)) return GM_OK;
-    GM_TRY(gm_file_map(&file, path, GM_BAD_FILE));
-    *key = gm_hash(file.bytes, file.length, *key);
-    gm_file_unmap(&file);
-    return GM_OK;
-}
-
 /* Of all that a sample's tokens depend on. */
 static gm_status key_of(uint64_t *key, const gm_task *task, const gm_config *c, const gm_dataset_part *part, bool skip_bad) {
     static const char *const names[] = {"tokenizer.json", "tokenizer.json.gz",   "tokenizer_config.json",
@@ -138,7 +127,11 @@ static gm_status key_of(uint64_t *key, const gm_task *task, const gm_config *c, 
     const int64_t numbers[] = {part->append_eos, c->train.max_length, c->train.loss_on, skip_bad};
     *key = gm_hash(GMOE_VERSION, strlen(GMOE_VERSION), sizeof(gm_split_totals));
     *key = gm_hash(c->eval.prompt, strlen(c->eval.prompt), gm_hash(numbers, sizeof numbers, *key));
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) GM_TRY(hash_file(key, c->base_model, names[i]));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[GM_PATH];
+        GM_TRY(gm_path_join(path, c->base_model, names[i]));
+        if (gm_file_exists(path)) GM_TRY(gm_file_hash(path, key));
+    }
     return gm_task_hash(task, c->data_dir, "train", key);
 }
 

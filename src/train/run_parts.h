@@ -70,10 +70,4 @@ void gm_run_describe_setup(const gm_run_state *run);
 /* run_report.c: run->result, to result.json and standard output */
 gm_status gm_run_report(gm_run_state *run);
 
-/* Rows of a table of results on standard output. */
-void gm_print_score(const char *task, const char *split, const char *adapter, const char *scoring, const gm_eval_result *result);
-/* {"task":…,"split":…,…}: one evaluation as result.json and gmoe-eval's --output have it. `adapter` may be NULL. */
-void gm_write_score(gm_buffer *out, const char *task, const char *split, const char *adapter, const char *prompt, const char *scoring,
-                    const gm_eval_result *result);
-
 #endif

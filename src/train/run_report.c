@@ -1,6 +1,7 @@
 /* What a run says at its end, or, dry, before its beginning. */
 #include "train/report_page.h"
 #include "train/run_parts.h"
+#include "train/score.h"
 
 #include "base/json.h"
 #include "base/log.h"
@@ -12,89 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- scores ----------------------------------------------------------------------------------------------------- */
-
-void gm_print_score(const char *task, const char *split, const char *adapter, const char *scoring, const gm_eval_result *result) {
-    printf("%-12s %-10s %-8s ", task, split, adapter);
-    if (result->by_loss) {
-        printf("loss %.4f over %" PRId64 " tokens of %" PRId64 " samples\n", result->loss, result->loss_tokens, result->n);
-        return;
-    }
-    printf("accuracy %.4f ± %.4f  (%" PRId64 " of %" PRId64 ", %s", result->accuracy, result->stderr_, result->correct, result->n, scoring);
-    if (result->shots) printf(", %" PRId64 " shots", result->shots);
-    putchar(')');
-    if (strcmp(scoring, "likelihood") == 0) printf("  per character %.4f ± %.4f", result->accuracy_norm, result->stderr_norm);
-    putchar('\n');
-}
-
-static void write_text(gm_buffer *out, const char *name, const char *text) {
-    gm_buffer_format(out, "\"%s\": ", name);
-    gm_json_write_string(out, text, strlen(text));
-    gm_buffer_text(out, ", ");
-}
-
-static void write_number(gm_buffer *out, const char *name, double value) {
-    gm_buffer_format(out, ", \"%s\": ", name);
-    gm_json_write_double(out, value);
-}
-
-void gm_write_score(gm_buffer *out, const char *task, const char *split, const char *adapter, const char *prompt, const char *scoring,
-                    const gm_eval_result *result) {
-    gm_buffer_char(out, '{');
-    write_text(out, "task", task);
-    write_text(out, "split", split);
-    if (adapter) write_text(out, "adapter", adapter);
-    write_text(out, "prompt", prompt);
-    if (!result->by_loss) write_text(out, "scoring", scoring);
-    gm_buffer_format(out, "\"shots\": %" PRId64 ", \"items_crc32\": \"%08" PRIx32 "\", \"n\": %" PRId64, result->shots, result->checksum,
-                     result->n);
-    if (result->by_loss) {
-        write_number(out, "loss", result->loss);
-        gm_buffer_format(out, ", \"loss_tokens\": %" PRId64, result->loss_tokens);
-    } else {
-        gm_buffer_format(out, ", \"correct\": %" PRId64, result->correct);
-        write_number(out, "accuracy", result->accuracy);
-        write_number(out, "stderr", result->stderr_);
-    }
-    if (!result->by_loss && strcmp(scoring, "likelihood") == 0) {
-        write_number(out, "accuracy_norm", result->accuracy_norm);
-        write_number(out, "stderr_norm", result->stderr_norm);
-        write_number(out, "accuracy_bytes", result->accuracy_bytes);
-        write_number(out, "stderr_bytes", result->stderr_bytes);
-    }
-    gm_buffer_format(out, ", \"tokens\": %" PRId64, result->tokens);
-    write_number(out, "samples_per_s", result->samples_per_s);
-    gm_buffer_char(out, '}');
-}
-
-static int64_t integer_at(const cJSON *tree, const char *name) {
-    int64_t value;
-    return gm_json_is_integer(gm_json_member(tree, name), &value) ? value : -1;
-}
-
-/* One that gm_write_score wrote; false where it is not whole. */
-static bool read_score(const cJSON *tree, gm_eval_result *result) {
-    unsigned checksum;
-    *result = (gm_eval_result){.n = integer_at(tree, "n"),
-                               .correct = integer_at(tree, "correct"),
-                               .accuracy = gm_json_number_at(tree, "accuracy"),
-                               .stderr_ = gm_json_number_at(tree, "stderr"),
-                               .accuracy_norm = gm_json_number_at(tree, "accuracy_norm"),
-                               .stderr_norm = gm_json_number_at(tree, "stderr_norm"),
-                               .accuracy_bytes = gm_json_number_at(tree, "accuracy_bytes"),
-                               .stderr_bytes = gm_json_number_at(tree, "stderr_bytes"),
-                               .shots = integer_at(tree, "shots"),
-                               .tokens = integer_at(tree, "tokens"),
-                               .loss = gm_json_number_at(tree, "loss"),
-                               .loss_tokens = integer_at(tree, "loss_tokens"),
-                               .samples_per_s = gm_json_number_at(tree, "samples_per_s"),
-                               .by_loss = gm_json_member(tree, "loss") != NULL};
-    bool scored = result->by_loss ? isfinite(result->loss) && result->loss_tokens >= 0 : isfinite(result->accuracy) && result->correct >= 0;
-    bool known = sscanf(gm_json_text_at(tree, "items_crc32"), "%8x", &checksum) == 1;
-    if (known) result->checksum = checksum;
-    return scored && known && result->n >= 0;
-}
-
 gm_status gm_run_read_earlier(gm_run_state *run) {
     enum { BYTES = 1 << 24 };
     cJSON *tree = NULL;
@@ -105,15 +23,15 @@ gm_status gm_run_read_earlier(gm_run_state *run) {
     if (!gm_file_exists(path)) return GM_OK;
     gm_status status = gm_json_parse_file(path, BYTES, GM_FAIL, &tree);
     if (status == GM_NO_MEMORY) return status;
-    earlier->steps = integer_at(tree, "steps"); /* of a file that is damaged there is nothing to take */
-    earlier->best_step = integer_at(gm_json_member(tree, "best"), "step");
+    earlier->steps = gm_json_integer_at(tree, "steps", -1); /* of a file that is damaged there is nothing to take */
+    earlier->best_step = gm_json_integer_at(tree, "best.step", -1);
     const cJSON *task, *tasks = gm_json_member(tree, "tasks");
     cJSON_ArrayForEach(task, tasks) {
         if (earlier->score_count == GM_RUN_SCORES) break;
         gm_run_score *score = &earlier->scores[earlier->score_count];
         score->adapter = strcmp(gm_json_text_at(task, "adapter"), "best") == 0 ? "best" : "final";
         snprintf(score->task, sizeof score->task, "%s", gm_json_text_at(task, "task"));
-        earlier->score_count += read_score(task, &score->result);
+        earlier->score_count += gm_score_read(task, &score->result);
     }
     cJSON_Delete(tree);
     return GM_OK;
@@ -206,13 +124,13 @@ static void warn_of_idle(const gm_adapter *adapter, const gm_adapter_config *con
 static void write_setup(gm_buffer *out, const gm_run_state *run) {
     const gm_backend *backend = run->backend;
     gm_buffer_text(out, ",\n ");
-    write_text(out, "version", GMOE_VERSION);
-    write_text(out, "dtype", run->config.dtype == GM_F32 ? "f32" : "bf16");
-    write_text(out, "device", backend->name);
+    gm_json_write_text(out, "version", GMOE_VERSION);
+    gm_json_write_text(out, "dtype", run->config.dtype == GM_F32 ? "f32" : "bf16");
+    gm_json_write_text(out, "device", backend->name);
     if (backend->level)
-        write_text(out, "cpu_level", backend->level);
+        gm_json_write_text(out, "cpu_level", backend->level);
     else
-        write_text(out, "device_name", backend->device_name);
+        gm_json_write_text(out, "device_name", backend->device_name);
     gm_buffer_format(out, "\"threads\": %d", omp_get_max_threads());
 }
 
@@ -224,13 +142,13 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     for (int i = 0; i < result->score_count; i++) {
         gm_buffer_text(&text, i ? ",\n  " : "\n  ");
         const gm_run_score *score = &result->scores[i];
-        gm_write_score(&text, score->task, "test", score->adapter, c->eval.prompt, gm_scoring_name(score->scoring), &score->result);
+        gm_score_write(&text, score->task, "test", score->adapter, c->eval.prompt, gm_scoring_name(score->scoring), &score->result);
     }
     gm_buffer_text(&text, "],\n \"best\": ");
     if (result->best_step >= 0) {
         gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\"", result->best_step);
-        write_number(&text, result->best_by_loss ? "loss" : "accuracy", result->best);
-        write_number(&text, "n", result->best_n >= 0 ? (double)result->best_n : NAN);
+        gm_json_write_number(&text, result->best_by_loss ? "loss" : "accuracy", result->best);
+        gm_json_write_number(&text, "n", result->best_n >= 0 ? (double)result->best_n : NAN);
         gm_buffer_char(&text, '}');
     } else {
         gm_buffer_text(&text, "null");
@@ -238,10 +156,10 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     gm_buffer_format(&text, ",\n \"method\": \"%s\", \"seed\": %" PRId64 ", \"steps\": %" PRId64 ", \"trainable_parameters\": %" PRId64,
                      gm_config_method_name(c), c->seed, result->steps, result->trainable);
     double samples = (double)result->steps / (double)run->trainer.steps_an_epoch * (double)run->data.count;
-    write_number(&text, "train_seconds", result->seconds);
-    write_number(&text, "train_samples_per_s", samples / fmax(result->seconds, 1e-9));
-    write_number(&text, "train_tokens_per_s", result->tokens_per_s);
-    write_number(&text, "samples_per_s", result->score_count ? result->scores[0].result.samples_per_s : NAN);
+    gm_json_write_number(&text, "train_seconds", result->seconds);
+    gm_json_write_number(&text, "train_samples_per_s", samples / fmax(result->seconds, 1e-9));
+    gm_json_write_number(&text, "train_tokens_per_s", result->tokens_per_s);
+    gm_json_write_number(&text, "samples_per_s", result->score_count ? result->scores[0].result.samples_per_s : NAN);
     gm_buffer_format(&text, ", \"peak_memory_bytes\": %" PRId64 ", \"device_memory_bytes\": %zu", gm_peak_memory(),
                      gm_backend_device_peak(run->backend));
     write_setup(&text, run);
@@ -261,7 +179,7 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
 static void print_scores(const gm_run_result *result) {
     for (int i = 0; i < result->score_count; i++) {
         const gm_run_score *score = &result->scores[i];
-        gm_print_score(score->task, "test", score->adapter, gm_scoring_name(score->scoring), &score->result);
+        gm_score_print(score->task, "test", score->adapter, gm_scoring_name(score->scoring), &score->result);
     }
     static const char *const adapters[] = {"final", "best"};
     for (int a = 0; a < 2; a++) {

@@ -231,15 +231,10 @@ static gm_seed_mean mean_of(const gm_seed_score *scores, size_t count, int task,
     return m;
 }
 
-static void write_number(gm_buffer *out, const char *name, double value) {
-    gm_buffer_format(out, ", \"%s\": ", name);
-    gm_json_write_double(out, value);
-}
-
 static void write_pair(gm_buffer *out, const char *name, double final, double best) {
     gm_buffer_format(out, "\"%s\": {\"final\": ", name);
     gm_json_write_double(out, final);
-    write_number(out, "best", best);
+    gm_json_write_number(out, "best", best);
     gm_buffer_char(out, '}');
 }
 
@@ -247,14 +242,14 @@ static void write_value(gm_buffer *out, const gm_seed_task *task) {
     write_pair(out, "score", task->of[FINAL].value, task->of[BEST].value);
     gm_buffer_text(out, ", ");
     write_pair(out, "stderr", task->of[FINAL].error, task->of[BEST].error);
-    write_number(out, "n", task->n);
+    gm_json_write_number(out, "n", task->n);
 }
 
 static void write_seed(gm_buffer *out, const gm_seed_score *score) {
     gm_buffer_format(out, "{\"seed\": %" PRId64 ", ", score->seed);
     write_value(out, &score->mean);
-    write_number(out, "trainable_parameters", score->trainable);
-    write_number(out, "train_seconds", score->seconds);
+    gm_json_write_number(out, "trainable_parameters", score->trainable);
+    gm_json_write_number(out, "train_seconds", score->seconds);
     gm_buffer_text(out, ", \"directory\": ");
     gm_json_write_string(out, score->directory, strlen(score->directory));
     gm_buffer_char(out, '}');
@@ -298,8 +293,8 @@ static gm_status write_summary(const gm_config *config, const gm_seed_score *sco
     gm_config_write_value(&text, config, gm_config_find_key("task"));
     gm_buffer_format(&text, ", \"method\": \"%s\", \"split\": \"test\", \"metric\": \"%s\"", gm_config_method_name(config),
                      metric_of(&scores[0].mean));
-    write_number(&text, "n", scores[0].mean.n);
-    write_number(&text, "trainable_parameters", scores[0].trainable);
+    gm_json_write_number(&text, "n", scores[0].mean.n);
+    gm_json_write_number(&text, "trainable_parameters", scores[0].trainable);
     gm_buffer_text(&text, ",\n \"seeds\": [");
     for (size_t i = 0; i < count; i++) {
         gm_buffer_text(&text, i ? ",\n  " : "\n  ");
