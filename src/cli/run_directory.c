@@ -160,9 +160,12 @@ static void describe_finished(gm_buffer *out, const cJSON *result) {
                      gm_json_number_at(result, "trainable_parameters"), gm_json_number_at(result, "peak_memory_bytes") / (1 << 30));
     cJSON_ArrayForEach(task, gm_json_member(result, "tasks")) describe_score(out, task);
     if (gm_json_member(result, "best")) {
-        bool by_loss = !isfinite(gm_json_number_at(result, "best.accuracy"));
-        gm_buffer_format(out, "best: step %.0f, %s %.4f on validation\n", gm_json_number_at(result, "best.step"),
-                         by_loss ? "loss" : "accuracy", gm_json_number_at(result, by_loss ? "best.loss" : "best.accuracy"));
+        gm_metric metric = GM_METRIC_ACCURACY;
+        char place[64];
+        do snprintf(place, sizeof place, "best.%s", gm_metric_name(metric));
+        while (!isfinite(gm_json_number_at(result, place)) && metric++ < GM_METRIC_LOSS);
+        gm_buffer_format(out, "best: step %.0f, %s %.4f on validation\n", gm_json_number_at(result, "best.step"), place + strlen("best."),
+                         gm_json_number_at(result, place));
     }
     describe_load(out, gm_json_member(result, "expert_load"));
 }

@@ -7,6 +7,8 @@
 #include "model/adapter/adapter_config.h"
 
 typedef enum gm_scoring { GM_SCORING_AUTO, GM_SCORING_LABEL, GM_SCORING_LIKELIHOOD } gm_scoring; /* auto: as the task's prompt says */
+/* Loss is that of data without choices, whatever is asked for. */
+typedef enum gm_metric { GM_METRIC_ACCURACY, GM_METRIC_ACCURACY_NORM, GM_METRIC_ACCURACY_BYTES, GM_METRIC_LOSS } gm_metric;
 typedef enum gm_scheduler { GM_SCHEDULER_CONSTANT, GM_SCHEDULER_LINEAR, GM_SCHEDULER_COSINE } gm_scheduler;
 typedef enum gm_loss_on { GM_LOSS_ON_ANSWER, GM_LOSS_ON_ALL } gm_loss_on;
 typedef enum gm_loss_mean { GM_LOSS_MEAN_STEP, GM_LOSS_MEAN_MICRO_BATCH } gm_loss_mean;
@@ -45,6 +47,7 @@ typedef struct gm_config {
     struct {
         int64_t batch_tokens;
         gm_scoring scoring;
+        gm_metric metric; /* none of loss */
         char prompt[64];
         int64_t limit;    /* items of a split; 0: all */
         int64_t shots;    /* before a question */
@@ -52,7 +55,7 @@ typedef struct gm_config {
     } eval;
     struct { /* keys of the interface with one value that is built so far */
         bool dora;
-        int routing, optimizer, metric;
+        int routing, optimizer;
     } only;
 } gm_config;
 
@@ -72,6 +75,7 @@ gm_status gm_config_parse(gm_config *config, const char *source, const char *tex
 gm_status gm_config_require_paths(const gm_config *config, const char *source);
 
 const char *gm_config_method_name(const gm_config *config);
+const char *gm_metric_name(gm_metric metric); /* as files call it */
 const char *gm_scoring_name(gm_scoring scoring);
 bool gm_scoring_parse(const char *name, gm_scoring *scoring);
 

@@ -12,7 +12,8 @@ static const char *const loss_means[] = {[GM_LOSS_MEAN_STEP] = "step", [GM_LOSS_
 static const char *const optimizers[] = {"adamw", NULL};
 static const char *const scorings[] = {
     [GM_SCORING_AUTO] = "auto", [GM_SCORING_LABEL] = "label", [GM_SCORING_LIKELIHOOD] = "likelihood", NULL};
-static const char *const metrics[] = {"accuracy", NULL};
+static const char *const metrics[] = {
+    [GM_METRIC_ACCURACY] = "accuracy", [GM_METRIC_ACCURACY_NORM] = "accuracy_norm", [GM_METRIC_ACCURACY_BYTES] = "accuracy_bytes", NULL};
 
 /* Most keys are called as their member is. */
 #define AT(name, member, kind) .path = name, .type = kind, .offset = offsetof(gm_config, member)
@@ -121,8 +122,8 @@ const gm_config_key gm_config_keys[] = {
      .meaning = "items that are scored, the first of the validation split in training and of the test split at the end; 0: all"},
     {INTEGER("eval.shots", eval.shots, 0, 1000), .fallback = "0",
      .meaning = "solved examples before each question, those that the task names; training has none"},
-    {CHOICE("eval.metric", only.metric, metrics), .fallback = "\"accuracy\"",
-     .meaning = "what best/ is chosen by; data without choices has its loss"},
+    {CHOICE("eval.metric", eval.metric, metrics), .fallback = "\"accuracy\"",
+     .meaning = "what best/ is chosen by; _norm and _bytes: likelihoods a character, a byte; data without choices has its loss"},
     {INTEGER("eval.patience", eval.patience, 0, 1 << 30), .fallback = "0", .resume_may_change = true,
      .meaning = "evaluations without improvement that end the run; 0: none do"},
 };
@@ -171,6 +172,7 @@ const char *gm_config_type_name(gm_config_type type) {
 }
 
 const char *gm_config_method_name(const gm_config *config) { return methods[config->method]; }
+const char *gm_metric_name(gm_metric metric) { return metric == GM_METRIC_LOSS ? "loss" : metrics[metric]; }
 const char *gm_scoring_name(gm_scoring scoring) { return scorings[scoring]; }
 
 bool gm_scoring_parse(const char *name, gm_scoring *scoring) {

@@ -134,7 +134,8 @@ static gm_status summarise(gm_eval_set *set, gm_eval_result *result) {
 
 gm_status gm_evaluate_items(gm_eval_set *set, gm_model *model, gm_step *step, gm_eval_result *result, gm_eval_progress progress,
                             void *context) {
-    *result = (gm_eval_result){.checksum = set->checksum, .shots = set->options.shots, .tokens = set->tokens};
+    *result =
+        (gm_eval_result){.scoring = set->options.scoring, .checksum = set->checksum, .shots = set->options.shots, .tokens = set->tokens};
     double begin = gm_clock_seconds();
     for (size_t i = 0; i < set->count; i++)
         for (int c = 0; c < set->items[i].choices; c++) set->items[i].scores[c] = 0;
@@ -147,14 +148,26 @@ gm_status gm_evaluate_items(gm_eval_set *set, gm_model *model, gm_step *step, gm
     return summarise(set, result);
 }
 
-gm_mean_result gm_mean_of_results(const gm_eval_result *results, int count) {
-    gm_mean_result mean = {.by_loss = true};
-    double variance = 0;
-    for (int i = 0; i < count; i++) mean.by_loss = mean.by_loss && results[i].by_loss;
+static double value_of(const gm_eval_result *result, gm_metric metric, double *error) {
+    *error = 0;
+    switch (metric) {
+    case GM_METRIC_ACCURACY: return *error = result->stderr_, result->accuracy;
+    case GM_METRIC_ACCURACY_NORM: return *error = result->stderr_norm, result->accuracy_norm;
+    case GM_METRIC_ACCURACY_BYTES: return *error = result->stderr_bytes, result->accuracy_bytes;
+    case GM_METRIC_LOSS: break;
+    }
+    return result->loss;
+}
+
+gm_mean_result gm_mean_of_results(const gm_eval_result *results, int count, gm_metric metric) {
+    bool by_loss = true;
+    double variance = 0, error;
+    for (int i = 0; i < count; i++) by_loss = by_loss && results[i].by_loss;
+    gm_mean_result mean = {.metric = by_loss ? GM_METRIC_LOSS : metric};
     for (int i = 0; i < count; i++) {
-        if (results[i].by_loss != mean.by_loss) continue;
-        mean.value += mean.by_loss ? results[i].loss : results[i].accuracy;
-        variance += results[i].stderr_ * results[i].stderr_;
+        if (results[i].by_loss != by_loss) continue;
+        mean.value += value_of(&results[i], mean.metric, &error);
+        variance += error * error;
         mean.n += results[i].n;
         mean.tasks++;
     }

@@ -72,6 +72,7 @@ typedef struct gm_eval_set {
 void gm_eval_set_warn(const gm_eval_set *set, const char *max_length_name, const char *scoring_name);
 
 typedef struct gm_eval_result {
+    gm_scoring scoring; /* of data with choices */
     int64_t n, correct, correct_norm, correct_bytes;
     double accuracy, stderr_;                                        /* stderr: s/√n with n − 1 */
     double accuracy_norm, stderr_norm, accuracy_bytes, stderr_bytes; /* likelihood only */
@@ -83,14 +84,14 @@ typedef struct gm_eval_result {
     double seconds, samples_per_s;
 } gm_eval_result;
 
-typedef struct gm_mean_result { /* over tasks: of their accuracies, or, where none has one, of their losses */
-    double value, stderr_;      /* stderr_: of the mean, from the tasks' own; of a loss none */
-    int64_t n;                  /* their items */
+typedef struct gm_mean_result { /* over tasks: of a metric, or, where none has choices, of their losses */
+    gm_metric metric;
+    double value, stderr_; /* stderr_: of the mean, from the tasks' own; of a loss none */
+    int64_t n;             /* their items */
     int tasks;
-    bool by_loss;
 } gm_mean_result;
 
-gm_mean_result gm_mean_of_results(const gm_eval_result *results, int count);
+gm_mean_result gm_mean_of_results(const gm_eval_result *results, int count, gm_metric metric);
 
 typedef struct gm_eval_source { /* what a set is read from */
     const gm_task *task;

@@ -249,6 +249,10 @@ void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const 
         add_number(metrics, "accuracy", result->accuracy);
         add_number(metrics, "stderr", result->stderr_);
         add_integer(metrics, "correct", result->correct);
+        if (result->scoring == GM_SCORING_LIKELIHOOD) {
+            add_number(metrics, "accuracy_norm", result->accuracy_norm);
+            add_number(metrics, "accuracy_bytes", result->accuracy_bytes);
+        }
     }
     add_integer(metrics, "n", result->n);
     add_number(metrics, "samples_per_s", result->samples_per_s);
@@ -263,12 +267,12 @@ void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const 
 }
 
 void gm_metrics_eval_mean(gm_metrics *metrics, int64_t step, const char *split, const gm_mean_result *mean) {
-    const char *metric = mean->by_loss ? "loss" : "accuracy";
+    const char *metric = gm_metric_name(mean->metric);
     begin_event(metrics, "eval_mean", step);
     add_text(metrics, "split", split);
     add_integer(metrics, "tasks", mean->tasks);
     add_number(metrics, metric, mean->value);
-    if (!mean->by_loss) add_number(metrics, "stderr", mean->stderr_);
+    if (mean->metric != GM_METRIC_LOSS) add_number(metrics, "stderr", mean->stderr_);
     add_integer(metrics, "n", mean->n);
     gm_buffer_char(&metrics->line, '}');
     write_line(metrics);

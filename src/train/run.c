@@ -210,7 +210,7 @@ static gm_status finish(gm_run_state *run) {
                               .best_step = t->best.step,
                               .best_n = t->best.n,
                               .best = t->best.value,
-                              .best_by_loss = t->best.by_loss,
+                              .best_metric = t->best.metric,
                               .tokens_per_s = (double)t->state.tokens / fmax(t->state.seconds, 1e-9)};
     if (run->tests) GM_TRY(evaluate_final(run, result));
     if (run->tests && t->best.step >= 0 && t->best.step != t->state.step) GM_TRY(evaluate_best(run, result));

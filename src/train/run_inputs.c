@@ -118,6 +118,16 @@ static gm_status load_evaluations(gm_run_state *run, const char *split, gm_eval_
     return GM_OK;
 }
 
+/* A likelihood can be divided by a choice's length; a label's probability cannot. */
+static gm_status check_metric(const gm_run_state *run) {
+    gm_metric metric = run->config.eval.metric;
+    for (int i = 0; i < run->validations && metric != GM_METRIC_ACCURACY; i++)
+        if (run->validation[i].count && run->validation[i].options.scoring != GM_SCORING_LIKELIHOOD)
+            return gm_error(GM_USAGE, "eval.metric: %s is of whole choices, and %s is scored by label; set eval.scoring likelihood",
+                            gm_metric_name(metric), run->validation[i].task);
+    return GM_OK;
+}
+
 static const char less_data[] = "a smaller file or a lower train.max_length needs less";
 
 gm_status gm_run_load_inputs(gm_run_state *run) {
@@ -131,6 +141,7 @@ gm_status gm_run_load_inputs(gm_run_state *run) {
     GM_TRY(gm_run_making(status, "the training split", less_data));
     if (c->train.eval_every > 0) status = load_evaluations(run, "validation", run->validation, &run->validations);
     GM_TRY(gm_run_making(status, "the validation split", less_data));
+    GM_TRY(check_metric(run));
     return gm_run_making(load_evaluations(run, "test", run->test, &run->tests), "the test split", less_data);
 }
 

@@ -19,7 +19,7 @@ typedef struct gm_run_result {
     gm_run_score scores[GM_RUN_SCORES]; /* the final adapter's of every task that has the split, then those of best/ */
     int score_count;
     int64_t steps, trainable, best_step, best_n; /* best_step −1: none; best_n: items, −1: not known */
-    bool best_by_loss;
+    gm_metric best_metric;
     double best, seconds, tokens_per_s; /* of the validation split; of training */
 } gm_run_result;
 

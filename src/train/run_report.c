@@ -147,7 +147,7 @@ static gm_status write_result(gm_run_state *run, const gm_run_result *result) {
     gm_buffer_text(&text, "],\n \"best\": ");
     if (result->best_step >= 0) {
         gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\"", result->best_step);
-        gm_json_write_number(&text, result->best_by_loss ? "loss" : "accuracy", result->best);
+        gm_json_write_number(&text, gm_metric_name(result->best_metric), result->best);
         gm_json_write_number(&text, "n", result->best_n >= 0 ? (double)result->best_n : NAN);
         gm_buffer_char(&text, '}');
     } else {
@@ -188,9 +188,9 @@ static void print_scores(const gm_run_result *result) {
         for (int i = 0; i < result->score_count; i++)
             if (strcmp(result->scores[i].adapter, adapters[a]) == 0) of[count++] = result->scores[i].result;
         if (count < 2) continue;
-        gm_mean_result mean = gm_mean_of_results(of, count);
-        printf("%-12s %-10s %-8s %s %.4f", "mean", "test", adapters[a], mean.by_loss ? "loss" : "accuracy", mean.value);
-        if (!mean.by_loss) printf(" ± %.4f", mean.stderr_);
+        gm_mean_result mean = gm_mean_of_results(of, count, GM_METRIC_ACCURACY);
+        printf("%-12s %-10s %-8s %s %.4f", "mean", "test", adapters[a], gm_metric_name(mean.metric), mean.value);
+        if (mean.metric != GM_METRIC_LOSS) printf(" ± %.4f", mean.stderr_);
         printf("  (of %d tasks)\n", mean.tasks);
     }
 }
@@ -205,8 +205,8 @@ gm_status gm_run_report(gm_run_state *run) {
     gm_log(GM_LOG_DEBUG, "allocated at most %zu bytes on %s", run->backend->allocated_peak, run->backend->name);
     warn_of_idle(run->adapter, &run->config.adapter);
     if (result->best_step >= 0)
-        gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step,
-               result->best_by_loss ? "loss" : "accuracy", result->best);
+        gm_log(GM_LOG_INFO, "best/ is from step %" PRId64 ": %s %.4f on validation", result->best_step, gm_metric_name(result->best_metric),
+               result->best);
     print_scores(result);
     if (gm_report_page_write(run->output.directory) == GM_OK)
         gm_log(GM_LOG_INFO, "report: %s/report.html", run->output.directory);

@@ -63,6 +63,7 @@ bool gm_score_read(const cJSON *tree, gm_eval_result *result) {
                                .loss_tokens = gm_json_integer_at(tree, "loss_tokens", -1),
                                .samples_per_s = gm_json_number_at(tree, "samples_per_s"),
                                .by_loss = gm_json_member(tree, "loss") != NULL};
+    gm_scoring_parse(gm_json_text_at(tree, "scoring"), &result->scoring);
     bool scored = result->by_loss ? isfinite(result->loss) && result->loss_tokens >= 0 : isfinite(result->accuracy) && result->correct >= 0;
     bool known = sscanf(gm_json_text_at(tree, "items_crc32"), "%8x", &checksum) == 1;
     if (known) result->checksum = checksum;

@@ -97,8 +97,6 @@ typedef struct gm_best_snapshot {
     gm_published best;
 } gm_best_snapshot;
 
-static const char *metric_name(bool by_loss) { return by_loss ? "loss" : "accuracy"; }
-
 static gm_status write_best(void *context, const char *directory) {
     gm_best_snapshot *best = context;
     gm_buffer text = {0};
@@ -106,7 +104,7 @@ static gm_status write_best(void *context, const char *directory) {
     GM_TRY(gm_state_write_adapter(&best->snapshot, directory));
     GM_TRY(gm_path_join(path, directory, best_file));
     gm_buffer_format(&text, "{\"step\": %" PRId64 ", \"split\": \"validation\", \"%s\": ", best->best.step,
-                     metric_name(best->best.by_loss));
+                     gm_metric_name(best->best.metric));
     gm_json_write_double(&text, best->best.value);
     gm_buffer_format(&text, ", \"n\": %" PRId64 "}\n", best->best.n);
     gm_status status = gm_buffer_status(&text);
@@ -120,12 +118,14 @@ static gm_status read_best(gm_published *best, const char *path) {
     cJSON *tree = NULL;
     gm_status status = gm_json_parse_file(path, BYTES, GM_BAD_FILE, &tree);
     if (status == GM_OK) {
-        const cJSON *loss = gm_json_member(tree, "loss"), *value = loss ? loss : gm_json_member(tree, "accuracy");
+        const cJSON *value = NULL;
+        gm_metric metric = GM_METRIC_ACCURACY;
         int64_t step, n;
+        while (!(value = gm_json_member(tree, gm_metric_name(metric))) && metric < GM_METRIC_LOSS) metric++;
         if (!gm_json_is_integer(gm_json_member(tree, "n"), &n)) n = -1;
         if (gm_json_is_integer(gm_json_member(tree, "step"), &step) && cJSON_IsNumber(value) &&
-            (loss || fabs(value->valuedouble - 0.5) <= 0.5))
-            *best = (gm_published){step, value->valuedouble, n, loss != NULL};
+            (metric == GM_METRIC_LOSS || fabs(value->valuedouble - 0.5) <= 0.5))
+            *best = (gm_published){step, metric, value->valuedouble, n};
         else
             status = gm_error(GM_BAD_FILE, "%s: lacks its step or its value", path);
     }
@@ -148,7 +148,7 @@ gm_status gm_trainer_find_best(gm_trainer *t) {
     return GM_OK;
 }
 
-static bool is_better(bool by_loss, double value, double than) { return by_loss ? value < than : value > than; }
+static bool is_better(gm_metric metric, double value, double than) { return metric == GM_METRIC_LOSS ? value < than : value > than; }
 
 /* best/ becomes the adapter as it is now. On a full disk the run is worth more than this copy: best/ then keeps its adapter,
  * and *published is false. */
@@ -168,8 +168,8 @@ static gm_status publish_best(gm_trainer *t, const gm_published *now, bool *publ
 static gm_status evaluate_tasks(gm_trainer *t, gm_published *now) {
     gm_eval_result results[GM_TASKS];
     for (int i = 0; i < t->validations; i++) GM_TRY(gm_trainer_evaluate(t, &t->validation[i], "current", &results[i]));
-    gm_mean_result mean = gm_mean_of_results(results, t->validations);
-    *now = (gm_published){t->state.step, mean.value, mean.n, mean.by_loss};
+    gm_mean_result mean = gm_mean_of_results(results, t->validations, t->config->eval.metric);
+    *now = (gm_published){t->state.step, mean.metric, mean.value, mean.n};
     if (t->validations > 1) gm_metrics_eval_mean(t->metrics, t->state.step, "validation", &mean);
     return GM_OK;
 }
@@ -179,11 +179,11 @@ static gm_status evaluate_validation(gm_trainer *t) {
     bool published = true;
     GM_TRY(evaluate_tasks(t, &now));
     t->state.evaluated_step = t->state.step;
-    bool better = t->state.best_step < 0 || is_better(now.by_loss, now.value, t->state.best);
+    bool better = t->state.best_step < 0 || is_better(now.metric, now.value, t->state.best);
     t->state.stale = better ? 0 : t->state.stale + 1;
     if (!better) return GM_OK;
-    bool ahead = t->best.step >= 0 && t->best.step != t->state.step && t->best.by_loss == now.by_loss &&
-                 is_better(now.by_loss, t->best.value, now.value);
+    bool ahead = t->best.step >= 0 && t->best.step != t->state.step && t->best.metric == now.metric &&
+                 is_better(now.metric, t->best.value, now.value);
     if (!ahead) GM_TRY(publish_best(t, &now, &published));
     if (!published) return GM_OK; /* best_step says what is in best/ */
     t->state.best = now.value;

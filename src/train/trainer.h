@@ -13,9 +13,9 @@
 
 typedef struct gm_published {
     int64_t step; /* −1: best/ is not there */
-    double value; /* accuracy or loss, as in gm_train_state */
+    gm_metric metric;
+    double value; /* as in gm_train_state */
     int64_t n;    /* items of all tasks; −1: an older file does not say */
-    bool by_loss;
 } gm_published;
 
 typedef struct gm_trainer {

@@ -81,6 +81,18 @@ cp -r own/adapter alone
 good "${eval[@]}" --adapter alone
 silent stderr 'defaults of the run' "an adapter without its run has defaults"
 
+# --- best/ by another metric: of likelihoods, and said everywhere
+good "${train[@]}" --output-dir by-length --set eval.metric=accuracy_norm --set eval.scoring=likelihood
+grep -q '"split": "validation", "accuracy_norm": ' by-length/best/evaluation.json || fail "best/ does not say what it is chosen by"
+grep -q '"best": {.*"accuracy_norm": ' by-length/result.json || fail "result.json does not say what best/ is chosen by"
+grep -q '"split":"validation".*"accuracy_norm":' by-length/metrics.jsonl || fail "metrics.jsonl lacks the metric"
+says stderr '^best/ is from step [0-9]+: accuracy_norm ' "what best/ is chosen by"
+rm by-length/result.json
+good "${train[@]}" --output-dir by-length --set eval.metric=accuracy_norm --set eval.scoring=likelihood --resume
+expect 2 'eval.metric: "accuracy_norm" there, "accuracy" now' "${train[@]}" --output-dir by-length --set eval.scoring=likelihood --resume
+expect 2 'eval.metric: accuracy_bytes is of whole choices, and jsonl is scored by label; set eval.scoring likelihood' "${train[@]}" \
+    --output-dir by-bytes --set eval.metric=accuracy_bytes --set eval.scoring=label
+
 # --- an adapter of another base model
 if [ -d "$shared/data/models/stories260K" ]; then
     expect 3 'adapter_model.safetensors: .*; this base model needs' once "${eval[@]}" --base-model "$shared/data/models/stories260K" --adapter alone
