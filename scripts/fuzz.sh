@@ -32,9 +32,9 @@ has_fuzzer || install "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
 has_fuzzer || { echo "fuzz.sh: this clang has no libFuzzer" >&2; exit 1; }
 
 flags=(-std=c11 -D_DEFAULT_SOURCE -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -Iinclude -Isrc -Itests/fuzz)
-libraries=(-lcjson -lz -lpcre2-8 -lutf8proc -lm -lpthread)
+libraries=(-lcjson -lz -lpcre2-8 -lutf8proc -lgomp -lm -lpthread) # gomp: of what asks for the number of threads; clang makes none here
 # The parsers and what is below them, without the folders that need oneDNN
-sources=(src/base/*.c src/backend/type.c src/io/*.c src/io/tokenizer/*.c src/data/*.c
+sources=(src/base/*.c src/backend/type.c src/io/*.c src/io/tokenizer/*.c src/data/*.c src/data/jinja/*.c
     src/model/adapter/{adapter_config,adapter_json,method_gmoe,method_lora}.c)
 objects=()
 for source in "${sources[@]}"; do

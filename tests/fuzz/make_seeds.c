@@ -219,6 +219,12 @@ static void put_data(void) {
         "\x09{\"ind\":4,\"activity_label\":\"Removing ice\",\"ctx_a\":\"A man.\",\"ctx_b\":\"he\",\"ctx\":\"A man. he\",\"endings\":[\"is "
         "[title] x\",\"b\",\"c\",\"d\"],\"label\":\"3\"}\n",
         "\x05\xef\xbb\xbf{\"prompt\":\"p\",\"completion\":\"c\"}\n{\"prompt\":1}\n",
+        "\x05{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"q\"}]},"
+        "{\"role\":\"assistant\",\"content\":\"a\",\"weight\":0},{\"role\":\"user\",\"content\":\"\"},{\"role\":\"assistant\",\"content\":"
+        "\"b\"}]}\n",
+        "\x05{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"a\"}]}\n{\"instruction\":\"i\","
+        "\"input\":\"\","
+        "\"output\":\"o\"}\n",
     };
     static const char *const tables[] = {
         "sentence\tlabel\nhide new secretions\t0\ngood\t1\r\n",
@@ -227,6 +233,26 @@ static void put_data(void) {
     };
     PUT_TEXTS("jsonl", lines);
     PUT_TEXTS("tsv", tables);
+}
+
+static void put_templates(void) {
+    static const char *const texts[] = {
+        "{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message['content'] | trim + '<|im_end|>\n' }}{% endfor "
+        "-%}",
+        "{% if messages[0]['role'] == 'system' %}{% set s = messages[0].content %}{% set rest = messages[1:] %}{% else %}{% set s = none %}"
+        "{% set rest = messages %}{% endif %}{{ bos_token }}{% for m in rest %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('turns') }}{% elif loop.first and s is defined and s is not none %}[INST] {{ s ~ m.content }} [/INST]"
+        "{% else %}{{ m.content }}{{ eos_token if m.role == 'assistant' else '' }}{% endif %}{% endfor %}",
+        "{#- a comment -#}{% set ns = namespace(found=false, at=-1) %}{% for i in range(messages | length - 1, -1, -1) %}"
+        "{% if messages[i].role == \"assistant\" and not ns.found %}{% set ns.found = true %}{% set ns.at = i %}{% endif %}{% endfor %}"
+        "{% for m in messages if m.content is string %}{% generation %}{{ m.content.split('</think>')[-1].lstrip('\\n') }}{% endgeneration "
+        "%}"
+        "{{ loop.last and ns.at >= 0 or 'x' in m.content }}{% endfor %}",
+        "{% macro say(m) %}{{ m }}{% endmacro %}{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ [1, 2.5, {'a': "
+        "[none]}] | tojson }}",
+        "{{ 7 // 2 * -3 % 4 - 1 }}{{ 'a' * 5 }}{{ (messages | map(attribute='content') | join(', '))[::-1] }}",
+    };
+    PUT_TEXTS("template", texts);
 }
 
 /* One gzip member. */
@@ -272,6 +298,7 @@ int main(int argc, char **argv) {
     put_texts_to_encode();
     put_tasks();
     put_data();
+    put_templates();
     put_gzip();
     return 0;
 }
