@@ -116,7 +116,7 @@ static gm_status answer_text(gm_loader *loader, const cJSON *record, gm_buffer *
     }
     GM_TRY(gm_buffer_status(text));
     bool none = text->length == 0 || strcmp(gm_buffer_string(text), "-1") == 0; /* the hub writes "" and −1 */
-    if (none && task->completion.count == 0 && loader->set->count == 0 && loader->set->skipped == 0) {
+    if (none && task->completion.count == 0 && loader->given + loader->set->count == 0 && loader->set->skipped == 0) {
         loader->unlabelled = true;
         bool test = strcmp(loader->split, "test") == 0;
         return gm_error(GM_BAD_FILE, "no %s: the split %s is published without labels; use %s", task->answer.text, loader->split,

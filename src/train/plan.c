@@ -2,8 +2,9 @@
  *
  * Which samples meet in a micro-batch changes with every epoch's order, so the largest is a bound: no micro-batch has
  * more tokens than micro_batch_tokens, than the batch_size longest samples together, or, alone, than the longest sample
- * (by samples: than the micro_batch_samples longest together); its loss tokens and sequences are bounded likewise. It is measured twice, as
- * few long sequences and as many short ones, because the attention's memory may depend on either. */
+ * (by samples: than the micro_batch_samples longest together); its loss tokens and sequences are bounded likewise. In a mixture a
+ * sample can be in a micro-batch more than once, and counts as often. It is measured twice, as few long sequences and as many short
+ * ones, because the attention's memory may depend on either. */
 #include "train/batch.h"
 #include "train/trainer.h"
 
@@ -17,43 +18,61 @@ typedef struct gm_bound {
     int64_t tokens, loss_rows, sequences;
 } gm_bound;
 
-static int larger_first(const void *a, const void *b) {
-    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
-    return (left < right) - (left > right);
-}
-
-/* Sum of the `most` largest values, which are sorted by it. */
-static int64_t sum_of_largest(int64_t *values, size_t count, size_t most) {
-    int64_t sum = 0;
-    qsort(values, count, sizeof *values, larger_first);
-    for (size_t i = 0; i < count && i < most; i++) sum += values[i];
-    return sum;
-}
+typedef struct gm_sized { /* a sample's tokens, and how often it may be in a batch */
+    int64_t value, times;
+} gm_sized;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
+static int larger_first(const void *a, const void *b) {
+    int64_t left = ((const gm_sized *)a)->value, right = ((const gm_sized *)b)->value;
+    return (left < right) - (left > right);
+}
+
+/* Sum of the `places` largest values, which are sorted by it. */
+static int64_t sum_of_largest(gm_sized *samples, size_t count, int64_t places) {
+    int64_t sum = 0;
+    qsort(samples, count, sizeof *samples, larger_first);
+    for (size_t i = 0; i < count && places > 0; i++) {
+        int64_t times = least(samples[i].times, places);
+        sum += times * samples[i].value;
+        places -= times;
+    }
+    return sum;
+}
+
+/* An epoch's share of a part lies in so many of its passes, and each pass has the sample once. */
+static int64_t times_in_epoch(const gm_order *order, size_t index) {
+    for (int i = 0; i < order->parts; i++) {
+        const gm_order_part *part = &order->part[i];
+        if (index - part->first < part->count) return ((int64_t)part->share - 1) / part->count + 2;
+    }
+    return 1;
+}
+
 static gm_status bound_micro_batch(const gm_trainer *t, gm_bound *bound) {
     const gm_dataset *data = t->data;
     int64_t samples = t->config->train.micro_batch_samples, tokens = t->config->train.micro_batch_tokens;
-    size_t count = data->count, batch = (size_t)least(t->config->train.batch_size, samples ? samples : INT64_MAX);
-    int64_t *values;
-    GM_ALLOC(values, count);
-    for (size_t i = 0; i < count; i++) values[i] = gm_dataset_sample(data, i).length;
-    bound->tokens = sum_of_largest(values, count, batch);
+    int64_t batch = least(t->config->train.batch_size, samples ? samples : INT64_MAX);
+    size_t count = data->count;
+    gm_sized *sized;
+    GM_ALLOC(sized, count);
+    for (size_t i = 0; i < count; i++) sized[i] = (gm_sized){gm_dataset_sample(data, i).length, times_in_epoch(&t->order, i)};
+    bound->tokens = sum_of_largest(sized, count, batch);
     if (!samples) bound->tokens = most(data->longest, least(tokens, bound->tokens));
     if (bound->tokens > MICRO_BATCH_TOKENS) {
-        free(values);
+        free(sized);
         return gm_error(GM_USAGE, "train.micro_batch_samples: the %" PRId64 " longest samples have %" PRId64 " tokens; take fewer", samples,
                         bound->tokens);
     }
     for (size_t i = 0; i < count; i++) {
         gm_sample sample = gm_dataset_sample(data, i);
-        values[i] = gm_sample_loss_tokens(&sample, data->loss_on_all);
+        sized[i] = (gm_sized){gm_sample_loss_tokens(&sample, data->loss_on_all), times_in_epoch(&t->order, i)};
     }
-    bound->loss_rows = least(bound->tokens - 1, sum_of_largest(values, count, batch));
-    free(values);
-    bound->sequences = least((int64_t)(count < batch ? count : batch), bound->tokens);
+    bound->loss_rows = least(bound->tokens - 1, sum_of_largest(sized, count, batch));
+    free(sized);
+    bound->sequences = least(least((int64_t)count, batch), bound->tokens);
     return GM_OK;
 }
 

@@ -73,6 +73,13 @@ expect 3 'bad/train.jsonl: line 3001: ' once "${mapped[@]}" --data-dir bad --out
 good once "${mapped[@]}" --data-dir bad --output-dir bad/run --skip-bad
 grep -q '^warning: bad/train.jsonl: 1 bad lines were left out' stderr || fail "lines left out are not said"
 
+# a split's first item tells whether it has labels, and a later part's first line is not that
+mkdir unlabelled
+awk 'BEGIN {for (i = 0; i < 1000; i++) pad = pad "0123456789"; for (i = 0; i < 1700; i++) {
+    label = (i == 1 || i > 10) ? -1 : 1; printf "{\"goal\": \"%s\", \"sol1\": \"a\", \"sol2\": \"b\", \"label\": %d}\n", pad, label}}' >unlabelled/train.jsonl
+good once "${mapped[@]}" --set task=piqa --set eval.prompt=paper --data-dir unlabelled --set train.max_length=64 --skip-bad --dry-run --output-dir unlabelled/run
+grep -q '1690 bad lines were left out' stderr || fail "lines without a label: $(tail -1 stderr)"
+
 # --- never whole in memory: 64 MB of text, and less than that for all that the program allocates
 mkdir large
 cp data/test.jsonl large

@@ -114,6 +114,35 @@ static void many_sequences(void **state) {
     close_world(&w);
 }
 
+/* A few long samples that a mixture draws many times an epoch, so that they meet themselves in a micro-batch. */
+static void mixtures(void **state) {
+    (void)state;
+    world w = {.random = gm_random_begin(16, GM_RANDOM_TEST, 0)};
+    open_world(&w, 50);
+    for (int i = 0; i < 20; i++) {
+        config.train.batch_size = pick(&w, 2, 20);
+        config.train.micro_batch_tokens = pick(&w, 100, 100000);
+        config.train.micro_batch_samples = pick(&w, 0, 1) * pick(&w, 1, 12);
+        config.train.mix.count = 2;
+        config.train.mix.weight[0] = (double)pick(&w, 1, 9);
+        config.train.mix.weight[1] = (double)pick(&w, 1, 9);
+        make_data(&w, 40, 9, 50);
+        size_t longer = (size_t)pick(&w, 1, 3);
+        for (size_t s = 0; s < longer; s++) {
+            gm_sample *sample = &w.data.part[0].samples[s];
+            sample->length = (int32_t)pick(&w, 60, 90);
+            sample->ids = gm_region_alloc(&w.data.part[0].region, (size_t)sample->length, sizeof *sample->ids);
+            if (sample->length > w.data.longest) w.data.longest = sample->length;
+        }
+        w.data.parts = 2;
+        w.data.part[1] = (gm_dataset_part){.samples = w.data.part[0].samples + longer, .count = 40 - longer};
+        w.data.part[0].count = longer;
+        run_steps(&w, 12, false);
+    }
+    config.train.mix.count = 0;
+    close_world(&w);
+}
+
 /* Samples of one length: the batch of all of them is the bound. */
 static void the_plan_is_reached(void **state) {
     (void)state;
@@ -171,8 +200,8 @@ static void too_many_tokens(void **state) {
 
 int main(void) {
     gm_log_set_level(GM_LOG_ERROR);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_data_sets), cmocka_unit_test(many_sequences),
-                                       cmocka_unit_test(the_plan_is_reached), cmocka_unit_test(chunks_of_the_head),
-                                       cmocka_unit_test(too_many_tokens)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_data_sets),   cmocka_unit_test(many_sequences),
+                                       cmocka_unit_test(mixtures),           cmocka_unit_test(the_plan_is_reached),
+                                       cmocka_unit_test(chunks_of_the_head), cmocka_unit_test(too_many_tokens)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
