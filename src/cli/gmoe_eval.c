@@ -9,8 +9,8 @@
 #include "cli/spinning.h"
 #include "io/mapped_guard.h"
 #include "io/safetensors.h"
-#include "train/device.h"
 #include "train/dataset.h"
+#include "train/device.h"
 #include "train/score.h"
 
 #include <dirent.h>
@@ -332,6 +332,12 @@ static gm_status show_progress(void *context, double done) {
 
 static gm_status score_set(evaluation *e, gm_eval_set *set, const char *task, gm_eval_result *result) {
     gm_step step;
+    int64_t positions = gm_model_config_of(e->model)->max_positions;
+    if (set->longest > positions)
+        gm_log(GM_LOG_WARN,
+               "%s %s: sequences of up to %" PRId64 " tokens; the base model was made for %" PRId64 "; --max-length %" PRId64
+               " would cut prompts to that",
+               set->task, set->split, set->longest, positions, positions);
     gm_step_init(&step, e->backend, e->type);
     gm_status status = gm_step_measure(&step);
     if (status == GM_OK) status = gm_eval_set_measure(set, e->model, &step);

@@ -127,6 +127,18 @@ static gm_status describe_unfinished(gm_buffer *out, const char *directory) {
     return GM_OK;
 }
 
+/* "arc-c", or "arc-c, boolq" of a list; cut where it is long. */
+static const char *task_names(const cJSON *tree, char names[256]) {
+    const cJSON *given = gm_json_member(tree, "task"), *task;
+    size_t length = 0;
+    snprintf(names, 256, "%s", cJSON_IsString(given) ? given->valuestring : "");
+    cJSON_ArrayForEach(task, given) {
+        if (!cJSON_IsString(task) || length >= 256) break;
+        length += (size_t)snprintf(names + length, 256 - length, "%s%s", length ? ", " : "", task->valuestring);
+    }
+    return names;
+}
+
 static void describe_score(gm_buffer *out, const cJSON *task) {
     gm_buffer_format(out, "result: %s %s, %s adapter: ", gm_json_text_at(task, "task"), gm_json_text_at(task, "split"),
                      gm_json_text_at(task, "adapter"));
@@ -172,9 +184,10 @@ static void describe_finished(gm_buffer *out, const cJSON *result) {
 
 static void describe_series(gm_buffer *out, const cJSON *summary, const char *directory) {
     const cJSON *seed;
+    char names[256];
     double best;
     gm_buffer_format(out, "kind: runs of %s on %s for several seeds, finished\n", gm_json_text_at(summary, "method"),
-                     gm_json_text_at(summary, "task"));
+                     task_names(summary, names));
     cJSON_ArrayForEach(seed, gm_json_member(summary, "seeds")) {
         gm_buffer_format(out, "result: seed %.0f: %s %.4f on test with the final adapter", gm_json_number_at(seed, "seed"),
                          gm_json_text_at(summary, "metric"), gm_json_number_at(seed, "score.final"));
@@ -216,12 +229,13 @@ static gm_status describe_seeds(gm_buffer *out, const char *directory) {
 
 static gm_status describe_one(gm_buffer *out, const char *directory) {
     cJSON *config = NULL, *result = NULL;
+    char names[256];
     gm_status status = read_tree(&config, directory, "config.json");
     if (status == GM_OK && !config) status = gm_error(GM_BAD_FILE, "%s: looks like a run, but has no config.json", directory);
     if (status == GM_OK) status = read_tree(&result, directory, "result.json");
     if (status == GM_OK) {
         gm_buffer_format(out, "kind: run of %s on %s, base model %s, seed %.0f, %s\n", gm_json_text_at(config, "method"),
-                         gm_json_text_at(config, "task"), gm_json_text_at(config, "base_model"), gm_json_number_at(config, "seed"),
+                         task_names(config, names), gm_json_text_at(config, "base_model"), gm_json_number_at(config, "seed"),
                          gm_json_text_at(config, "dtype"));
         if (result)
             describe_finished(out, result);

@@ -371,6 +371,11 @@ static gm_status load_line(gm_loader *loader, char *line, size_t length) {
     else
         status = gm_json_parse(source, line, length, &record);
     bool placed = !loader->tsv && status != GM_OK;
+    size_t start = gm_text_lstrip(line, length);
+    if (!loader->tsv && loader->lines.line == 1 && start < length && line[start] == '[') {
+        placed = false;
+        status = gm_error(GM_BAD_FILE, "begins a JSON array; one object a line is wanted (jq -c '.[]' makes them of an array)");
+    }
     if (status == GM_OK && !cJSON_IsObject(record)) status = gm_error(GM_BAD_FILE, "must be a JSON object");
     if (status == GM_OK) status = make_item(loader, record, &item);
     cJSON_Delete(record);

@@ -209,7 +209,9 @@ gm_status gm_dataset_load(gm_dataset *dataset, gm_task *const *tasks, int count,
     for (int i = 0; i < count; i++) {
         gm_dataset_part *part = &dataset->part[dataset->parts++];
         *part = (gm_dataset_part){.task = gm_task_name(tasks[i]), .append_eos = gm_dataset_append_eos(tasks[i], config)};
-        GM_TRY(load_part(dataset, part, tasks[i], tokenizer, config, skip_bad));
+        gm_status status = load_part(dataset, part, tasks[i], tokenizer, config, skip_bad);
+        if (status != GM_OK && count > 1) gm_error_prefix(status, "task %s", part->task);
+        GM_TRY(status);
     }
     return GM_OK;
 }

@@ -60,6 +60,7 @@ typedef struct gm_eval_set {
     int64_t tokens;     /* of all batches */
     uint32_t checksum;  /* of the split's items and of their tokens */
     int64_t cut;        /* items that lost the beginning of a prompt                       */
+    int64_t longest;    /* tokens before and in a sequence */
     int64_t tied, lone; /* items with choices that no score can tell apart; items with one choice */
     gm_region region;
     /* one batch, room for the largest */

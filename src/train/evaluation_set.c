@@ -25,6 +25,7 @@ static gm_status add_sequence(gm_set_builder *b, const gm_sample *sample, int32_
     sequence.sample = (gm_sample){.length = end - first, .prompt_length = sample->prompt_length};
     GM_REGION_ALLOC(&set->region, sequence.sample.ids, (size_t)(end - first));
     memcpy(sequence.sample.ids, sample->ids + first, (size_t)(end - first) * sizeof *sample->ids);
+    if (prefix + end - first > set->longest) set->longest = prefix + end - first;
     GM_GROW(set->sequences, b->sequence_capacity, set->sequence_count + 1);
     set->sequences[set->sequence_count++] = sequence;
     return GM_OK;

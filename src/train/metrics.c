@@ -237,6 +237,14 @@ void gm_metrics_step(gm_metrics *metrics, const gm_step_report *report) {
     show_step(metrics, report);
 }
 
+static void log_accuracy(int64_t step, const char *task, const char *split, const char *adapter, const gm_eval_result *result) {
+    char by_length[96] = "";
+    if (result->scoring == GM_SCORING_LIKELIHOOD)
+        snprintf(by_length, sizeof by_length, ", accuracy_norm %.4f, accuracy_bytes %.4f", result->accuracy_norm, result->accuracy_bytes);
+    gm_log(GM_LOG_INFO, "step %" PRId64 "  %s %s, %s adapter: accuracy %.4f ± %.4f (%" PRId64 " of %" PRId64 ")%s", step, task, split,
+           adapter, result->accuracy, result->stderr_, result->correct, result->n, by_length);
+}
+
 void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const char *split, const char *adapter,
                      const gm_eval_result *result) {
     begin_event(metrics, "eval", step);
@@ -262,8 +270,7 @@ void gm_metrics_eval(gm_metrics *metrics, int64_t step, const char *task, const 
         gm_log(GM_LOG_INFO, "step %" PRId64 "  %s %s, %s adapter: loss %.4f over %" PRId64 " tokens", step, task, split, adapter,
                result->loss, result->loss_tokens);
     else
-        gm_log(GM_LOG_INFO, "step %" PRId64 "  %s %s, %s adapter: accuracy %.4f ± %.4f (%" PRId64 " of %" PRId64 ")", step, task, split,
-               adapter, result->accuracy, result->stderr_, result->correct, result->n);
+        log_accuracy(step, task, split, adapter, result);
 }
 
 void gm_metrics_eval_mean(gm_metrics *metrics, int64_t step, const char *split, const gm_mean_result *mean) {
@@ -276,7 +283,8 @@ void gm_metrics_eval_mean(gm_metrics *metrics, int64_t step, const char *split, 
     add_integer(metrics, "n", mean->n);
     gm_buffer_char(&metrics->line, '}');
     write_line(metrics);
-    gm_log(GM_LOG_INFO, "step %" PRId64 "  %s, mean of %d tasks: %s %.4f", step, split, mean->tasks, metric, mean->value);
+    gm_log(GM_LOG_INFO, "step %" PRId64 "  %s, mean of %d task%s: %s %.4f", step, split, mean->tasks, mean->tasks > 1 ? "s" : "", metric,
+           mean->value);
 }
 
 void gm_metrics_checkpoint(gm_metrics *metrics, int64_t step, const char *path, double seconds) {

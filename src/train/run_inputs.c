@@ -199,12 +199,32 @@ static void note_evaluation(gm_log_level level, const gm_eval_set *set) {
     gm_eval_set_warn(set, "train.max_length", "eval.scoring");
 }
 
+/* Of several tasks: those that have no part in what best/ is chosen by. */
+static void note_left_out(const gm_run_state *run) {
+    const gm_config *c = &run->config;
+    bool choices = false;
+    if (c->task.count < 2 || run->validations == 0) return;
+    for (int i = 0; i < run->validations; i++) choices = choices || run->validation[i].count > 0;
+    for (int i = 0; i < c->task.count; i++) {
+        const char *name = gm_task_name(run->task[i]);
+        const gm_eval_set *set = NULL;
+        for (int k = 0; k < run->validations && !set; k++)
+            if (strcmp(run->validation[k].task, name) == 0) set = &run->validation[k];
+        if (!set)
+            gm_log(GM_LOG_WARN, "%s: has no validation split with labels: best/ is chosen without it", name);
+        else if (choices && set->count == 0)
+            gm_log(GM_LOG_WARN, "%s: has no choices: its loss is reported, and best/ is chosen by the other tasks' %s", name,
+                   gm_metric_name(c->eval.metric));
+    }
+}
+
 static void note_evaluations(gm_log_level level, const gm_run_state *run) {
     const bool never = run->config.train.eval_every == 0;
     for (int i = 0; i < run->validations; i++) note_evaluation(level, &run->validation[i]);
     if (run->validations == 0)
         gm_log(level, "validation: %s, no best/",
                never ? "not evaluated (train.eval_every 0)" : "the split is absent or has no labels: no evaluation during training");
+    note_left_out(run);
     for (int i = 0; i < run->tests; i++) note_evaluation(level, &run->test[i]);
     if (run->tests == 0) gm_log(level, "test: the split is absent or has no labels: no evaluation at the end");
     for (int i = 0; i < run->validations; i++)

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "io/weights.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -229,7 +230,8 @@ void gm_run_describe_setup(const gm_run_state *run) {
         gm_buffer_format(&device, " %s", backend->device_name);
     gm_log(GM_LOG_INFO, "gmoe %s on %s, %s; %s model of %" PRId64 " layers, %" PRId64 " parameters; %s, %" PRId64 " trainable",
            GMOE_VERSION, gm_buffer_string(&device), run->config.dtype == GM_F32 ? "f32" : "bf16", model->model_type, model->layers,
-           gm_model_parameters(run->model), gm_config_method_name(&run->config), gm_adapter_trainable(run->adapter));
+           (int64_t)gm_weights_elements(gm_model_config_of(run->model)), gm_config_method_name(&run->config),
+           gm_adapter_trainable(run->adapter));
     gm_buffer_free(&device);
 }
 
@@ -252,7 +254,8 @@ static void print_memory(const gm_run_state *run) {
     print_bytes("scratch", plan->scratch);
     print_bytes("tape (host)", plan->host);
     print_bytes("in all", placed + plan->activations + plan->scratch + plan->host);
-    printf("  beside them the base model's files are mapped: %" PRId64 " parameters\n", gm_model_parameters(run->model));
+    printf("  beside them the base model's files are mapped: %" PRId64 " parameters\n",
+           (int64_t)gm_weights_elements(gm_model_config_of(run->model)));
 }
 
 /* Tokens with marks between them, wrapped; what carries loss in ⟦ ⟧. Of a long sample the first and the last lines. */

@@ -312,6 +312,8 @@ expect 3 'of piqa is not there' once "${eval[@]}" --task jsonl,piqa --output sev
 printf '{"prompt":"the","completion":" a","choices":[" the a"," the b"," a"," the a"],"answer":0}\n' >bad/test.jsonl
 good once "${eval[@]}" --data-dir bad --scoring label --output eval.json
 grep -q 'in 1 of 1 items some choices have the same token .*; --scoring likelihood' "$work/stderr" || fail "tied choices are not announced"
+printf '[\n {"prompt":"p","completion":"c"}\n]\n' >bad/test.jsonl
+expect 3 'bad/test.jsonl: line 1: begins a JSON array; one object a line is wanted' once "${eval[@]}" --data-dir bad
 world=$(realpath "$GMOE_TASKS/../../assets/world/base")
 printf '{"prompt":"q: the crea","choices":["tures are","m is","xx yes"],"answer":0}\n' >bad/test.jsonl
 expect 3 "line 1: a choice and the prompt's end make a token that other choices do not make: .* use likelihood" once "${eval[@]}" \
