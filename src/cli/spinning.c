@@ -3,6 +3,7 @@
 #include "base/file.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Turns of its loop: next to nothing lost on a quiet machine, little on a busy one (measured in docs/cpu/threads.md). */
@@ -14,5 +15,7 @@ void gm_bound_spinning(char **argv) {
     ssize_t length = readlink("/proc/self/exe", program, sizeof program);
     if (length <= 0 || (size_t)length >= sizeof program) return;
     program[length] = '\0';
+    const char *slash = strrchr(argv[0] ? argv[0] : "", '/'), *called = slash ? slash + 1 : argv[0] ? argv[0] : "";
+    if (strcmp(strrchr(program, '/') + 1, called) != 0) return; /* started through the loader, or under another name */
     if (setenv("GOMP_SPINCOUNT", turns, 1) == 0) execv(program, argv);
 }

@@ -23,12 +23,12 @@ int64_t gm_sample_loss_tokens(const gm_sample *sample, bool loss_on_all) {
 }
 
 /* To the letter: a space before it makes another completion, of other tokens. */
-static void warn_of_wrong(const gm_item_set *items) {
+static void warn_of_wrong(const gm_item_set *items, size_t count) {
     if (items->wrong == 0) return;
     gm_log(GM_LOG_WARN,
            "%s: %lld of %zu lines have a completion that is not their right choice (%lld of them none of the choices, spaces count; the "
            "first: line %lld): training teaches the completion, evaluation counts the choice",
-           items->file, (long long)items->wrong, items->count, (long long)items->strange, (long long)items->first_wrong);
+           items->file, (long long)items->wrong, count, (long long)items->strange, (long long)items->first_wrong);
 }
 
 /* ---- encoding --------------------------------------------------------------------------------------------------- */
@@ -157,7 +157,9 @@ static gm_status load_cached(gm_dataset *dataset, gm_dataset_part *part, split_e
     e->bytes = LINES;
     GM_TRY(key_of(&key, task, c, part, skip_bad));
     GM_TRY(cache_folder(folder, c));
-    GM_TRY(gm_token_cache_open(&part->cache, &totals, folder, key, next_samples, e));
+    gm_status status = gm_token_cache_open(&part->cache, &totals, folder, key, next_samples, e);
+    if (status == GM_FAIL) gm_error_prefix(status, "train.token_cache");
+    GM_TRY(status);
     take_totals(dataset, part, &totals);
     gm_log(GM_LOG_INFO, "%s: its tokens are in %s", part->file, folder);
     return GM_OK;
@@ -195,7 +197,7 @@ static gm_status load_part(gm_dataset *dataset, gm_dataset_part *part, const gm_
         status =
             is_large(part->file, c->train.map_above_mb) ? load_cached(dataset, part, &e, task, c, skip_bad) : load_whole(dataset, part, &e);
     }
-    if (status == GM_OK) warn_of_wrong(&e.items);
+    if (status == GM_OK) warn_of_wrong(&e.items, part->count);
     gm_task_reader_close(e.reader);
     gm_chat_close(e.chat);
     gm_item_set_free(&e.items);

@@ -218,7 +218,7 @@ static gm_status add_loss_item(gm_set_builder *b, const gm_item *item, size_t in
     gm_sample sample;
     const gm_eval_options *options = &set->options;
     gm_item shown = *item;
-    if (item->conversation && b->shots) return gm_error(GM_USAGE, "a conversation has no examples before it: shots are for prompts");
+    if (item->conversation && b->shots) return gm_error(GM_BAD_FILE, "a conversation has no examples before it: shots are for prompts");
     if (!item->conversation) GM_TRY(prompt_with_shots(b, item->prompt, index, &shown.prompt));
     GM_TRY(gm_sample_encode_item(&sample, b->tokenizer, options->chat, &shown, options->append_eos, options->max_length, &b->scratch));
     set->cut += sample.cut;

@@ -15,6 +15,14 @@ static gm_status check_count(const gm_shots *shots, const gm_task_shots *named, 
                     shots->own ? ", whose items are scored and no item is its own shot" : "");
 }
 
+static gm_status refuse_conversations(const gm_item_set *items) {
+    for (size_t i = 0; items->conversations && i < items->count; i++)
+        if (items->items[i].conversation)
+            return gm_error(GM_BAD_FILE, "%s: line %lld: is a conversation, and examples are prompts with their completions", items->file,
+                            (long long)items->items[i].line);
+    return GM_OK;
+}
+
 gm_status gm_shots_load(gm_shots *shots, const gm_task *task, const char *data_dir, const char *prompt, bool skip_bad, int64_t count,
                         const char *evaluated) {
     const gm_task_shots *named = gm_task_shots_of(task);
@@ -26,6 +34,7 @@ gm_status gm_shots_load(gm_shots *shots, const gm_task *task, const char *data_d
     shots->own = gm_same_file(shots->items.file, evaluated);
     if (named->count) shots->index = named->items;
     gm_status status = check_count(shots, named, gm_task_name(task));
+    if (status == GM_OK) status = refuse_conversations(&shots->items);
     if (status != GM_OK) gm_shots_free(shots);
     return status;
 }

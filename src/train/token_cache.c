@@ -1,6 +1,7 @@
 #include "train/token_cache.h"
 #include "train/checkpoint.h"
 #include "train/manifest.h"
+#include "train/signals.h"
 
 #include "base/log.h"
 
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char tokens_name[] = "tokens", samples_name[] = "samples", totals_name[] = "totals";
@@ -90,22 +92,36 @@ static gm_status write_cache(void *context, const char *directory) {
 
 /* ---- mapping ---------------------------------------------------------------------------------------------------- */
 
-static gm_status map_one(gm_mapped_file *file, const char *directory, const char *name) {
+static gm_status map_totals(gm_mapped_file *file, const char *directory) {
     char path[GM_PATH];
-    GM_TRY(gm_path_join(path, directory, name));
+    GM_TRY(gm_path_join(path, directory, totals_name));
     return gm_file_map(file, path, GM_BAD_FILE);
+}
+
+/* As long as it is mapped, a file that becomes shorter ends the program with its name. */
+static gm_status map_part(gm_cache_file *part, const char *directory, const char *name) {
+    GM_TRY(gm_path_join(part->path, directory, name));
+    GM_TRY(gm_file_map(&part->file, part->path, GM_BAD_FILE));
+    gm_mapped_guard_add(&part->guard, part->file.bytes, part->file.length, part->path);
+    return GM_OK;
+}
+
+static void unmap_part(gm_cache_file *part) {
+    gm_mapped_guard_remove(&part->guard);
+    gm_file_unmap(&part->file);
+    *part = (gm_cache_file){0};
 }
 
 static gm_status map_cache(gm_token_cache *cache, gm_split_totals *totals, const char *directory) {
     gm_mapped_file file;
     GM_TRY(gm_manifest_verify(directory, NO_STEP));
-    GM_TRY(map_one(&file, directory, totals_name));
+    GM_TRY(map_totals(&file, directory));
     bool whole = file.length == sizeof *totals;
     if (whole) memcpy(totals, file.bytes, sizeof *totals);
     gm_file_unmap(&file);
-    GM_TRY(map_one(&cache->tokens, directory, tokens_name));
-    GM_TRY(map_one(&cache->samples, directory, samples_name));
-    whole = whole && totals->count > 0 && (uint64_t)totals->count * sizeof(gm_cached_sample) == cache->samples.length;
+    GM_TRY(map_part(&cache->tokens, directory, tokens_name));
+    GM_TRY(map_part(&cache->samples, directory, samples_name));
+    whole = whole && totals->count > 0 && (uint64_t)totals->count * sizeof(gm_cached_sample) == cache->samples.file.length;
     return whole ? GM_OK : gm_error(GM_BAD_FILE, "%s: its files do not belong together", directory);
 }
 
@@ -133,8 +149,9 @@ gm_status gm_token_cache_open(gm_token_cache *cache, gm_split_totals *totals, co
     if (lock < 0) return gm_error(GM_FAIL, "%s: cannot be opened: %s", folder, strerror(errno));
     if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
         gm_log(GM_LOG_INFO, "%s: another program tokenizes a data set there; waiting for it", folder);
-        while (flock(lock, LOCK_EX) != 0 && errno == EINTR) continue;
+        while (flock(lock, LOCK_EX | LOCK_NB) != 0 && !gm_signals_stop()) nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
     }
+    if (gm_signals_stop()) return close(lock), gm_error(GM_INTERRUPTED, "interrupted before the first step: nothing to save");
     gm_status status = find_or_make(cache, totals, folder, key, next, context);
     if (status != GM_OK) gm_token_cache_close(cache);
     close(lock);
@@ -142,13 +159,13 @@ gm_status gm_token_cache_open(gm_token_cache *cache, gm_split_totals *totals, co
 }
 
 void gm_token_cache_close(gm_token_cache *cache) {
-    gm_file_unmap(&cache->tokens);
-    gm_file_unmap(&cache->samples);
+    unmap_part(&cache->tokens);
+    unmap_part(&cache->samples);
 }
 
 gm_sample gm_token_cache_sample(const gm_token_cache *cache, size_t index) {
-    const gm_cached_sample *record = (const gm_cached_sample *)(const void *)cache->samples.bytes + index;
-    int32_t *ids = (int32_t *)(uintptr_t)cache->tokens.bytes + record->at; /* mapped to be read: nobody writes a dataset's ids */
+    const gm_cached_sample *record = (const gm_cached_sample *)(const void *)cache->samples.file.bytes + index;
+    int32_t *ids = (int32_t *)(uintptr_t)cache->tokens.file.bytes + record->at; /* mapped to be read: nobody writes a dataset's ids */
     return (gm_sample){.ids = ids,
                        .length = record->length,
                        .prompt_length = record->prompt_length,

@@ -11,6 +11,7 @@
 #define GM_TRAIN_TOKEN_CACHE_H
 
 #include "data/sample.h"
+#include "io/mapped_guard.h"
 
 typedef struct gm_split_totals { /* of a split's samples */
     int64_t count, tokens, loss_tokens, longest, most_loss_tokens, cut, conversations;
@@ -23,9 +24,15 @@ typedef struct gm_cached_sample {
     int32_t length, prompt_length, span_count, cut;
 } gm_cached_sample;
 
+typedef struct gm_cache_file {
+    char path[GM_PATH];
+    gm_mapped_file file;
+    gm_mapped_guard guard;
+} gm_cache_file;
+
 typedef struct gm_token_cache {
-    gm_mapped_file tokens, samples;
-} gm_token_cache; /* {0} is closed */
+    gm_cache_file tokens, samples;
+} gm_token_cache; /* {0} is closed; while it is open it stays where it is */
 
 /* The next samples of the split, valid until the next call; *count 0: the end, with *totals. */
 typedef gm_status (*gm_next_samples)(void *context, const gm_sample **samples, size_t *count, gm_split_totals *totals);

@@ -148,4 +148,9 @@ for key in shots correct accuracy_norm accuracy_bytes; do
 done
 expect 2 '^gmoe-train: eval.shots: 4 shots are more than the 3' "${train[@]}" --output-dir none --set eval.shots=4
 expect 2 'eval.shots' "${train[@]}" --output-dir none --set eval.shots=-1
+# examples are prompts: a conversation is none, and has none before it
+mkdir talk
+echo '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}' >talk/train.jsonl
+cp data/test.jsonl talk
+expect 3 '^gmoe-eval: --shots: talk/train.jsonl: line 1: is a conversation' once "${base[@]}" --data-dir talk --shots 1
 finish

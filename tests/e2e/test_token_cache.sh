@@ -80,6 +80,23 @@ awk 'BEGIN {for (i = 0; i < 1000; i++) pad = pad "0123456789"; for (i = 0; i < 1
 good once "${mapped[@]}" --set task=piqa --set eval.prompt=paper --data-dir unlabelled --set train.max_length=64 --skip-bad --dry-run --output-dir unlabelled/run
 grep -q '1690 bad lines were left out' stderr || fail "lines without a label: $(tail -1 stderr)"
 
+# a run that waits for another one's tokens can be stopped; tokens that become shorter under a run are told
+mkdir -p busy/token-cache
+flock busy/token-cache sleep 20 &
+"${mapped[@]}" --output-dir busy/run >/dev/null 2>stderr &
+waiting=$!
+for _ in $(seq 100); do grep -q 'waiting for it' stderr && break; sleep 0.1; done
+kill -TERM $waiting
+wait $waiting
+[ $? = 75 ] || fail "a run that waits cannot be stopped: $(cat stderr)"
+kill %1 2>/dev/null
+once "${mapped[@]}" --set train.max_steps=1000000 --output-dir shrinks/run >/dev/null 2>stderr &
+running=$!
+for _ in $(seq 100); do grep -q '^step ' stderr && break; sleep 0.1; done
+truncate -s 0 shrinks/token-cache/*/tokens
+wait $running
+[ $? = 3 ] && grep -q 'tokens: cannot be read any more' stderr || fail "tokens that become shorter: $(tail -1 stderr)"
+
 # --- never whole in memory: 64 MB of text, and less than that for all that the program allocates
 mkdir large
 cp data/test.jsonl large

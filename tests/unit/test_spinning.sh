@@ -21,4 +21,10 @@ for program in gmoe-train gmoe-eval gmoe-bench; do
     [ "$(starts)" = 1 ] || fail "$program with OMP_WAIT_POLICY started $(starts) times"
 done
 expect 2 'two words {1}' "$bin/gmoe-train" --config "two words {1}"
+# started through the loader, /proc/self/exe is the loader
+loader=$(ls /lib64/ld-linux-x86-64.so.2 /lib/ld-linux-aarch64.so.1 2>/dev/null | head -1)
+if [ -n "$loader" ]; then
+    good "$loader" "$bin/gmoe-train" --version
+    grep -q '^gmoe-train ' "$work/stdout" || fail "through the loader: $(head -1 "$work/stdout")"
+fi
 finish
