@@ -89,6 +89,7 @@ static gm_status check_messages(const gm_chat_work *work) {
     return GM_OK;
 }
 
+/* The text and its stretches; there may be none. */
 static gm_status render(gm_chat_work *work) {
     gm_marked_clear(&work->text);
     work->stretches = 0;
@@ -107,9 +108,7 @@ static gm_status render(gm_chat_work *work) {
         end = stretch_end(work, begin, &learnt);
         if (learnt) GM_TRY(add_stretch(work, begin, end));
     }
-    if (work->stretches) return GM_OK;
-    return gm_error(GM_BAD_FILE,
-                    "nothing that the assistant is to learn is left within max_length, or in what the template marks as its own");
+    return GM_OK;
 }
 
 /* ---- ids -------------------------------------------------------------------------------------------------------- */
@@ -172,8 +171,8 @@ static gm_status append_end(gm_chat_work *work) {
     return GM_OK;
 }
 
-static gm_status encode(gm_chat_work *work, bool append_eos) {
-    GM_TRY(render(work));
+/* What render left; at least one stretch. */
+static gm_status encode_rendered(gm_chat_work *work, bool append_eos) {
     GM_TRY(gm_tokenizer_encode_marked(work->tokenizer, gm_buffer_string(&work->text.text), work->text.text.length, work->plain,
                                       work->places, work->stretches * PLACES, &work->ids));
     if (gm_chat_wants_bos(work->chat)) GM_TRY(insert_front(work));
@@ -181,6 +180,13 @@ static gm_status encode(gm_chat_work *work, bool append_eos) {
     GM_GROW(work->spans, work->span_capacity, work->stretches + 1);
     for (size_t i = 0; i < work->stretches; i++) work->spans[i] = span_of(work, &work->places[i * PLACES]);
     return append_eos ? append_end(work) : GM_OK;
+}
+
+static gm_status encode(gm_chat_work *work, bool append_eos) {
+    GM_TRY(render(work));
+    if (work->stretches) return encode_rendered(work, append_eos);
+    return gm_error(GM_BAD_FILE,
+                    "nothing that the assistant is to learn is left within max_length, or in what the template marks as its own");
 }
 
 /* ---- too long --------------------------------------------------------------------------------------------------- */
@@ -200,8 +206,10 @@ static gm_status drop_exchanges(gm_chat_work *work, const gm_conversation *conve
     while (few < enough) {
         size_t half = few + (enough - few) / 2;
         keep_newest(work, conversation, half);
-        GM_TRY(encode(work, append_eos));
-        if ((int64_t)work->ids.count <= max_length)
+        GM_TRY(render(work));
+        if (work->stretches) GM_TRY(encode_rendered(work, append_eos));
+        /* where nothing is left to learn, too much is dropped: fewer may fit as well */
+        if (!work->stretches || (int64_t)work->ids.count <= max_length)
             enough = half;
         else
             few = half + 1;

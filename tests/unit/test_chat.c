@@ -438,6 +438,33 @@ static void test_cut(void **state) {
     close_model(&m);
 }
 
+/* Ten exchanges of which the second alone is learnt: it is kept where dropping the first is enough, though what the search for
+ * how many have to go tries first holds nothing to learn. */
+static void test_cut_weights(void **state) {
+    (void)state;
+    enum { EXCHANGES = 10 };
+    model m = open_model("bytes.tokenizer.json", CONFIG(",\"chat_template\":\"" CHATML "\""));
+    gm_message messages[2 * EXCHANGES];
+    for (int i = 0; i < EXCHANGES; i++) {
+        messages[2 * i] = (gm_message){"user", "q", false};
+        messages[2 * i + 1] = (gm_message){"assistant", "a", i == 1};
+    }
+    gm_conversation conversation = {messages, 2 * EXCHANGES};
+    gm_region region = {0};
+    gm_sample whole, sample;
+    assert_int_equal(gm_sample_encode_chat(&whole, m.tokenizer, m.chat, &conversation, true, 1000, &region), GM_OK);
+    int32_t exchange = whole.length / EXCHANGES, rest = whole.length - exchange;
+    for (int64_t length = rest; length < whole.length; length++) {
+        if (gm_sample_encode_chat(&sample, m.tokenizer, m.chat, &conversation, true, length, &region) != GM_OK)
+            fail_msg("%s", gm_error_text());
+        assert_true(sample.cut && sample.length == rest && sample.span_count == 1 && sample.prompt_length < exchange);
+    }
+    assert_int_equal(gm_sample_encode_chat(&sample, m.tokenizer, m.chat, &conversation, true, rest - 1, &region), GM_BAD_FILE);
+    assert_non_null(strstr(gm_error_text(), "nothing that the assistant is to learn is left"));
+    gm_region_free(&region);
+    close_model(&m);
+}
+
 /* Texts for each role: BOS in front as for prompts, what stands behind an answer learnt with it, EOS at the end; weights; special
  * tokens that a user writes are text. */
 static void test_roles(void **state) {
@@ -482,6 +509,7 @@ int main(void) {
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_conversations),
         cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_cut_weights),
         cmocka_unit_test(test_roles),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
