@@ -115,10 +115,11 @@ static gm_status render(gm_chat_work *work) {
 
 static size_t id_behind(const gm_place *place) { return place->id + place->within; }
 
-/* The special token that ends the assistant's turn: the first behind the message; where there is none, the place behind it. */
-static bool turn_end(const gm_chat_work *work, const gm_place *places, size_t *end) {
+/* The special token that ends the assistant's turn: the first behind the message and before `limit`; where there is none, the
+ * place behind it. */
+static bool turn_end(const gm_chat_work *work, const gm_place *places, size_t limit, size_t *end) {
     *end = id_behind(&places[END]);
-    for (size_t i = *end; i < id_behind(&places[NEXT]); i++) {
+    for (size_t i = *end; i < limit; i++) {
         if (!gm_tokenizer_is_added(work->tokenizer, work->ids.ids[i])) continue;
         *end = i + 1;
         return true;
@@ -127,9 +128,9 @@ static bool turn_end(const gm_chat_work *work, const gm_place *places, size_t *e
 }
 
 static gm_sample_span span_of(const gm_chat_work *work, const gm_place *places) {
-    size_t end;
-    turn_end(work, places, &end);
-    return (gm_sample_span){(int32_t)places[BEGIN].id, (int32_t)(work->generation ? id_behind(&places[NEXT]) : end)};
+    size_t end, next = id_behind(&places[NEXT]);
+    turn_end(work, places, next, &end);
+    return (gm_sample_span){(int32_t)places[BEGIN].id, (int32_t)(work->generation ? next : end)};
 }
 
 static gm_status put_in_front(gm_ids *ids, const int32_t *front, size_t count) {
@@ -153,12 +154,14 @@ static gm_status insert_front(gm_chat_work *work) {
     return status;
 }
 
-/* A template that ends turns with a special token needs no EOS behind the last one. */
+/* A template that ends turns with a special token needs no EOS behind the last one; the token may stand behind what the template
+ * marks. */
 static gm_status append_end(gm_chat_work *work) {
     int32_t eos = gm_tokenizer_eos(work->tokenizer);
     gm_sample_span *last = &work->spans[work->stretches - 1];
     size_t end;
-    if (!work->messages[work->count - 1].learnt || turn_end(work, &work->places[(work->stretches - 1) * PLACES], &end)) return GM_OK;
+    if (!work->messages[work->count - 1].learnt) return GM_OK;
+    if (turn_end(work, &work->places[(work->stretches - 1) * PLACES], work->ids.count, &end)) return GM_OK;
     if (eos < 0)
         return gm_error(GM_BAD_FILE, "nothing ends the assistant's last turn, and the tokenizer has no EOS token; name eos_token in "
                                      "tokenizer_config.json or set append_eos to false");

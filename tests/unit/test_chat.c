@@ -465,6 +465,31 @@ static void test_cut_weights(void **state) {
     close_model(&m);
 }
 
+/* A template that marks the content alone: the token behind the mark ends the turn and carries no loss; EOS comes only where no
+ * token ends it. */
+static void test_marked_content(void **state) {
+    (void)state;
+#define MARKED(end)                                                                                                                        \
+    CONFIG(",\"chat_template\":\"{% for m in messages %}<|im_start|>{{ m.role }}\\n{% if m.role == 'assistant' %}{% generation %}"         \
+           "{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}" end "\\n{% endfor %}\"")
+    static const struct {
+        const char *config, *wanted;
+    } cases[] = {{MARKED("<|im_end|>"), IS("user", "1") "<|im_start|>assistant\n[a]<|im_end|>\n"},
+                 {MARKED("."), "<|im_start|>user\n1.\n<|im_start|>assistant\n[a].\n[<|im_end|>]"}};
+    gm_message messages[] = {{"user", "1", false}, {"assistant", "a", true}};
+    gm_conversation conversation = {messages, 2};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        model m = open_model("bytes.tokenizer.json", cases[i].config);
+        gm_region region = {0};
+        gm_sample sample;
+        if (gm_sample_encode_chat(&sample, m.tokenizer, m.chat, &conversation, true, 1000, &region) != GM_OK)
+            fail_msg("%s", gm_error_text());
+        check_text(&m, &sample, cases[i].wanted);
+        gm_region_free(&region);
+        close_model(&m);
+    }
+}
+
 /* Texts for each role: BOS in front as for prompts, what stands behind an answer learnt with it, EOS at the end; weights; special
  * tokens that a user writes are text. */
 static void test_roles(void **state) {
@@ -510,6 +535,7 @@ int main(void) {
         cmocka_unit_test(test_conversations),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_cut_weights),
+        cmocka_unit_test(test_marked_content),
         cmocka_unit_test(test_roles),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
