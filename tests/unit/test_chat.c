@@ -267,6 +267,39 @@ static void test_template_damaged(void **state) {
     }
 }
 
+/* Many pieces take room for what comes of them, once; each byte keeps its mark. */
+static void test_many_pieces(void **state) {
+    (void)state;
+    static const char template[] = "{{ messages[0].content | replace('\\n', '\\n ') }}|{{ messages[0].content.split('\\n') | join(', ') }}";
+    enum { LINES = 20000 };
+    gm_buffer content = {0}, wanted = {0};
+    gm_jinja *jinja;
+    gm_marked_text out = {0};
+    for (int part = 0; part < 2; part++) {
+        if (part) gm_buffer_char(&wanted, '|');
+        for (int i = 0; i < LINES; i++) {
+            if (i) gm_buffer_text(&wanted, part ? ", " : "\n ");
+            if (i && !part) gm_buffer_char(&content, '\n');
+            gm_buffer_format(&wanted, "line %d", i);
+            if (!part) gm_buffer_format(&content, "line %d", i);
+        }
+    }
+    gm_message message = {"user", gm_buffer_string(&content), false};
+    if (gm_jinja_compile(&jinja, "t", template, sizeof template - 1) != GM_OK) fail_msg("%s", gm_error_text());
+    if (gm_jinja_render(jinja, &(gm_jinja_input){.messages = &message, .count = 1}, &out) != GM_OK) fail_msg("%s", gm_error_text());
+    assert_int_equal(out.text.length, wanted.length);
+    assert_memory_equal(out.text.bytes, wanted.bytes, wanted.length);
+    for (size_t at = 0, bar = content.length + LINES - 1; at < wanted.length; at++) {
+        const char *bytes = wanted.bytes + at;
+        bool foreign = at == bar || *bytes == '\n' || *bytes == ',' || (at && (bytes[-1] == '\n' || bytes[-1] == ','));
+        assert_int_equal(out.marks[at], foreign ? GM_MARK_TEMPLATE : 1);
+    }
+    gm_marked_free(&out);
+    gm_jinja_close(jinja);
+    gm_buffer_free(&content);
+    gm_buffer_free(&wanted);
+}
+
 /* ---- where a template is looked for ----------------------------------------------------------------------------- */
 
 #define IM                                                                                                                                 \
@@ -527,16 +560,10 @@ static void test_roles(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),
-        cmocka_unit_test(test_expressions),
-        cmocka_unit_test(test_template_refused),
-        cmocka_unit_test(test_template_damaged),
-        cmocka_unit_test(test_places),
-        cmocka_unit_test(test_conversations),
-        cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_cut_weights),
-        cmocka_unit_test(test_marked_content),
-        cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_goldens),          cmocka_unit_test(test_expressions), cmocka_unit_test(test_template_refused),
+        cmocka_unit_test(test_template_damaged), cmocka_unit_test(test_many_pieces), cmocka_unit_test(test_places),
+        cmocka_unit_test(test_conversations),    cmocka_unit_test(test_cut),         cmocka_unit_test(test_cut_weights),
+        cmocka_unit_test(test_marked_content),   cmocka_unit_test(test_roles),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

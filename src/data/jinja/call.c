@@ -83,15 +83,27 @@ static gm_status split(gm_jinja_run *run, const gm_jinja_value *text, const gm_j
     return GM_OK;
 }
 
+/* Two passes, lengths and then bytes: a result that grew piece by piece would take room as the square of its length. */
 static gm_status join(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *list, const gm_jinja_value *between,
                       gm_jinja_value *result) {
-    *result = gm_jinja_text("");
+    const gm_jinja_value nothing = gm_jinja_text("");
+    gm_jinja_value item;
+    gm_jinja_writer writer;
+    if (!between) between = &nothing;
+    size_t count = list->count > 1 ? (list->count - 1) * between->count : 0;
+    bool marked = between->marks;
     for (size_t i = 0; i < list->count; i++) {
-        gm_jinja_value item;
-        if (i && between) GM_TRY(gm_jinja_join(run, result, between, result));
         GM_TRY(gm_jinja_as_text(run, node, &list->items[i], &item));
-        GM_TRY(gm_jinja_join(run, result, &item, result));
+        count += item.count;
+        marked = marked || item.marks;
     }
+    GM_TRY(gm_jinja_begin(run, count, marked, &writer));
+    for (size_t i = 0; i < list->count; i++) {
+        if (i) gm_jinja_write(&writer, between);
+        GM_TRY(gm_jinja_as_text(run, node, &list->items[i], &item));
+        gm_jinja_write(&writer, &item);
+    }
+    *result = gm_jinja_written(&writer);
     return GM_OK;
 }
 

@@ -143,6 +143,15 @@ gm_status gm_jinja_put(gm_jinja_run *run, gm_jinja_value *map, const char *name,
 size_t gm_jinja_search(const gm_jinja_value *text, const gm_jinja_value *part, size_t from);
 size_t gm_jinja_characters(const gm_jinja_value *text);
 size_t gm_jinja_byte(const gm_jinja_value *text, size_t character); /* where the character of this number begins */
+/* A text put together of pieces that are `count` bytes in all; without `marked` none of them has marks. */
+typedef struct gm_jinja_writer {
+    char *bytes;
+    gm_mark *marks;
+    size_t count; /* written so far */
+} gm_jinja_writer;
+gm_status gm_jinja_begin(gm_jinja_run *run, size_t count, bool marked, gm_jinja_writer *writer);
+void gm_jinja_write(gm_jinja_writer *writer, const gm_jinja_value *piece);
+gm_jinja_value gm_jinja_written(const gm_jinja_writer *writer);
 gm_status gm_jinja_join(gm_jinja_run *run, const gm_jinja_value *a, const gm_jinja_value *b, gm_jinja_value *result);
 /* A value as the text that it is written as. */
 gm_status gm_jinja_as_text(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *value, gm_jinja_value *text);

@@ -82,18 +82,30 @@ size_t gm_jinja_characters(const gm_jinja_value *text) {
     return count;
 }
 
-gm_status gm_jinja_join(gm_jinja_run *run, const gm_jinja_value *a, const gm_jinja_value *b, gm_jinja_value *result) {
-    size_t count = a->count + b->count;
+gm_status gm_jinja_begin(gm_jinja_run *run, size_t count, bool marked, gm_jinja_writer *writer) {
     void *bytes, *marks = NULL;
     GM_TRY(gm_jinja_alloc(run, count + 1, 1, &bytes));
-    if (a->count) memcpy(bytes, a->bytes, a->count);
-    if (b->count) memcpy((char *)bytes + a->count, b->bytes, b->count);
-    if (a->marks || b->marks) {
-        GM_TRY(gm_jinja_alloc(run, count, sizeof(gm_mark), &marks)); /* zeroed: GM_MARK_TEMPLATE */
-        if (a->marks && a->count) memcpy(marks, a->marks, a->count * sizeof(gm_mark));
-        if (b->marks && b->count) memcpy((gm_mark *)marks + a->count, b->marks, b->count * sizeof(gm_mark));
-    }
-    *result = (gm_jinja_value){.kind = GM_JINJA_TEXT, .bytes = bytes, .marks = marks, .count = count};
+    if (marked) GM_TRY(gm_jinja_alloc(run, count, sizeof(gm_mark), &marks)); /* zeroed: GM_MARK_TEMPLATE */
+    *writer = (gm_jinja_writer){bytes, marks, 0};
+    return GM_OK;
+}
+
+void gm_jinja_write(gm_jinja_writer *writer, const gm_jinja_value *piece) {
+    if (piece->count) memcpy(writer->bytes + writer->count, piece->bytes, piece->count);
+    if (piece->count && piece->marks) memcpy(writer->marks + writer->count, piece->marks, piece->count * sizeof(gm_mark));
+    writer->count += piece->count;
+}
+
+gm_jinja_value gm_jinja_written(const gm_jinja_writer *writer) {
+    return (gm_jinja_value){.kind = GM_JINJA_TEXT, .bytes = writer->bytes, .marks = writer->marks, .count = writer->count};
+}
+
+gm_status gm_jinja_join(gm_jinja_run *run, const gm_jinja_value *a, const gm_jinja_value *b, gm_jinja_value *result) {
+    gm_jinja_writer writer;
+    GM_TRY(gm_jinja_begin(run, a->count + b->count, a->marks || b->marks, &writer));
+    gm_jinja_write(&writer, a);
+    gm_jinja_write(&writer, b);
+    *result = gm_jinja_written(&writer);
     return GM_OK;
 }
 
