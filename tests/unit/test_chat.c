@@ -213,6 +213,11 @@ static void test_template_refused(void **state) {
          "takes more than 64 MB"},
         {"{% for i in range(999) %}{% for j in range(999) %}{% for k in range(999) %}{% endfor %}{% endfor %}{% endfor %}",
          "takes more than"},
+        {"{% set n = namespace(x=[]) %}{% for i in range(1000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x == n.x }}",
+         "lists nest too deeply"},
+        {"{% set n = namespace(x=[], y=[]) %}{% for i in range(34) %}{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}{% endfor %}"
+         "{{ n.x in [1, n.y] }}",
+         "takes more than 50000000 steps"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         gm_jinja *jinja;

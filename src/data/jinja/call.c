@@ -230,8 +230,9 @@ static gm_status select_items(gm_jinja_run *run, const gm_jinja_node *node, cons
         if (list->items[i].kind != GM_JINJA_MAP)
             return gm_jinja_fault(run, node, "%s of %s", node->text, gm_jinja_kind_name(&list->items[i]));
         gm_jinja_value member = gm_jinja_member(&list->items[i], all->values[0].bytes, all->values[0].count);
-        if ((compares ? gm_jinja_equal(&member, &all->values[2]) : gm_jinja_truth(&member)) == keep)
-            result->items[result->count++] = list->items[i];
+        bool holds = gm_jinja_truth(&member);
+        if (compares) GM_TRY(gm_jinja_equal(run, node, &member, &all->values[2], &holds));
+        if (holds == keep) result->items[result->count++] = list->items[i];
     }
     return GM_OK;
 }
@@ -265,8 +266,11 @@ gm_status gm_jinja_filter(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja
 
 /* ---- tests ------------------------------------------------------------------------------------------------------ */
 
-static gm_status compare_test(const gm_jinja_node *node, const gm_jinja_value *value, const gm_arguments *all, gm_jinja_value *result) {
-    *result = gm_jinja_bool(gm_jinja_equal(value, &all->values[0]) != (node->integer != 0));
+static gm_status compare_test(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *value, const gm_arguments *all,
+                              gm_jinja_value *result) {
+    bool equal;
+    GM_TRY(gm_jinja_equal(run, node, value, &all->values[0], &equal));
+    *result = gm_jinja_bool(equal != (node->integer != 0));
     return GM_OK;
 }
 
@@ -278,7 +282,7 @@ gm_status gm_jinja_test(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_v
     GM_TRY(arguments(run, node, &all));
     gm_jinja_kind kind = value.kind;
     bool equal = strcmp(name, "equalto") == 0 || strcmp(name, "eq") == 0 || strcmp(name, "==") == 0;
-    if (equal && all.count == 1) return compare_test(node, &value, &all, result);
+    if (equal && all.count == 1) return compare_test(run, node, &value, &all, result);
     const struct {
         const char *name;
         bool holds;

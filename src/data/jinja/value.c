@@ -30,14 +30,26 @@ bool gm_jinja_truth(const gm_jinja_value *value) {
 
 static bool is_number(const gm_jinja_value *value) { return value->kind == GM_JINJA_NUMBER || value->kind == GM_JINJA_BOOLEAN; }
 
-bool gm_jinja_equal(const gm_jinja_value *a, const gm_jinja_value *b) {
-    if (is_number(a) && is_number(b)) return a->integer == b->integer;
-    if (a->kind != b->kind || a->count != b->count) return false;
-    if (a->kind == GM_JINJA_TEXT) return memcmp(a->bytes, b->bytes, a->count) == 0;
-    if (a->kind == GM_JINJA_MAP) return a->items == b->items && a->space == b->space;
-    for (size_t i = 0; a->kind == GM_JINJA_LIST && i < a->count; i++)
-        if (!gm_jinja_equal(&a->items[i], &b->items[i])) return false;
-    return true;
+static gm_status equal_lists(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *a, const gm_jinja_value *b, bool *equal) {
+    gm_status status = GM_OK;
+    *equal = true;
+    run->depth++;
+    for (size_t i = 0; i < a->count && *equal && status == GM_OK; i++)
+        status = gm_jinja_equal(run, node, &a->items[i], &b->items[i], equal);
+    run->depth--;
+    return status;
+}
+
+gm_status gm_jinja_equal(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *a, const gm_jinja_value *b, bool *equal) {
+    GM_TRY(gm_jinja_step(run, node));
+    *equal = is_number(a) && is_number(b) && a->integer == b->integer;
+    if ((is_number(a) && is_number(b)) || a->kind != b->kind || a->count != b->count) return GM_OK;
+    switch (a->kind) {
+    case GM_JINJA_TEXT: *equal = memcmp(a->bytes, b->bytes, a->count) == 0; return GM_OK;
+    case GM_JINJA_MAP: *equal = a->items == b->items && a->space == b->space; return GM_OK;
+    case GM_JINJA_LIST: return equal_lists(run, node, a, b, equal);
+    default: *equal = true; return GM_OK;
+    }
 }
 
 gm_jinja_value gm_jinja_member(const gm_jinja_value *map, const char *name, size_t length) {
