@@ -153,24 +153,37 @@ static const gm_message brief[] = {{"system", "You are brief.", false},
                                    {"assistant", "It chooses experts.", true}};
 static const gm_jinja_input brief_input = {.messages = brief, .count = 5, .bos = "<s>", .eos = "</s>"};
 
+static void check_render(const char *template, const char *wanted) {
+    gm_jinja *jinja;
+    gm_marked_text out = {0};
+    if (gm_jinja_compile(&jinja, "t", template, strlen(template)) != GM_OK) fail_msg("%s: %s", template, gm_error_text());
+    if (gm_jinja_render(jinja, &brief_input, &out) != GM_OK) fail_msg("%s: %s", template, gm_error_text());
+    assert_string_equal(gm_buffer_string(&out.text), wanted);
+    gm_marked_free(&out);
+    gm_jinja_close(jinja);
+}
+
 static void test_expressions(void **state) {
     (void)state;
     cJSON *cases, *item;
     size_t count = 0;
     if (gm_json_parse_file("tests/golden/chat/expressions.json", 1 << 20, GM_USAGE, &cases) != GM_OK) fail_msg("%s", gm_error_text());
     cJSON_ArrayForEach(item, cases) {
-        const char *template = item->child->valuestring;
-        gm_jinja *jinja;
-        gm_marked_text out = {0};
-        if (gm_jinja_compile(&jinja, "t", template, strlen(template)) != GM_OK) fail_msg("%s: %s", template, gm_error_text());
-        if (gm_jinja_render(jinja, &brief_input, &out) != GM_OK) fail_msg("%s: %s", template, gm_error_text());
-        assert_string_equal(gm_buffer_string(&out.text), item->child->next->valuestring);
-        gm_marked_free(&out);
-        gm_jinja_close(jinja);
+        check_render(item->child->valuestring, item->child->next->valuestring);
         count++;
     }
     assert_true(count > 20);
     cJSON_Delete(cases);
+}
+
+/* Up to the least number there is; the sanitizers see what overflows on the way. */
+static void test_large_numbers(void **state) {
+    (void)state;
+    check_render(
+        "{% set least = -1073741824 * 1073741824 * 8 %}{{ least }} {{ least % 5 }} {{ least // 5 }} {{ least % 1 }} {{ least // 1 }}",
+        "-9223372036854775808 2 -1844674407370955162 0 -9223372036854775808");
+    check_render("{% set least = -1073741824 * 1073741824 * 8 %}{{ range(1, least) | length }}{{ range(least, least + 2) | join(' ') }}",
+                 "0-9223372036854775808 -9223372036854775807");
 }
 
 /* Every message ends in a line of one of the two, naming the template's line. */
@@ -218,6 +231,10 @@ static void test_template_refused(void **state) {
         {"{% set n = namespace(x=[], y=[]) %}{% for i in range(34) %}{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}{% endfor %}"
          "{{ n.x in [1, n.y] }}",
          "takes more than 50000000 steps"},
+        {"{{ range(-1073741824 * 1073741824 * 4, 1073741824 * 1073741824 * 4) }}", "a range is too long"},
+        {"{{ -(-1073741824 * 1073741824 * 8) }}", "a number is too large"},
+        {"{{ 1073741824 * 1073741824 * 4 + 1073741824 * 1073741824 * 4 }}", "a number is too large"},
+        {"{{ 1073741824 * 1073741824 * 8 }}", "a number is too large"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         gm_jinja *jinja;
@@ -565,10 +582,10 @@ static void test_roles(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),          cmocka_unit_test(test_expressions), cmocka_unit_test(test_template_refused),
-        cmocka_unit_test(test_template_damaged), cmocka_unit_test(test_many_pieces), cmocka_unit_test(test_places),
-        cmocka_unit_test(test_conversations),    cmocka_unit_test(test_cut),         cmocka_unit_test(test_cut_weights),
-        cmocka_unit_test(test_marked_content),   cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_goldens),          cmocka_unit_test(test_expressions),      cmocka_unit_test(test_large_numbers),
+        cmocka_unit_test(test_template_refused), cmocka_unit_test(test_template_damaged), cmocka_unit_test(test_many_pieces),
+        cmocka_unit_test(test_places),           cmocka_unit_test(test_conversations),    cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_cut_weights),      cmocka_unit_test(test_marked_content),   cmocka_unit_test(test_roles),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -163,11 +163,13 @@ static gm_status make_range(gm_jinja_run *run, const gm_jinja_node *node, const 
         if (all->values[i].kind != GM_JINJA_NUMBER) return gm_jinja_fault(run, node, "range takes whole numbers");
     if (all->count < 1 || all->count > 2) return gm_jinja_fault(run, node, "range takes one number or two");
     int64_t begin = all->count == 2 ? all->values[0].integer : 0, end = all->values[all->count - 1].integer;
+    int64_t count;
     if (end < begin) end = begin;
+    if (__builtin_sub_overflow(end, begin, &count)) return gm_jinja_fault(run, node, "a range is too long");
     void *items;
-    GM_TRY(gm_jinja_alloc(run, (size_t)(end - begin), sizeof *result->items, &items));
-    *result = (gm_jinja_value){.kind = GM_JINJA_LIST, .items = items, .count = (size_t)(end - begin)};
-    for (int64_t i = begin; i < end; i++) result->items[i - begin] = gm_jinja_number(i);
+    GM_TRY(gm_jinja_alloc(run, (size_t)count, sizeof *result->items, &items));
+    *result = (gm_jinja_value){.kind = GM_JINJA_LIST, .items = items, .count = (size_t)count};
+    for (int64_t i = 0; i < count; i++) result->items[i] = gm_jinja_number(begin + i);
     return GM_OK;
 }
 

@@ -146,12 +146,21 @@ static gm_status arithmetic(gm_jinja_run *run, const gm_jinja_node *node, const 
     case '+': overflow = __builtin_add_overflow(x, y, &result); break;
     case '-': overflow = __builtin_sub_overflow(x, y, &result); break;
     case '*': overflow = __builtin_mul_overflow(x, y, &result); break;
-    default: /* rounded down, as in Python */
-        result = x / y - (x % y < 0);
-        if (*node->text == '%') result = x - result * y;
+    case '%': result = x % y + (x % y < 0 ? y : 0); break; /* rounded down, as in Python */
+    default: result = x / y - (x % y < 0);
     }
     *value = gm_jinja_number(result);
     return overflow ? gm_jinja_fault(run, node, "a number is too large") : GM_OK;
+}
+
+static gm_status negative(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_value *value) {
+    gm_jinja_value of;
+    int64_t result;
+    GM_TRY(gm_jinja_evaluate(run, node->a, &of));
+    if (of.kind != GM_JINJA_NUMBER) return gm_jinja_fault(run, node, "- %s", gm_jinja_kind_name(&of));
+    if (__builtin_sub_overflow(0, of.integer, &result)) return gm_jinja_fault(run, node, "a number is too large");
+    *value = gm_jinja_number(result);
+    return GM_OK;
 }
 
 static gm_status order(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *a, const gm_jinja_value *b,
@@ -221,10 +230,7 @@ static gm_status evaluate(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja
     case GM_JINJA_CALL: return gm_jinja_call(run, node, value);
     case GM_JINJA_FILTER: return gm_jinja_filter(run, node, value);
     case GM_JINJA_TEST: return gm_jinja_test(run, node, value);
-    case GM_JINJA_NEGATIVE:
-        GM_TRY(gm_jinja_evaluate(run, node->a, &of));
-        *value = gm_jinja_number(-of.integer);
-        return of.kind == GM_JINJA_NUMBER ? GM_OK : gm_jinja_fault(run, node, "- %s", gm_jinja_kind_name(&of));
+    case GM_JINJA_NEGATIVE: return negative(run, node, value);
     case GM_JINJA_BINARY: return binary(run, node, value);
     case GM_JINJA_AND:
     case GM_JINJA_OR:
