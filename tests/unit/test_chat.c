@@ -176,6 +176,15 @@ static void test_expressions(void **state) {
     cJSON_Delete(cases);
 }
 
+/* The filter is Jinja's, the method Python's: they differ in where a word begins. */
+static void test_title(void **state) {
+    (void)state;
+    check_render("{{ \"it's a1b\" | title }}|{{ \"it's a1b\".title() }}", "It's A1b|It'S A1B");
+    check_render(
+        "{{ \"o'NEIL (x-ray) <b>[c {d\" | title }}|{{ 'a\\tb\\nc_d.e/f' | title }}|{{ '' | title }}|{{ '\\x1cx\\u001fy' | title }}",
+        "O'neil (X-Ray) <B>[C {D|A\tB\nC_d.e/f||\x1cX\x1fY");
+}
+
 /* Up to the least number there is; the sanitizers see what overflows on the way. */
 static void test_large_numbers(void **state) {
     (void)state;
@@ -582,10 +591,11 @@ static void test_roles(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),          cmocka_unit_test(test_expressions),      cmocka_unit_test(test_large_numbers),
-        cmocka_unit_test(test_template_refused), cmocka_unit_test(test_template_damaged), cmocka_unit_test(test_many_pieces),
-        cmocka_unit_test(test_places),           cmocka_unit_test(test_conversations),    cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_cut_weights),      cmocka_unit_test(test_marked_content),   cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_goldens),       cmocka_unit_test(test_expressions),      cmocka_unit_test(test_title),
+        cmocka_unit_test(test_large_numbers), cmocka_unit_test(test_template_refused), cmocka_unit_test(test_template_damaged),
+        cmocka_unit_test(test_many_pieces),   cmocka_unit_test(test_places),           cmocka_unit_test(test_conversations),
+        cmocka_unit_test(test_cut),           cmocka_unit_test(test_cut_weights),      cmocka_unit_test(test_marked_content),
+        cmocka_unit_test(test_roles),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

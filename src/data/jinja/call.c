@@ -51,16 +51,24 @@ static gm_status strip(gm_jinja_run *run, const gm_jinja_node *node, const gm_ji
 
 static bool is_letter(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
 
+/* Whether `title` makes a capital behind `c`: the method behind all that is no letter, the filter behind white space and what
+ * opens or links words. */
+static bool begins_word(char c, bool filter) {
+    static const char before[] = "-({[< \t\n\v\f\r\x1c\x1d\x1e\x1f";
+    return filter ? memchr(before, c, sizeof before - 1) != NULL : !is_letter(c);
+}
+
 /* upper, lower, title and capitalize, told by their first letter; of ASCII. */
 static gm_status change_case(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *text, const char *name,
                              gm_jinja_value *result) {
     void *block;
     GM_TRY(gm_jinja_alloc(run, text->count + 1, 1, &block));
     char *bytes = block;
+    bool filter = node->kind == GM_JINJA_FILTER;
     for (size_t i = 0; i < text->count; i++) {
         char c = text->bytes[i];
         if ((unsigned char)c >= 0x80) return gm_jinja_fault(run, node, "%s of other characters than ASCII is not supported", name);
-        bool upper = *name == 'u' || (*name == 't' && (i == 0 || !is_letter(text->bytes[i - 1]))) || (*name == 'c' && i == 0);
+        bool upper = *name == 'u' || (*name == 't' && (i == 0 || begins_word(text->bytes[i - 1], filter))) || (*name == 'c' && i == 0);
         bytes[i] = !is_letter(c) ? c : (char)(upper ? c & ~0x20 : c | 0x20);
     }
     *result = *text;
