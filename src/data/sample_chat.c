@@ -89,6 +89,7 @@ static gm_status check_messages(const gm_chat_work *work) {
     return GM_OK;
 }
 
+/* The text and its stretches; there may be none. */
 static gm_status render(gm_chat_work *work) {
     gm_marked_clear(&work->text);
     work->stretches = 0;
@@ -107,19 +108,18 @@ static gm_status render(gm_chat_work *work) {
         end = stretch_end(work, begin, &learnt);
         if (learnt) GM_TRY(add_stretch(work, begin, end));
     }
-    if (work->stretches) return GM_OK;
-    return gm_error(GM_BAD_FILE,
-                    "nothing that the assistant is to learn is left within max_length, or in what the template marks as its own");
+    return GM_OK;
 }
 
 /* ---- ids -------------------------------------------------------------------------------------------------------- */
 
 static size_t id_behind(const gm_place *place) { return place->id + place->within; }
 
-/* The special token that ends the assistant's turn: the first behind the message; where there is none, the place behind it. */
-static bool turn_end(const gm_chat_work *work, const gm_place *places, size_t *end) {
+/* The special token that ends the assistant's turn: the first behind the message and before `limit`; where there is none, the
+ * place behind it. */
+static bool turn_end(const gm_chat_work *work, const gm_place *places, size_t limit, size_t *end) {
     *end = id_behind(&places[END]);
-    for (size_t i = *end; i < id_behind(&places[NEXT]); i++) {
+    for (size_t i = *end; i < limit; i++) {
         if (!gm_tokenizer_is_added(work->tokenizer, work->ids.ids[i])) continue;
         *end = i + 1;
         return true;
@@ -128,9 +128,9 @@ static bool turn_end(const gm_chat_work *work, const gm_place *places, size_t *e
 }
 
 static gm_sample_span span_of(const gm_chat_work *work, const gm_place *places) {
-    size_t end;
-    turn_end(work, places, &end);
-    return (gm_sample_span){(int32_t)places[BEGIN].id, (int32_t)(work->generation ? id_behind(&places[NEXT]) : end)};
+    size_t end, next = id_behind(&places[NEXT]);
+    turn_end(work, places, next, &end);
+    return (gm_sample_span){(int32_t)places[BEGIN].id, (int32_t)(work->generation ? next : end)};
 }
 
 static gm_status put_in_front(gm_ids *ids, const int32_t *front, size_t count) {
@@ -154,12 +154,14 @@ static gm_status insert_front(gm_chat_work *work) {
     return status;
 }
 
-/* A template that ends turns with a special token needs no EOS behind the last one. */
+/* A template that ends turns with a special token needs no EOS behind the last one; the token may stand behind what the template
+ * marks. */
 static gm_status append_end(gm_chat_work *work) {
     int32_t eos = gm_tokenizer_eos(work->tokenizer);
     gm_sample_span *last = &work->spans[work->stretches - 1];
     size_t end;
-    if (!work->messages[work->count - 1].learnt || turn_end(work, &work->places[(work->stretches - 1) * PLACES], &end)) return GM_OK;
+    if (!work->messages[work->count - 1].learnt) return GM_OK;
+    if (turn_end(work, &work->places[(work->stretches - 1) * PLACES], work->ids.count, &end)) return GM_OK;
     if (eos < 0)
         return gm_error(GM_BAD_FILE, "nothing ends the assistant's last turn, and the tokenizer has no EOS token; name eos_token in "
                                      "tokenizer_config.json or set append_eos to false");
@@ -172,8 +174,8 @@ static gm_status append_end(gm_chat_work *work) {
     return GM_OK;
 }
 
-static gm_status encode(gm_chat_work *work, bool append_eos) {
-    GM_TRY(render(work));
+/* What render left; at least one stretch. */
+static gm_status encode_rendered(gm_chat_work *work, bool append_eos) {
     GM_TRY(gm_tokenizer_encode_marked(work->tokenizer, gm_buffer_string(&work->text.text), work->text.text.length, work->plain,
                                       work->places, work->stretches * PLACES, &work->ids));
     if (gm_chat_wants_bos(work->chat)) GM_TRY(insert_front(work));
@@ -181,6 +183,13 @@ static gm_status encode(gm_chat_work *work, bool append_eos) {
     GM_GROW(work->spans, work->span_capacity, work->stretches + 1);
     for (size_t i = 0; i < work->stretches; i++) work->spans[i] = span_of(work, &work->places[i * PLACES]);
     return append_eos ? append_end(work) : GM_OK;
+}
+
+static gm_status encode(gm_chat_work *work, bool append_eos) {
+    GM_TRY(render(work));
+    if (work->stretches) return encode_rendered(work, append_eos);
+    return gm_error(GM_BAD_FILE,
+                    "nothing that the assistant is to learn is left within max_length, or in what the template marks as its own");
 }
 
 /* ---- too long --------------------------------------------------------------------------------------------------- */
@@ -200,8 +209,10 @@ static gm_status drop_exchanges(gm_chat_work *work, const gm_conversation *conve
     while (few < enough) {
         size_t half = few + (enough - few) / 2;
         keep_newest(work, conversation, half);
-        GM_TRY(encode(work, append_eos));
-        if ((int64_t)work->ids.count <= max_length)
+        GM_TRY(render(work));
+        if (work->stretches) GM_TRY(encode_rendered(work, append_eos));
+        /* where nothing is left to learn, too much is dropped: fewer may fit as well */
+        if (!work->stretches || (int64_t)work->ids.count <= max_length)
             enough = half;
         else
             few = half + 1;

@@ -153,24 +153,46 @@ static const gm_message brief[] = {{"system", "You are brief.", false},
                                    {"assistant", "It chooses experts.", true}};
 static const gm_jinja_input brief_input = {.messages = brief, .count = 5, .bos = "<s>", .eos = "</s>"};
 
+static void check_render(const char *template, const char *wanted) {
+    gm_jinja *jinja;
+    gm_marked_text out = {0};
+    if (gm_jinja_compile(&jinja, "t", template, strlen(template)) != GM_OK) fail_msg("%s: %s", template, gm_error_text());
+    if (gm_jinja_render(jinja, &brief_input, &out) != GM_OK) fail_msg("%s: %s", template, gm_error_text());
+    assert_string_equal(gm_buffer_string(&out.text), wanted);
+    gm_marked_free(&out);
+    gm_jinja_close(jinja);
+}
+
 static void test_expressions(void **state) {
     (void)state;
     cJSON *cases, *item;
     size_t count = 0;
     if (gm_json_parse_file("tests/golden/chat/expressions.json", 1 << 20, GM_USAGE, &cases) != GM_OK) fail_msg("%s", gm_error_text());
     cJSON_ArrayForEach(item, cases) {
-        const char *template = item->child->valuestring;
-        gm_jinja *jinja;
-        gm_marked_text out = {0};
-        if (gm_jinja_compile(&jinja, "t", template, strlen(template)) != GM_OK) fail_msg("%s: %s", template, gm_error_text());
-        if (gm_jinja_render(jinja, &brief_input, &out) != GM_OK) fail_msg("%s: %s", template, gm_error_text());
-        assert_string_equal(gm_buffer_string(&out.text), item->child->next->valuestring);
-        gm_marked_free(&out);
-        gm_jinja_close(jinja);
+        check_render(item->child->valuestring, item->child->next->valuestring);
         count++;
     }
     assert_true(count > 20);
     cJSON_Delete(cases);
+}
+
+/* The filter is Jinja's, the method Python's: they differ in where a word begins. */
+static void test_title(void **state) {
+    (void)state;
+    check_render("{{ \"it's a1b\" | title }}|{{ \"it's a1b\".title() }}", "It's A1b|It'S A1B");
+    check_render(
+        "{{ \"o'NEIL (x-ray) <b>[c {d\" | title }}|{{ 'a\\tb\\nc_d.e/f' | title }}|{{ '' | title }}|{{ '\\x1cx\\u001fy' | title }}",
+        "O'neil (X-Ray) <B>[C {D|A\tB\nC_d.e/f||\x1cX\x1fY");
+}
+
+/* Up to the least number there is; the sanitizers see what overflows on the way. */
+static void test_large_numbers(void **state) {
+    (void)state;
+    check_render(
+        "{% set least = -1073741824 * 1073741824 * 8 %}{{ least }} {{ least % 5 }} {{ least // 5 }} {{ least % 1 }} {{ least // 1 }}",
+        "-9223372036854775808 2 -1844674407370955162 0 -9223372036854775808");
+    check_render("{% set least = -1073741824 * 1073741824 * 8 %}{{ range(1, least) | length }}{{ range(least, least + 2) | join(' ') }}",
+                 "0-9223372036854775808 -9223372036854775807");
 }
 
 /* Every message ends in a line of one of the two, naming the template's line. */
@@ -213,6 +235,15 @@ static void test_template_refused(void **state) {
          "takes more than 64 MB"},
         {"{% for i in range(999) %}{% for j in range(999) %}{% for k in range(999) %}{% endfor %}{% endfor %}{% endfor %}",
          "takes more than"},
+        {"{% set n = namespace(x=[]) %}{% for i in range(1000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x == n.x }}",
+         "lists nest too deeply"},
+        {"{% set n = namespace(x=[], y=[]) %}{% for i in range(34) %}{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}{% endfor %}"
+         "{{ n.x in [1, n.y] }}",
+         "takes more than 50000000 steps"},
+        {"{{ range(-1073741824 * 1073741824 * 4, 1073741824 * 1073741824 * 4) }}", "a range is too long"},
+        {"{{ -(-1073741824 * 1073741824 * 8) }}", "a number is too large"},
+        {"{{ 1073741824 * 1073741824 * 4 + 1073741824 * 1073741824 * 4 }}", "a number is too large"},
+        {"{{ 1073741824 * 1073741824 * 8 }}", "a number is too large"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         gm_jinja *jinja;
@@ -265,6 +296,39 @@ static void test_template_damaged(void **state) {
         gm_jinja_close(jinja);
         gm_buffer_free(&text);
     }
+}
+
+/* Many pieces take room for what comes of them, once; each byte keeps its mark. */
+static void test_many_pieces(void **state) {
+    (void)state;
+    static const char template[] = "{{ messages[0].content | replace('\\n', '\\n ') }}|{{ messages[0].content.split('\\n') | join(', ') }}";
+    enum { LINES = 20000 };
+    gm_buffer content = {0}, wanted = {0};
+    gm_jinja *jinja;
+    gm_marked_text out = {0};
+    for (int part = 0; part < 2; part++) {
+        if (part) gm_buffer_char(&wanted, '|');
+        for (int i = 0; i < LINES; i++) {
+            if (i) gm_buffer_text(&wanted, part ? ", " : "\n ");
+            if (i && !part) gm_buffer_char(&content, '\n');
+            gm_buffer_format(&wanted, "line %d", i);
+            if (!part) gm_buffer_format(&content, "line %d", i);
+        }
+    }
+    gm_message message = {"user", gm_buffer_string(&content), false};
+    if (gm_jinja_compile(&jinja, "t", template, sizeof template - 1) != GM_OK) fail_msg("%s", gm_error_text());
+    if (gm_jinja_render(jinja, &(gm_jinja_input){.messages = &message, .count = 1}, &out) != GM_OK) fail_msg("%s", gm_error_text());
+    assert_int_equal(out.text.length, wanted.length);
+    assert_memory_equal(out.text.bytes, wanted.bytes, wanted.length);
+    for (size_t at = 0, bar = content.length + LINES - 1; at < wanted.length; at++) {
+        const char *bytes = wanted.bytes + at;
+        bool foreign = at == bar || *bytes == '\n' || *bytes == ',' || (at && (bytes[-1] == '\n' || bytes[-1] == ','));
+        assert_int_equal(out.marks[at], foreign ? GM_MARK_TEMPLATE : 1);
+    }
+    gm_marked_free(&out);
+    gm_jinja_close(jinja);
+    gm_buffer_free(&content);
+    gm_buffer_free(&wanted);
 }
 
 /* ---- where a template is looked for ----------------------------------------------------------------------------- */
@@ -438,6 +502,58 @@ static void test_cut(void **state) {
     close_model(&m);
 }
 
+/* Ten exchanges of which the second alone is learnt: it is kept where dropping the first is enough, though what the search for
+ * how many have to go tries first holds nothing to learn. */
+static void test_cut_weights(void **state) {
+    (void)state;
+    enum { EXCHANGES = 10 };
+    model m = open_model("bytes.tokenizer.json", CONFIG(",\"chat_template\":\"" CHATML "\""));
+    gm_message messages[2 * EXCHANGES];
+    for (int i = 0; i < EXCHANGES; i++) {
+        messages[2 * i] = (gm_message){"user", "q", false};
+        messages[2 * i + 1] = (gm_message){"assistant", "a", i == 1};
+    }
+    gm_conversation conversation = {messages, 2 * EXCHANGES};
+    gm_region region = {0};
+    gm_sample whole, sample;
+    assert_int_equal(gm_sample_encode_chat(&whole, m.tokenizer, m.chat, &conversation, true, 1000, &region), GM_OK);
+    int32_t exchange = whole.length / EXCHANGES, rest = whole.length - exchange;
+    for (int64_t length = rest; length < whole.length; length++) {
+        if (gm_sample_encode_chat(&sample, m.tokenizer, m.chat, &conversation, true, length, &region) != GM_OK)
+            fail_msg("%s", gm_error_text());
+        assert_true(sample.cut && sample.length == rest && sample.span_count == 1 && sample.prompt_length < exchange);
+    }
+    assert_int_equal(gm_sample_encode_chat(&sample, m.tokenizer, m.chat, &conversation, true, rest - 1, &region), GM_BAD_FILE);
+    assert_non_null(strstr(gm_error_text(), "nothing that the assistant is to learn is left"));
+    gm_region_free(&region);
+    close_model(&m);
+}
+
+/* A template that marks the content alone: the token behind the mark ends the turn and carries no loss; EOS comes only where no
+ * token ends it. */
+static void test_marked_content(void **state) {
+    (void)state;
+#define MARKED(end)                                                                                                                        \
+    CONFIG(",\"chat_template\":\"{% for m in messages %}<|im_start|>{{ m.role }}\\n{% if m.role == 'assistant' %}{% generation %}"         \
+           "{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}" end "\\n{% endfor %}\"")
+    static const struct {
+        const char *config, *wanted;
+    } cases[] = {{MARKED("<|im_end|>"), IS("user", "1") "<|im_start|>assistant\n[a]<|im_end|>\n"},
+                 {MARKED("."), "<|im_start|>user\n1.\n<|im_start|>assistant\n[a].\n[<|im_end|>]"}};
+    gm_message messages[] = {{"user", "1", false}, {"assistant", "a", true}};
+    gm_conversation conversation = {messages, 2};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        model m = open_model("bytes.tokenizer.json", cases[i].config);
+        gm_region region = {0};
+        gm_sample sample;
+        if (gm_sample_encode_chat(&sample, m.tokenizer, m.chat, &conversation, true, 1000, &region) != GM_OK)
+            fail_msg("%s", gm_error_text());
+        check_text(&m, &sample, cases[i].wanted);
+        gm_region_free(&region);
+        close_model(&m);
+    }
+}
+
 /* Texts for each role: BOS in front as for prompts, what stands behind an answer learnt with it, EOS at the end; weights; special
  * tokens that a user writes are text. */
 static void test_roles(void **state) {
@@ -475,13 +591,10 @@ static void test_roles(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),
-        cmocka_unit_test(test_expressions),
-        cmocka_unit_test(test_template_refused),
-        cmocka_unit_test(test_template_damaged),
-        cmocka_unit_test(test_places),
-        cmocka_unit_test(test_conversations),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_goldens),       cmocka_unit_test(test_expressions),      cmocka_unit_test(test_title),
+        cmocka_unit_test(test_large_numbers), cmocka_unit_test(test_template_refused), cmocka_unit_test(test_template_damaged),
+        cmocka_unit_test(test_many_pieces),   cmocka_unit_test(test_places),           cmocka_unit_test(test_conversations),
+        cmocka_unit_test(test_cut),           cmocka_unit_test(test_cut_weights),      cmocka_unit_test(test_marked_content),
         cmocka_unit_test(test_roles),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

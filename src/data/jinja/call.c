@@ -51,16 +51,24 @@ static gm_status strip(gm_jinja_run *run, const gm_jinja_node *node, const gm_ji
 
 static bool is_letter(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
 
+/* Whether `title` makes a capital behind `c`: the method behind all that is no letter, the filter behind white space and what
+ * opens or links words. */
+static bool begins_word(char c, bool filter) {
+    static const char before[] = "-({[< \t\n\v\f\r\x1c\x1d\x1e\x1f";
+    return filter ? memchr(before, c, sizeof before - 1) != NULL : !is_letter(c);
+}
+
 /* upper, lower, title and capitalize, told by their first letter; of ASCII. */
 static gm_status change_case(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *text, const char *name,
                              gm_jinja_value *result) {
     void *block;
     GM_TRY(gm_jinja_alloc(run, text->count + 1, 1, &block));
     char *bytes = block;
+    bool filter = node->kind == GM_JINJA_FILTER;
     for (size_t i = 0; i < text->count; i++) {
         char c = text->bytes[i];
         if ((unsigned char)c >= 0x80) return gm_jinja_fault(run, node, "%s of other characters than ASCII is not supported", name);
-        bool upper = *name == 'u' || (*name == 't' && (i == 0 || !is_letter(text->bytes[i - 1]))) || (*name == 'c' && i == 0);
+        bool upper = *name == 'u' || (*name == 't' && (i == 0 || begins_word(text->bytes[i - 1], filter))) || (*name == 'c' && i == 0);
         bytes[i] = !is_letter(c) ? c : (char)(upper ? c & ~0x20 : c | 0x20);
     }
     *result = *text;
@@ -83,15 +91,27 @@ static gm_status split(gm_jinja_run *run, const gm_jinja_value *text, const gm_j
     return GM_OK;
 }
 
+/* Two passes, lengths and then bytes: a result that grew piece by piece would take room as the square of its length. */
 static gm_status join(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *list, const gm_jinja_value *between,
                       gm_jinja_value *result) {
-    *result = gm_jinja_text("");
+    const gm_jinja_value nothing = gm_jinja_text("");
+    gm_jinja_value item;
+    gm_jinja_writer writer;
+    if (!between) between = &nothing;
+    size_t count = list->count > 1 ? (list->count - 1) * between->count : 0;
+    bool marked = between->marks;
     for (size_t i = 0; i < list->count; i++) {
-        gm_jinja_value item;
-        if (i && between) GM_TRY(gm_jinja_join(run, result, between, result));
         GM_TRY(gm_jinja_as_text(run, node, &list->items[i], &item));
-        GM_TRY(gm_jinja_join(run, result, &item, result));
+        count += item.count;
+        marked = marked || item.marks;
     }
+    GM_TRY(gm_jinja_begin(run, count, marked, &writer));
+    for (size_t i = 0; i < list->count; i++) {
+        if (i) gm_jinja_write(&writer, between);
+        GM_TRY(gm_jinja_as_text(run, node, &list->items[i], &item));
+        gm_jinja_write(&writer, &item);
+    }
+    *result = gm_jinja_written(&writer);
     return GM_OK;
 }
 
@@ -151,11 +171,13 @@ static gm_status make_range(gm_jinja_run *run, const gm_jinja_node *node, const 
         if (all->values[i].kind != GM_JINJA_NUMBER) return gm_jinja_fault(run, node, "range takes whole numbers");
     if (all->count < 1 || all->count > 2) return gm_jinja_fault(run, node, "range takes one number or two");
     int64_t begin = all->count == 2 ? all->values[0].integer : 0, end = all->values[all->count - 1].integer;
+    int64_t count;
     if (end < begin) end = begin;
+    if (__builtin_sub_overflow(end, begin, &count)) return gm_jinja_fault(run, node, "a range is too long");
     void *items;
-    GM_TRY(gm_jinja_alloc(run, (size_t)(end - begin), sizeof *result->items, &items));
-    *result = (gm_jinja_value){.kind = GM_JINJA_LIST, .items = items, .count = (size_t)(end - begin)};
-    for (int64_t i = begin; i < end; i++) result->items[i - begin] = gm_jinja_number(i);
+    GM_TRY(gm_jinja_alloc(run, (size_t)count, sizeof *result->items, &items));
+    *result = (gm_jinja_value){.kind = GM_JINJA_LIST, .items = items, .count = (size_t)count};
+    for (int64_t i = 0; i < count; i++) result->items[i] = gm_jinja_number(begin + i);
     return GM_OK;
 }
 
@@ -218,8 +240,9 @@ static gm_status select_items(gm_jinja_run *run, const gm_jinja_node *node, cons
         if (list->items[i].kind != GM_JINJA_MAP)
             return gm_jinja_fault(run, node, "%s of %s", node->text, gm_jinja_kind_name(&list->items[i]));
         gm_jinja_value member = gm_jinja_member(&list->items[i], all->values[0].bytes, all->values[0].count);
-        if ((compares ? gm_jinja_equal(&member, &all->values[2]) : gm_jinja_truth(&member)) == keep)
-            result->items[result->count++] = list->items[i];
+        bool holds = gm_jinja_truth(&member);
+        if (compares) GM_TRY(gm_jinja_equal(run, node, &member, &all->values[2], &holds));
+        if (holds == keep) result->items[result->count++] = list->items[i];
     }
     return GM_OK;
 }
@@ -253,8 +276,11 @@ gm_status gm_jinja_filter(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja
 
 /* ---- tests ------------------------------------------------------------------------------------------------------ */
 
-static gm_status compare_test(const gm_jinja_node *node, const gm_jinja_value *value, const gm_arguments *all, gm_jinja_value *result) {
-    *result = gm_jinja_bool(gm_jinja_equal(value, &all->values[0]) != (node->integer != 0));
+static gm_status compare_test(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *value, const gm_arguments *all,
+                              gm_jinja_value *result) {
+    bool equal;
+    GM_TRY(gm_jinja_equal(run, node, value, &all->values[0], &equal));
+    *result = gm_jinja_bool(equal != (node->integer != 0));
     return GM_OK;
 }
 
@@ -266,7 +292,7 @@ gm_status gm_jinja_test(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_v
     GM_TRY(arguments(run, node, &all));
     gm_jinja_kind kind = value.kind;
     bool equal = strcmp(name, "equalto") == 0 || strcmp(name, "eq") == 0 || strcmp(name, "==") == 0;
-    if (equal && all.count == 1) return compare_test(node, &value, &all, result);
+    if (equal && all.count == 1) return compare_test(run, node, &value, &all, result);
     const struct {
         const char *name;
         bool holds;

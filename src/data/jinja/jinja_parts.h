@@ -119,12 +119,14 @@ typedef struct gm_jinja_run {
     gm_jinja_frame *frame; /* innermost */
     gm_marked_text *out;
     gm_mark also;                  /* GM_MARK_GENERATION within such a block */
-    size_t allocated, most, steps; /* bytes, how many there may be, nodes visited */
+    size_t allocated, most, steps; /* bytes, how many there may be, nodes visited and elements compared */
     int depth;
     gm_region region; /* all values */
 } gm_jinja_run;
 
 gm_status gm_jinja_fault(const gm_jinja_run *run, const gm_jinja_node *node, const char *format, ...) GM_PRINTF(3, 4);
+/* Counts what the template does, a node or an element of a list; GM_BAD_FILE past the most steps and at the greatest depth. */
+gm_status gm_jinja_step(gm_jinja_run *run, const gm_jinja_node *node);
 gm_status gm_jinja_alloc(gm_jinja_run *run, size_t count, size_t size, void **block);
 gm_status gm_jinja_evaluate(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_value *value);
 
@@ -134,7 +136,6 @@ gm_jinja_value gm_jinja_text(const char *text); /* borrowed */
 gm_jinja_value gm_jinja_part(const gm_jinja_value *text, size_t begin, size_t end);
 
 bool gm_jinja_truth(const gm_jinja_value *value);
-bool gm_jinja_equal(const gm_jinja_value *a, const gm_jinja_value *b);
 const char *gm_jinja_kind_name(const gm_jinja_value *value);
 /* A map's member, undefined where it has none. */
 gm_jinja_value gm_jinja_member(const gm_jinja_value *map, const char *name, size_t length);
@@ -143,9 +144,20 @@ gm_status gm_jinja_put(gm_jinja_run *run, gm_jinja_value *map, const char *name,
 size_t gm_jinja_search(const gm_jinja_value *text, const gm_jinja_value *part, size_t from);
 size_t gm_jinja_characters(const gm_jinja_value *text);
 size_t gm_jinja_byte(const gm_jinja_value *text, size_t character); /* where the character of this number begins */
+/* A text put together of pieces that are `count` bytes in all; without `marked` none of them has marks. */
+typedef struct gm_jinja_writer {
+    char *bytes;
+    gm_mark *marks;
+    size_t count; /* written so far */
+} gm_jinja_writer;
+gm_status gm_jinja_begin(gm_jinja_run *run, size_t count, bool marked, gm_jinja_writer *writer);
+void gm_jinja_write(gm_jinja_writer *writer, const gm_jinja_value *piece);
+gm_jinja_value gm_jinja_written(const gm_jinja_writer *writer);
 gm_status gm_jinja_join(gm_jinja_run *run, const gm_jinja_value *a, const gm_jinja_value *b, gm_jinja_value *result);
 /* A value as the text that it is written as. */
 gm_status gm_jinja_as_text(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *value, gm_jinja_value *text);
+/* A step for each element that is compared, as a list may hold another many times over, and that in turn. */
+gm_status gm_jinja_equal(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *a, const gm_jinja_value *b, bool *equal);
 gm_status gm_jinja_slice(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *value, gm_jinja_value *result);
 
 gm_status gm_jinja_call(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_value *result);

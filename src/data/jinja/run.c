@@ -36,6 +36,12 @@ gm_status gm_jinja_alloc(gm_jinja_run *run, size_t count, size_t size, void **bl
     return *block ? GM_OK : GM_NO_MEMORY;
 }
 
+gm_status gm_jinja_step(gm_jinja_run *run, const gm_jinja_node *node) {
+    if (++run->steps > MOST_STEPS)
+        return gm_jinja_fault(run, node, "the template takes more than %d steps for one conversation", MOST_STEPS);
+    return run->depth < DEEPEST ? GM_OK : gm_jinja_fault(run, node, "expressions or lists nest too deeply");
+}
+
 /* ---- variables -------------------------------------------------------------------------------------------------- */
 
 static gm_jinja_variable *find(const gm_jinja_frame *frame, const char *name) {
@@ -118,7 +124,7 @@ static gm_status contains(gm_jinja_run *run, const gm_jinja_node *node, const gm
     if (in->kind == GM_JINJA_TEXT && item->kind == GM_JINJA_TEXT) {
         *found = gm_jinja_search(in, item, 0) != SIZE_MAX;
     } else if (in->kind == GM_JINJA_LIST) {
-        for (size_t i = 0; i < in->count && !*found; i++) *found = gm_jinja_equal(item, &in->items[i]);
+        for (size_t i = 0; i < in->count && !*found; i++) GM_TRY(gm_jinja_equal(run, node, item, &in->items[i], found));
     } else if (in->kind == GM_JINJA_MAP && item->kind == GM_JINJA_TEXT) {
         const gm_jinja_value *map = in->space ? in->space : in;
         for (size_t i = 0; i < map->count && !*found; i++)
@@ -140,12 +146,21 @@ static gm_status arithmetic(gm_jinja_run *run, const gm_jinja_node *node, const 
     case '+': overflow = __builtin_add_overflow(x, y, &result); break;
     case '-': overflow = __builtin_sub_overflow(x, y, &result); break;
     case '*': overflow = __builtin_mul_overflow(x, y, &result); break;
-    default: /* rounded down, as in Python */
-        result = x / y - (x % y < 0);
-        if (*node->text == '%') result = x - result * y;
+    case '%': result = x % y + (x % y < 0 ? y : 0); break; /* rounded down, as in Python */
+    default: result = x / y - (x % y < 0);
     }
     *value = gm_jinja_number(result);
     return overflow ? gm_jinja_fault(run, node, "a number is too large") : GM_OK;
+}
+
+static gm_status negative(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_value *value) {
+    gm_jinja_value of;
+    int64_t result;
+    GM_TRY(gm_jinja_evaluate(run, node->a, &of));
+    if (of.kind != GM_JINJA_NUMBER) return gm_jinja_fault(run, node, "- %s", gm_jinja_kind_name(&of));
+    if (__builtin_sub_overflow(0, of.integer, &result)) return gm_jinja_fault(run, node, "a number is too large");
+    *value = gm_jinja_number(result);
+    return GM_OK;
 }
 
 static gm_status order(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *a, const gm_jinja_value *b,
@@ -163,7 +178,9 @@ static gm_status binary(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_v
     GM_TRY(gm_jinja_evaluate(run, node->a, &a));
     GM_TRY(gm_jinja_evaluate(run, node->b, &b));
     if (strcmp(text, "==") == 0 || strcmp(text, "!=") == 0) {
-        *value = gm_jinja_bool(gm_jinja_equal(&a, &b) == (*text == '='));
+        bool equal;
+        GM_TRY(gm_jinja_equal(run, node, &a, &b, &equal));
+        *value = gm_jinja_bool(equal == (*text == '='));
         return GM_OK;
     }
     if (strcmp(text, "in") == 0 || strcmp(text, "not in") == 0) {
@@ -213,10 +230,7 @@ static gm_status evaluate(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja
     case GM_JINJA_CALL: return gm_jinja_call(run, node, value);
     case GM_JINJA_FILTER: return gm_jinja_filter(run, node, value);
     case GM_JINJA_TEST: return gm_jinja_test(run, node, value);
-    case GM_JINJA_NEGATIVE:
-        GM_TRY(gm_jinja_evaluate(run, node->a, &of));
-        *value = gm_jinja_number(-of.integer);
-        return of.kind == GM_JINJA_NUMBER ? GM_OK : gm_jinja_fault(run, node, "- %s", gm_jinja_kind_name(&of));
+    case GM_JINJA_NEGATIVE: return negative(run, node, value);
     case GM_JINJA_BINARY: return binary(run, node, value);
     case GM_JINJA_AND:
     case GM_JINJA_OR:
@@ -226,15 +240,9 @@ static gm_status evaluate(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja
     }
 }
 
-static gm_status count_step(gm_jinja_run *run, const gm_jinja_node *node) {
-    if (++run->steps > MOST_STEPS)
-        return gm_jinja_fault(run, node, "the template takes more than %d steps for one conversation", MOST_STEPS);
-    return run->depth < DEEPEST ? GM_OK : gm_jinja_fault(run, node, "expressions nest too deeply");
-}
-
 gm_status gm_jinja_evaluate(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_value *value) {
     *value = (gm_jinja_value){0};
-    GM_TRY(count_step(run, node));
+    GM_TRY(gm_jinja_step(run, node));
     run->depth++;
     gm_status status = evaluate(run, node, value);
     run->depth--;
@@ -344,7 +352,7 @@ static gm_status execute(gm_jinja_run *run, const gm_jinja_node *first) {
     gm_status status = GM_OK;
     run->depth++;
     for (const gm_jinja_node *node = first; node && status == GM_OK; node = node->next) {
-        status = count_step(run, node);
+        status = gm_jinja_step(run, node);
         if (status == GM_OK) status = execute_one(run, node);
     }
     run->depth--;

@@ -30,14 +30,26 @@ bool gm_jinja_truth(const gm_jinja_value *value) {
 
 static bool is_number(const gm_jinja_value *value) { return value->kind == GM_JINJA_NUMBER || value->kind == GM_JINJA_BOOLEAN; }
 
-bool gm_jinja_equal(const gm_jinja_value *a, const gm_jinja_value *b) {
-    if (is_number(a) && is_number(b)) return a->integer == b->integer;
-    if (a->kind != b->kind || a->count != b->count) return false;
-    if (a->kind == GM_JINJA_TEXT) return memcmp(a->bytes, b->bytes, a->count) == 0;
-    if (a->kind == GM_JINJA_MAP) return a->items == b->items && a->space == b->space;
-    for (size_t i = 0; a->kind == GM_JINJA_LIST && i < a->count; i++)
-        if (!gm_jinja_equal(&a->items[i], &b->items[i])) return false;
-    return true;
+static gm_status equal_lists(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *a, const gm_jinja_value *b, bool *equal) {
+    gm_status status = GM_OK;
+    *equal = true;
+    run->depth++;
+    for (size_t i = 0; i < a->count && *equal && status == GM_OK; i++)
+        status = gm_jinja_equal(run, node, &a->items[i], &b->items[i], equal);
+    run->depth--;
+    return status;
+}
+
+gm_status gm_jinja_equal(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *a, const gm_jinja_value *b, bool *equal) {
+    GM_TRY(gm_jinja_step(run, node));
+    *equal = is_number(a) && is_number(b) && a->integer == b->integer;
+    if ((is_number(a) && is_number(b)) || a->kind != b->kind || a->count != b->count) return GM_OK;
+    switch (a->kind) {
+    case GM_JINJA_TEXT: *equal = memcmp(a->bytes, b->bytes, a->count) == 0; return GM_OK;
+    case GM_JINJA_MAP: *equal = a->items == b->items && a->space == b->space; return GM_OK;
+    case GM_JINJA_LIST: return equal_lists(run, node, a, b, equal);
+    default: *equal = true; return GM_OK;
+    }
 }
 
 gm_jinja_value gm_jinja_member(const gm_jinja_value *map, const char *name, size_t length) {
@@ -82,18 +94,30 @@ size_t gm_jinja_characters(const gm_jinja_value *text) {
     return count;
 }
 
-gm_status gm_jinja_join(gm_jinja_run *run, const gm_jinja_value *a, const gm_jinja_value *b, gm_jinja_value *result) {
-    size_t count = a->count + b->count;
+gm_status gm_jinja_begin(gm_jinja_run *run, size_t count, bool marked, gm_jinja_writer *writer) {
     void *bytes, *marks = NULL;
     GM_TRY(gm_jinja_alloc(run, count + 1, 1, &bytes));
-    if (a->count) memcpy(bytes, a->bytes, a->count);
-    if (b->count) memcpy((char *)bytes + a->count, b->bytes, b->count);
-    if (a->marks || b->marks) {
-        GM_TRY(gm_jinja_alloc(run, count, sizeof(gm_mark), &marks)); /* zeroed: GM_MARK_TEMPLATE */
-        if (a->marks && a->count) memcpy(marks, a->marks, a->count * sizeof(gm_mark));
-        if (b->marks && b->count) memcpy((gm_mark *)marks + a->count, b->marks, b->count * sizeof(gm_mark));
-    }
-    *result = (gm_jinja_value){.kind = GM_JINJA_TEXT, .bytes = bytes, .marks = marks, .count = count};
+    if (marked) GM_TRY(gm_jinja_alloc(run, count, sizeof(gm_mark), &marks)); /* zeroed: GM_MARK_TEMPLATE */
+    *writer = (gm_jinja_writer){bytes, marks, 0};
+    return GM_OK;
+}
+
+void gm_jinja_write(gm_jinja_writer *writer, const gm_jinja_value *piece) {
+    if (piece->count) memcpy(writer->bytes + writer->count, piece->bytes, piece->count);
+    if (piece->count && piece->marks) memcpy(writer->marks + writer->count, piece->marks, piece->count * sizeof(gm_mark));
+    writer->count += piece->count;
+}
+
+gm_jinja_value gm_jinja_written(const gm_jinja_writer *writer) {
+    return (gm_jinja_value){.kind = GM_JINJA_TEXT, .bytes = writer->bytes, .marks = writer->marks, .count = writer->count};
+}
+
+gm_status gm_jinja_join(gm_jinja_run *run, const gm_jinja_value *a, const gm_jinja_value *b, gm_jinja_value *result) {
+    gm_jinja_writer writer;
+    GM_TRY(gm_jinja_begin(run, a->count + b->count, a->marks || b->marks, &writer));
+    gm_jinja_write(&writer, a);
+    gm_jinja_write(&writer, b);
+    *result = gm_jinja_written(&writer);
     return GM_OK;
 }
 
