@@ -186,6 +186,14 @@ static void test_title(void **state) {
 }
 
 /* Up to the least number there is; the sanitizers see what overflows on the way. */
+/* Maps are equal by their members, in whatever order; namespaces by being one. */
+static void test_equality(void **state) {
+    (void)state;
+    check_render("{{ {'a': 1, 'b': [2]} == {'b': [2], 'a': 1} }} {{ {'a': 1} == {'a': 2} }} {{ {'a': 1} == {'b': 1} }} {{ {} == {} }} "
+                 "{{ {'a': {'b': 'c'}} in [1, {'a': {'b': 'c'}}] }} {{ namespace(x=1) == namespace(x=1) }}",
+                 "True False False True True False");
+}
+
 static void test_large_numbers(void **state) {
     (void)state;
     check_render(
@@ -235,10 +243,17 @@ static void test_template_refused(void **state) {
          "takes more than 64 MB"},
         {"{% for i in range(999) %}{% for j in range(999) %}{% for k in range(999) %}{% endfor %}{% endfor %}{% endfor %}",
          "takes more than"},
-        {"{% set n = namespace(x=[]) %}{% for i in range(1000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x == n.x }}",
+        {"{% set n = namespace(x=[], y=[]) %}{% for i in range(1000) %}{% set n.x = [n.x] %}{% set n.y = [n.y] %}{% endfor %}{{ n.x == n.y "
+         "}}",
          "lists nest too deeply"},
         {"{% set n = namespace(x=[], y=[]) %}{% for i in range(34) %}{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}{% endfor %}"
          "{{ n.x in [1, n.y] }}",
+         "takes more than 50000000 steps"},
+        {"{% set n = namespace(x='xxxxxxxxxxxxxxxx') %}{% for i in range(16) %}{% set n.x = n.x ~ n.x %}{% endfor %}"
+         "{% for i in range(60000) %}{{ n.x }}{% endfor %}",
+         "writes more than 64 MB"},
+        {"{% set n = namespace(x='xxxxxxxxxxxxxxxx') %}{% for i in range(16) %}{% set n.x = n.x ~ n.x %}{% endfor %}"
+         "{% for i in range(60000) %}{% if n.x | length == 1 %}{% endif %}{% endfor %}",
          "takes more than 50000000 steps"},
         {"{{ range(-1073741824 * 1073741824 * 4, 1073741824 * 1073741824 * 4) }}", "a range is too long"},
         {"{{ -(-1073741824 * 1073741824 * 8) }}", "a number is too large"},
@@ -591,11 +606,11 @@ static void test_roles(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),       cmocka_unit_test(test_expressions),      cmocka_unit_test(test_title),
-        cmocka_unit_test(test_large_numbers), cmocka_unit_test(test_template_refused), cmocka_unit_test(test_template_damaged),
-        cmocka_unit_test(test_many_pieces),   cmocka_unit_test(test_places),           cmocka_unit_test(test_conversations),
-        cmocka_unit_test(test_cut),           cmocka_unit_test(test_cut_weights),      cmocka_unit_test(test_marked_content),
-        cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_goldens),          cmocka_unit_test(test_expressions),   cmocka_unit_test(test_title),
+        cmocka_unit_test(test_equality),         cmocka_unit_test(test_large_numbers), cmocka_unit_test(test_template_refused),
+        cmocka_unit_test(test_template_damaged), cmocka_unit_test(test_many_pieces),   cmocka_unit_test(test_places),
+        cmocka_unit_test(test_conversations),    cmocka_unit_test(test_cut),           cmocka_unit_test(test_cut_weights),
+        cmocka_unit_test(test_marked_content),   cmocka_unit_test(test_roles),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -79,12 +79,12 @@ static gm_status change_case(gm_jinja_run *run, const gm_jinja_node *node, const
 static gm_status split(gm_jinja_run *run, const gm_jinja_value *text, const gm_jinja_value *at, gm_jinja_value *result) {
     size_t count = 1;
     void *items;
-    for (size_t i = gm_jinja_search(text, at, 0); i != SIZE_MAX; i = gm_jinja_search(text, at, i + at->count)) count++;
+    for (size_t i = gm_jinja_search(run, text, at, 0); i != SIZE_MAX; i = gm_jinja_search(run, text, at, i + at->count)) count++;
     GM_TRY(gm_jinja_alloc(run, count, sizeof *result->items, &items));
     *result = (gm_jinja_value){.kind = GM_JINJA_LIST, .items = items, .count = count};
     size_t begin = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t end = i == count - 1 ? text->count : gm_jinja_search(text, at, begin);
+        size_t end = i == count - 1 ? text->count : gm_jinja_search(run, text, at, begin);
         result->items[i] = gm_jinja_part(text, begin, end);
         begin = end + at->count;
     }
@@ -212,7 +212,7 @@ gm_status gm_jinja_call(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_v
 
 static gm_status count_of(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *value, gm_jinja_value *result) {
     if (value->kind == GM_JINJA_TEXT)
-        *result = gm_jinja_number((int64_t)gm_jinja_characters(value));
+        *result = gm_jinja_number((int64_t)gm_jinja_characters(run, value));
     else if (value->kind == GM_JINJA_LIST)
         *result = gm_jinja_number((int64_t)value->count);
     else

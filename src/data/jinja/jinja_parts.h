@@ -118,8 +118,9 @@ typedef struct gm_jinja_run {
     const gm_jinja_input *input;
     gm_jinja_frame *frame; /* innermost */
     gm_marked_text *out;
-    gm_mark also;                  /* GM_MARK_GENERATION within such a block */
-    size_t allocated, most, steps; /* bytes, how many there may be, nodes visited and elements compared */
+    gm_mark also;                    /* GM_MARK_GENERATION within such a block */
+    size_t allocated, written, most; /* bytes of values, of output; how many of each there may be */
+    size_t steps;                    /* nodes visited, elements compared, stretches of text looked through */
     int depth;
     gm_region region; /* all values */
 } gm_jinja_run;
@@ -127,6 +128,8 @@ typedef struct gm_jinja_run {
 gm_status gm_jinja_fault(const gm_jinja_run *run, const gm_jinja_node *node, const char *format, ...) GM_PRINTF(3, 4);
 /* Counts what the template does, a node or an element of a list; GM_BAD_FILE past the most steps and at the greatest depth. */
 gm_status gm_jinja_step(gm_jinja_run *run, const gm_jinja_node *node);
+/* Counts a look through so many bytes of a text; the next step tells whether that was too much. */
+static inline void gm_jinja_spend(gm_jinja_run *run, size_t bytes) { run->steps += bytes / 64; }
 gm_status gm_jinja_alloc(gm_jinja_run *run, size_t count, size_t size, void **block);
 gm_status gm_jinja_evaluate(gm_jinja_run *run, const gm_jinja_node *node, gm_jinja_value *value);
 
@@ -141,8 +144,8 @@ const char *gm_jinja_kind_name(const gm_jinja_value *value);
 gm_jinja_value gm_jinja_member(const gm_jinja_value *map, const char *name, size_t length);
 gm_status gm_jinja_put(gm_jinja_run *run, gm_jinja_value *map, const char *name, const gm_jinja_value *value);
 /* Where `part` first stands in `text`, from `from` on; SIZE_MAX: nowhere. */
-size_t gm_jinja_search(const gm_jinja_value *text, const gm_jinja_value *part, size_t from);
-size_t gm_jinja_characters(const gm_jinja_value *text);
+size_t gm_jinja_search(gm_jinja_run *run, const gm_jinja_value *text, const gm_jinja_value *part, size_t from);
+size_t gm_jinja_characters(gm_jinja_run *run, const gm_jinja_value *text);
 size_t gm_jinja_byte(const gm_jinja_value *text, size_t character); /* where the character of this number begins */
 /* A text put together of pieces that are `count` bytes in all; without `marked` none of them has marks. */
 typedef struct gm_jinja_writer {

@@ -44,14 +44,17 @@ gm_status gm_jinja_step(gm_jinja_run *run, const gm_jinja_node *node) {
 
 /* ---- variables -------------------------------------------------------------------------------------------------- */
 
-static gm_jinja_variable *find(const gm_jinja_frame *frame, const char *name) {
-    for (gm_jinja_variable *v = frame->variables; v; v = v->next)
+/* Templates have a few; each that is looked at is a step. */
+static gm_jinja_variable *find(gm_jinja_run *run, const gm_jinja_frame *frame, const char *name) {
+    for (gm_jinja_variable *v = frame->variables; v; v = v->next) {
+        run->steps++;
         if (strcmp(v->name, name) == 0) return v;
+    }
     return NULL;
 }
 
 static gm_status set(gm_jinja_run *run, const char *name, const gm_jinja_value *value) {
-    gm_jinja_variable *variable = find(run->frame, name);
+    gm_jinja_variable *variable = find(run, run->frame, name);
     if (!variable) {
         void *block;
         GM_TRY(gm_jinja_alloc(run, 1, sizeof *variable, &block));
@@ -63,9 +66,9 @@ static gm_status set(gm_jinja_run *run, const char *name, const gm_jinja_value *
     return GM_OK;
 }
 
-static gm_jinja_value look_up(const gm_jinja_run *run, const char *name) {
+static gm_jinja_value look_up(gm_jinja_run *run, const char *name) {
     for (const gm_jinja_frame *frame = run->frame; frame; frame = frame->outer) {
-        const gm_jinja_variable *variable = find(frame, name);
+        const gm_jinja_variable *variable = find(run, frame, name);
         if (variable) return variable->value;
     }
     return (gm_jinja_value){0};
@@ -110,7 +113,7 @@ static gm_status subscript(gm_jinja_run *run, const gm_jinja_node *node, gm_jinj
     if (of.kind == GM_JINJA_TEXT && key.kind == GM_JINJA_TEXT) return GM_OK; /* content[0]["type"]: undefined */
     if ((of.kind != GM_JINJA_LIST && of.kind != GM_JINJA_TEXT) || key.kind != GM_JINJA_NUMBER)
         return gm_jinja_fault(run, node, "%s as an index of %s", gm_jinja_kind_name(&key), gm_jinja_kind_name(&of));
-    int64_t count = (int64_t)(of.kind == GM_JINJA_TEXT ? gm_jinja_characters(&of) : of.count);
+    int64_t count = (int64_t)(of.kind == GM_JINJA_TEXT ? gm_jinja_characters(run, &of) : of.count);
     int64_t index = key.integer < 0 ? key.integer + count : key.integer;
     if (of.kind == GM_JINJA_TEXT && index >= 0 && index < count)
         *value = gm_jinja_part(&of, gm_jinja_byte(&of, (size_t)index), gm_jinja_byte(&of, (size_t)index + 1));
@@ -122,7 +125,7 @@ static gm_status subscript(gm_jinja_run *run, const gm_jinja_node *node, gm_jinj
 static gm_status contains(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *item, const gm_jinja_value *in, bool *found) {
     *found = false;
     if (in->kind == GM_JINJA_TEXT && item->kind == GM_JINJA_TEXT) {
-        *found = gm_jinja_search(in, item, 0) != SIZE_MAX;
+        *found = gm_jinja_search(run, in, item, 0) != SIZE_MAX;
     } else if (in->kind == GM_JINJA_LIST) {
         for (size_t i = 0; i < in->count && !*found; i++) GM_TRY(gm_jinja_equal(run, node, item, &in->items[i], found));
     } else if (in->kind == GM_JINJA_MAP && item->kind == GM_JINJA_TEXT) {
@@ -324,17 +327,23 @@ static gm_status run_set(gm_jinja_run *run, const gm_jinja_node *node) {
     return gm_jinja_put(run, &space, node->second, &value);
 }
 
+static gm_status put_out(gm_jinja_run *run, const gm_jinja_node *node, const char *bytes, const gm_mark *marks, size_t count) {
+    if ((run->written += count) > run->most)
+        return gm_jinja_fault(run, node, "the template writes more than %zu MB for one conversation", run->most >> 20);
+    return gm_marked_append(run->out, bytes, marks, count, run->also);
+}
+
 static gm_status run_write(gm_jinja_run *run, const gm_jinja_node *node) {
     gm_jinja_value value, text;
     GM_TRY(gm_jinja_evaluate(run, node->a, &value));
     GM_TRY(gm_jinja_as_text(run, node, &value, &text));
-    return gm_marked_append(run->out, text.bytes, text.marks, text.count, run->also);
+    return put_out(run, node, text.bytes, text.marks, text.count);
 }
 
 static gm_status execute_one(gm_jinja_run *run, const gm_jinja_node *node) {
     gm_jinja_value value;
     switch (node->kind) {
-    case GM_JINJA_WRITE_TEXT: return gm_marked_append(run->out, node->text, NULL, node->length, run->also);
+    case GM_JINJA_WRITE_TEXT: return put_out(run, node, node->text, NULL, node->length);
     case GM_JINJA_WRITE: return run_write(run, node);
     case GM_JINJA_SET: return run_set(run, node);
     case GM_JINJA_FOR: return run_for(run, node);

@@ -1,4 +1,5 @@
 /* Texts with marks, lists and maps. */
+#define _GNU_SOURCE /* memmem */
 #include "data/jinja/jinja_parts.h"
 
 #include <inttypes.h>
@@ -40,14 +41,32 @@ static gm_status equal_lists(gm_jinja_run *run, const gm_jinja_node *node, const
     return status;
 }
 
+/* Of as many members: in whatever order. */
+static gm_status equal_maps(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *a, const gm_jinja_value *b, bool *equal) {
+    gm_status status = GM_OK;
+    *equal = true;
+    run->depth++;
+    for (size_t i = 0; i < a->count && *equal && status == GM_OK; i++) {
+        gm_jinja_value other = gm_jinja_member(b, a->names[i], strlen(a->names[i]));
+        status = gm_jinja_equal(run, node, &a->items[i], &other, equal);
+    }
+    run->depth--;
+    return status;
+}
+
 gm_status gm_jinja_equal(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *a, const gm_jinja_value *b, bool *equal) {
     GM_TRY(gm_jinja_step(run, node));
     *equal = is_number(a) && is_number(b) && a->integer == b->integer;
     if ((is_number(a) && is_number(b)) || a->kind != b->kind || a->count != b->count) return GM_OK;
     switch (a->kind) {
-    case GM_JINJA_TEXT: *equal = memcmp(a->bytes, b->bytes, a->count) == 0; return GM_OK;
-    case GM_JINJA_MAP: *equal = a->items == b->items && a->space == b->space; return GM_OK;
-    case GM_JINJA_LIST: return equal_lists(run, node, a, b, equal);
+    case GM_JINJA_TEXT:
+        gm_jinja_spend(run, a->bytes == b->bytes ? 0 : a->count);
+        *equal = a->bytes == b->bytes || memcmp(a->bytes, b->bytes, a->count) == 0;
+        return GM_OK;
+    case GM_JINJA_MAP:
+        *equal = a->space == b->space && a->items == b->items; /* a namespace equals itself alone */
+        return *equal || a->space || b->space ? GM_OK : equal_maps(run, node, a, b, equal);
+    case GM_JINJA_LIST: *equal = a->items == b->items; return *equal ? GM_OK : equal_lists(run, node, a, b, equal);
     default: *equal = true; return GM_OK;
     }
 }
@@ -78,18 +97,17 @@ gm_status gm_jinja_put(gm_jinja_run *run, gm_jinja_value *map, const char *name,
     return GM_OK;
 }
 
-size_t gm_jinja_search(const gm_jinja_value *text, const gm_jinja_value *part, size_t from) {
+size_t gm_jinja_search(gm_jinja_run *run, const gm_jinja_value *text, const gm_jinja_value *part, size_t from) {
     if (part->count == 0) return from;
-    for (const char *at; from + part->count <= text->count; from = (size_t)(at - text->bytes) + 1) {
-        at = memchr(text->bytes + from, part->bytes[0], text->count - part->count + 1 - from);
-        if (!at) break;
-        if (memcmp(at, part->bytes, part->count) == 0) return (size_t)(at - text->bytes);
-    }
-    return SIZE_MAX;
+    if (from > text->count) return SIZE_MAX;
+    const char *at = memmem(text->bytes + from, text->count - from, part->bytes, part->count); /* linear in both */
+    gm_jinja_spend(run, part->count + (at ? (size_t)(at - text->bytes) : text->count) - from);
+    return at ? (size_t)(at - text->bytes) : SIZE_MAX;
 }
 
-size_t gm_jinja_characters(const gm_jinja_value *text) {
+size_t gm_jinja_characters(gm_jinja_run *run, const gm_jinja_value *text) {
     size_t count = 0;
+    gm_jinja_spend(run, text->count);
     for (size_t i = 0; i < text->count; i++) count += ((unsigned char)text->bytes[i] & 0xc0) != 0x80;
     return count;
 }
@@ -160,7 +178,7 @@ static gm_status bound(gm_jinja_run *run, const gm_jinja_node *node, int64_t siz
 gm_status gm_jinja_slice(gm_jinja_run *run, const gm_jinja_node *node, const gm_jinja_value *value, gm_jinja_value *result) {
     bool text = value->kind == GM_JINJA_TEXT;
     if (!text && value->kind != GM_JINJA_LIST) return gm_jinja_fault(run, node, "a slice of %s", gm_jinja_kind_name(value));
-    int64_t size = (int64_t)(text ? gm_jinja_characters(value) : value->count), begin, end;
+    int64_t size = (int64_t)(text ? gm_jinja_characters(run, value) : value->count), begin, end;
     gm_jinja_value step = gm_jinja_number(1);
     if (node->d) GM_TRY(gm_jinja_evaluate(run, node->d, &step));
     bool backward = step.kind == GM_JINJA_NUMBER && step.integer == -1 && !text && !node->b && !node->c; /* list[::-1] */
