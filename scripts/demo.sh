@@ -7,11 +7,11 @@ cd "$(dirname "$0")/.."
 if [ $# -gt 0 ]; then echo "usage: scripts/demo.sh" >&2; exit 2; fi
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # a small model on a shared machine: waiting threads sleep
 scripts/deps.sh
-# A build of its own, without CUDA and the tests: the kernels alone take longer to compile than the demo takes, and it runs on the CPU.
-build=build/demo bin=build/demo/bin
+# The programs alone: CUDA's kernels, where there is nvcc, take longer to compile than the demo takes, and it runs on the CPU.
+bin=build/bin
 echo "building $bin …"
-cmake -S . -B "$build" -DGMOE_CUDA=OFF >/dev/null
-cmake --build "$build" -j "$(nproc)" --target gmoe-train gmoe-eval | { # shows each tenth once
+cmake -S . -B build >/dev/null
+cmake --build build -j "$(nproc)" --target gmoe-train gmoe-eval gmoe-inspect gmoe-tokenize gmoe-bench | { # shows each tenth once
     last=0
     while IFS= read -r line; do
         if [[ $line =~ ^\[\ *([0-9]*0)%\] ]] && [ "${BASH_REMATCH[1]}" -gt $last ]; then last=${BASH_REMATCH[1]}; echo "  $last %"; fi
@@ -30,9 +30,9 @@ demo() {
     shift 3
     echo
     echo "== $headline: GMoE fine-tuning, configs/demo-$name.json"
-    "$bin/gmoe-eval" --base-model "$base" --data-dir "$data" --task "$task" --dtype f32 --quiet "$@" --output "$out/$name-base.json" >/dev/null
+    "$bin/gmoe-eval" --base-model "$base" --data-dir "$data" --task "$task" --dtype f32 --device cpu --quiet "$@" --output "$out/$name-base.json" >/dev/null
     begin=$(date +%s)
-    "$bin/gmoe-train" --config "configs/demo-$name.json" --overwrite
+    "$bin/gmoe-train" --config "configs/demo-$name.json" --device cpu --overwrite
     summary+=("$(printf '%-34s base model %s   with the adapter %s   (%d s)' "$headline" "$(percent "$(number "$out/$name-base.json" accuracy)")" \
         "$(percent "$(number "$out/$name/result.json" accuracy)")" $(($(date +%s) - begin)))")
     echo "expert load, share of the tokens' slots, a row a layer:"
