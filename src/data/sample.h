@@ -16,6 +16,7 @@ typedef struct gm_sample {
     int32_t length;              /* EOS included */
     int32_t prompt_length;       /* ids[prompt_length..length) is the completion's part; 0 only where the prompt has no id at all */
     bool cut;                    /* the prompt lost ids from its left, or the conversation its oldest turns */
+    bool unended;                /* no token of the chat template ends the last answer: EOS was put there */
     const gm_sample_span *spans; /* span_count, ascending: the ids that carry loss, if it is not the completion's part; in the region */
     int32_t span_count;          /* 0: ids[prompt_length..length) */
 } gm_sample;

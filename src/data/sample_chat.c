@@ -24,6 +24,7 @@ typedef struct gm_chat_work {
     size_t stretches, plain_capacity, place_capacity, span_capacity;
     bool generation; /* the template tells itself what is to be learnt */
     gm_ids ids;
+    bool unended; /* of the sample */
 } gm_chat_work;
 
 static void free_work(gm_chat_work *work) {
@@ -167,6 +168,7 @@ static gm_status append_end(gm_chat_work *work) {
                                      "tokenizer_config.json or set append_eos to false");
     GM_GROW(work->ids.ids, work->ids.capacity, work->ids.count + 1);
     work->ids.ids[work->ids.count++] = eos;
+    work->unended = true;
     if (last->end == (int32_t)work->ids.count - 1)
         last->end++;
     else
@@ -176,6 +178,7 @@ static gm_status append_end(gm_chat_work *work) {
 
 /* What render left; at least one stretch. */
 static gm_status encode_rendered(gm_chat_work *work, bool append_eos) {
+    work->unended = false;
     GM_TRY(gm_tokenizer_encode_marked(work->tokenizer, gm_buffer_string(&work->text.text), work->text.text.length, work->plain,
                                       work->places, work->stretches * PLACES, &work->ids));
     if (gm_chat_wants_bos(work->chat)) GM_TRY(insert_front(work));
@@ -244,6 +247,7 @@ static gm_status store(gm_sample *sample, const gm_chat_work *work, gm_region *r
     sample->length = (int32_t)work->ids.count;
     sample->prompt_length = work->spans[0].begin;
     sample->span_count = (int32_t)work->stretches;
+    sample->unended = work->unended;
     GM_REGION_ALLOC(region, sample->ids, work->ids.count);
     GM_REGION_ALLOC(region, spans, work->stretches);
     memcpy(sample->ids, work->ids.ids, work->ids.count * sizeof *sample->ids);

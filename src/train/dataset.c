@@ -61,6 +61,7 @@ static gm_status count_samples(split_encoder *e) {
         t->loss_tokens += loss_tokens;
         if (sample->length > t->longest) t->longest = sample->length;
         if (loss_tokens > t->most_loss_tokens) t->most_loss_tokens = loss_tokens;
+        t->unended += sample->unended;
         t->samples = gm_sample_checksum(t->samples, sample);
     }
     if (t->count == 0) t->first_line = e->items.items[0].line;
@@ -109,6 +110,7 @@ static void take_totals(gm_dataset *dataset, gm_dataset_part *part, const gm_spl
     part->tokens = totals->tokens;
     part->first_line = totals->first_line;
     part->conversations = (size_t)totals->conversations;
+    part->unended = (size_t)totals->unended;
     part->checksum = gm_combine_checksums(checksums, 2);
     dataset->count += part->count;
     dataset->cut += totals->cut;

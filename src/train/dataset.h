@@ -20,6 +20,7 @@ typedef struct gm_dataset_part { /* a task's */
     uint32_t checksum;  /* of the items and of their tokens */
     bool append_eos;
     size_t conversations; /* of the samples */
+    size_t unended;       /* of these: gm_sample.unended */
     const char *chat;     /* gm_chat_family_name of what rendered them */
 } gm_dataset_part;
 

@@ -236,6 +236,15 @@ static void note_evaluations(gm_log_level level, const gm_run_state *run) {
                        run->test[k].task);
 }
 
+/* A template whose end of a turn is no token of the tokenizer is a usual mistake; roles of a task file end as they say. */
+static void warn_of_unended(const gm_dataset_part *part) {
+    if (part->unended && strcmp(part->chat, "the task file's") != 0)
+        gm_log(GM_LOG_WARN,
+               "%s train: in %zu of %zu conversations no token ends the assistant's turn: what the chat template writes behind it is no "
+               "token of this tokenizer; EOS is learnt behind the last answer alone",
+               part->task, part->unended, part->conversations);
+}
+
 static void note_training(gm_log_level level, const gm_run_state *run) {
     const gm_dataset *data = &run->data;
     for (int i = 0; i < data->parts; i++) {
@@ -248,6 +257,7 @@ static void note_training(gm_log_level level, const gm_run_state *run) {
                              data->part[i].chat);
         gm_log(level, "%s", gm_buffer_string(&text));
         gm_buffer_free(&text);
+        warn_of_unended(&data->part[i]);
     }
     gm_log(level, "train: %zu samples, %" PRId64 " tokens, %" PRId64 " of them with loss, the longest sample has %" PRId64, data->count,
            data->tokens, data->loss_tokens, data->longest);

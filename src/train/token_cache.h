@@ -14,7 +14,7 @@
 #include "io/mapped_guard.h"
 
 typedef struct gm_split_totals { /* of a split's samples */
-    int64_t count, tokens, loss_tokens, longest, most_loss_tokens, cut, conversations;
+    int64_t count, tokens, loss_tokens, longest, most_loss_tokens, cut, conversations, unended;
     int64_t first_line;      /* of the file: the first sample's */
     uint32_t items, samples; /* checksums */
 } gm_split_totals;

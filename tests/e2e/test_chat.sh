@@ -37,6 +37,13 @@ sed -i 's#|>#|] #' other/base/tokenizer_config.json
 expect 2 'out/checkpoints/step-6: was made with another tokenizer' once "${train[@]}" --base-model other/base --output-dir out --resume --set train.max_steps=8
 rm -rf out
 
+# a template that ends turns with what is no token of the tokenizer
+cp -r good unended
+sed -i 's#eos_token + #"<|im_end|>" + #' unended/base/tokenizer_config.json
+sed -i "s#\"<|im_end|>\" + #'<|im_end|>' + #" unended/base/tokenizer_config.json
+good once "${train[@]}" --base-model unended/base --output-dir unended/run --dry-run
+grep -q 'jsonl train: in 2 of 2 conversations no token ends the assistant' "$work/stderr" || fail "turns that do not end are not told: $(cat "$work/stderr")"
+
 # roles of a task file in place of the template, and a model without one
 sed 's#"append_eos"#"chat": {"user": "Q: {content}\\n", "assistant": "A:{content}\\n", "system": "{content}\\n"}, &#' "$GMOE_TASKS/jsonl.json" >roles.json
 good "${train[@]}" --output-dir out --dry-run --set task=roles.json
