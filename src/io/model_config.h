@@ -20,7 +20,7 @@ typedef struct gm_model_config {
     double rope_factor;                                                /* linear, llama3 */
     double rope_low_factor, rope_high_factor, rope_original_positions; /* llama3         */
     bool attention_bias /* q, k, v */, output_bias /* o */, mlp_bias, tied_embeddings, qk_norm;
-    bool fused; /* the file has one matrix for q, k, v and one for gate, up */
+    bool fused;                   /* the file has one matrix for q, k, v and one for gate, up */
     int64_t eos_token, bos_token; /* -1: none; the first of a list */
 } gm_model_config;
 

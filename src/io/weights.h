@@ -21,8 +21,8 @@ uint64_t gm_weights_elements(const gm_model_config *config);
 /* Says whether two runs had the same base model: the sum over the tensors of a hash of name, type, shape and all bytes (XXH64,
  * several tensors at once on the threads there are), and the values of gm_model_config. It reads the whole file: 1 GB in 0.19 s a
  * thread where it is in the page cache (5.6 GB/s), else at the disk's speed; what the run then uses in place is there already.
- * Independent of sharding and of config.json's other keys. Kept in adapters and checkpoints: once there is a release, change it only with a new
- * name in state.json. */
+ * Independent of sharding and of config.json's other keys. Kept in adapters and checkpoints: once there is a release, change it only with a
+ * new name in state.json. */
 uint64_t gm_weights_hash(const gm_safetensors *file, const gm_model_config *config);
 
 #endif

@@ -275,7 +275,8 @@ static void split_batch(fixture *f, gm_batch parts[2], int32_t second_rows[LOSS_
     while (f->loss_row[first] < 10) first++;
     for (int i = first; i < LOSS_ROWS; i++) second_rows[i - first] = f->loss_row[i] - 10;
     parts[0] = (gm_batch){10, 2, f->ids, f->positions, first_starts, first, f->loss_row, f->loss_target, NULL};
-    parts[1] = (gm_batch){13, 1, f->ids + 10, f->positions + 10, second_starts, LOSS_ROWS - first, second_rows, f->loss_target + first, NULL};
+    parts[1] =
+        (gm_batch){13, 1, f->ids + 10, f->positions + 10, second_starts, LOSS_ROWS - first, second_rows, f->loss_target + first, NULL};
 }
 
 static void test_two_micro_batches_equal_one(void **state) {

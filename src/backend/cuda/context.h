@@ -38,7 +38,7 @@ typedef struct gm_cuda_context {
     gm_cuda_product *products; /* owned, GM_CUDA_PRODUCTS */
     void *workspace;           /* owned, on the device */
     double *sums;              /* owned, on the device: GM_CUDA_SUMS */
-    double gemm_seconds; /* since they were asked for, while the backend is synchronous */
+    double gemm_seconds;       /* since they were asked for, while the backend is synchronous */
     bool failed;
     bool managed; /* memory that the host may look at: for tests */
     char error[256];
