@@ -1,8 +1,9 @@
-/* What every test needs: cmocka behind its required headers, a temporary directory, the shared data. */
+/* What every test needs: cmocka behind its required headers, a temporary directory, a process that may end, the shared data. */
 #ifndef GM_TEST_SUPPORT_H
 #define GM_TEST_SUPPORT_H
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,6 +21,22 @@ static inline void gm_test_directory(char *path) {
     const char *base = getenv("TMPDIR");
     snprintf(path, 4096, "%s/gmoe-test-XXXXXX", base && *base ? base : "/tmp");
     assert_non_null(mkdtemp(path));
+}
+
+/* The exit status of `act` in a process of its own, 256 and more: a signal; its standard error is thrown away. */
+static inline int gm_test_status_of(void (*act)(void)) {
+    int status = -1;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        if (!freopen("/dev/null", "w", stderr)) _exit(99);
+        act();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
 }
 
 /* Path of a file of the shared data ($GMOE_SHARED, default ../shared); false and a note where it is absent:

@@ -1,5 +1,6 @@
 #include "train/dataset.h"
 #include "train/signals.h"
+#include "train/state.h"
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -124,9 +125,10 @@ static void take_totals(gm_dataset *dataset, gm_dataset_part *part, const gm_spl
 
 /* Of all that a sample's tokens depend on. */
 static gm_status key_of(uint64_t *key, const gm_task *task, const gm_config *c, const gm_dataset_part *part, bool skip_bad) {
-    static const char *const names[] = {"tokenizer.json", "tokenizer.json.gz",   "tokenizer_config.json",
-                                        "config.json",    "chat_template.jinja", "chat_template.json"};
-    const int64_t numbers[] = {part->append_eos, c->train.max_length, c->train.loss_on, skip_bad};
+    static const char *const names[] = {"config.json", "chat_template.jinja", "chat_template.json"};
+    uint32_t tokenizer;
+    GM_TRY(gm_tokenizer_checksum(c->base_model, &tokenizer));
+    const int64_t numbers[] = {tokenizer, part->append_eos, c->train.max_length, c->train.loss_on, skip_bad};
     *key = gm_hash(GMOE_VERSION, strlen(GMOE_VERSION), sizeof(gm_split_totals));
     *key = gm_hash(c->eval.prompt, strlen(c->eval.prompt), gm_hash(numbers, sizeof numbers, *key));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

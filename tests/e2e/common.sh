@@ -39,6 +39,14 @@ once() {
     "${kept[@]}"
 }
 
+# take_golden_data: sets `golden`, a case with all its files, and puts its data into $work/data, its test split as validation too
+take_golden_data() {
+    golden=$PWD/tests/golden/llama-gmoe
+    mkdir "$work/data"
+    cp "$golden/train.jsonl" "$golden/test.jsonl" "$work/data"
+    cp "$golden/test.jsonl" "$work/data/validation.jsonl"
+}
+
 # need_shared PATH: ends the script as skipped where the shared data lacks it
 need_shared() {
     [ -e "$shared/$1" ] || { echo "skipped: $shared/$1 is absent"; exit 77; }

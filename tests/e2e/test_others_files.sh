@@ -2,10 +2,7 @@
 # What is not of a run stays as it is: base models, data, other programs' checkpoints, notes; and scores of different things are
 # not mixed.
 . tests/e2e/common.sh "$1"
-golden=$PWD/tests/golden/llama-gmoe
-mkdir "$work/data"
-cp "$golden/train.jsonl" "$golden/test.jsonl" "$work/data"
-cp "$golden/test.jsonl" "$work/data/validation.jsonl"
+take_golden_data
 cp -r "$golden/base" "$work/base"
 cd "$work" || exit 1
 train=("$bin/gmoe-train" --config "$golden/config.json" --base-model base --data-dir data --set train.max_steps=2 --set train.save_every=1

@@ -1,10 +1,7 @@
 #!/bin/bash
 # Where a run may be, what it takes for its own there, and what it writes where its standard descriptors are closed.
 . tests/e2e/common.sh "$1"
-golden=$PWD/tests/golden/llama-gmoe
-mkdir "$work/data"
-cp "$golden/train.jsonl" "$golden/test.jsonl" "$work/data"
-cp "$golden/test.jsonl" "$work/data/validation.jsonl"
+take_golden_data
 cd "$work" || exit 1
 train=("$bin/gmoe-train" --config "$golden/config.json" --base-model "$golden/base" --data-dir data --set train.max_steps=2
     --set train.save_every=1 --set train.eval_every=1)

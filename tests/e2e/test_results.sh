@@ -1,10 +1,7 @@
 #!/bin/bash
 # What a run leaves: scores of part of a split, a finished run resumed, several seeds, an adapter scored again, and dry runs before it.
 . tests/e2e/common.sh "$1"
-golden=$PWD/tests/golden/llama-gmoe
-mkdir "$work/data"
-cp "$golden/train.jsonl" "$golden/test.jsonl" "$work/data"
-cp "$golden/test.jsonl" "$work/data/validation.jsonl"
+take_golden_data
 cd "$work" || exit 1
 train=("$bin/gmoe-train" --config "$golden/config.json" --base-model "$golden/base" --data-dir data --set train.max_steps=6
     --set train.save_every=3 --set train.eval_every=2)

@@ -1,10 +1,7 @@
 #!/bin/bash
 # However a run is stopped, the resumed one ends with the same bytes as one that was not.
 . tests/e2e/common.sh "$1"
-golden=$PWD/tests/golden/llama-gmoe
-mkdir "$work/data"
-cp "$golden/train.jsonl" "$golden/test.jsonl" "$work/data"
-cp "$golden/test.jsonl" "$work/data/validation.jsonl"
+take_golden_data
 cd "$work" || exit 1
 steps=${RESUME_STEPS:-400}
 # 10 samples in batches of 4: an epoch's last batch is smaller; 60 tokens a micro-batch: several a step.

@@ -1,10 +1,7 @@
 #!/bin/bash
 # What a run was made from is held against every later --resume, and what it gave is not lost by one.
 . tests/e2e/common.sh "$1"
-golden=$PWD/tests/golden/llama-gmoe
-mkdir "$work/data"
-cp "$golden/train.jsonl" "$golden/test.jsonl" "$work/data"
-cp "$golden/test.jsonl" "$work/data/validation.jsonl"
+take_golden_data
 cd "$work" || exit 1
 train=("$bin/gmoe-train" --config "$golden/config.json" --base-model "$golden/base" --data-dir data --set train.save_every=1)
 

@@ -1,22 +1,9 @@
 /* Hostile data files: every case is a file written here, what is wrong with it, and what the message must name. */
 #include "data_files.h"
+#include "test_directory.h"
 
 #include "base/log.h"
 #include "data/task.h"
-
-static char directory[GM_PATH];
-
-static int make_directory(void **state) {
-    (void)state;
-    gm_test_directory(directory);
-    gm_log_set_level(GM_LOG_ERROR);
-    return 0;
-}
-
-static int remove_directory(void **state) {
-    (void)state;
-    return gm_directory_remove(directory);
-}
 
 static gm_status load(const char *name, const char *split, const char *prompt, bool skip_bad, gm_item_set *set) {
     gm_task *task;
@@ -257,6 +244,7 @@ static void test_random_damage(void **state) {
 }
 
 int main(void) {
+    gm_log_set_level(GM_LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_lines),
         cmocka_unit_test(test_answer_files),

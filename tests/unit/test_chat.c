@@ -1,25 +1,13 @@
 /* Conversations against what transformers and the tokenizers package make of them (scripts/oracle/make_chat_goldens.py writes
  * tests/golden/chat; GMOE_CHAT_GOLDENS names another folder of such files), and what is refused or cut. */
 #include "data_files.h"
+#include "test_directory.h"
 
 #include "data/jinja/jinja.h"
 #include "data/sample_chat.h"
 #include "io/tokenizer/tokenizer.h"
 
 #include <dirent.h>
-
-static char directory[GM_PATH];
-
-static int make_directory(void **state) {
-    (void)state;
-    gm_test_directory(directory);
-    return 0;
-}
-
-static int remove_directory(void **state) {
-    (void)state;
-    return gm_directory_remove(directory);
-}
 
 /* ---- goldens ---------------------------------------------------------------------------------------------------- */
 

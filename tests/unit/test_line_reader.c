@@ -1,22 +1,10 @@
 /* Lines from plain and gzip files: every shape a text file comes in, every fault of a gzip stream. */
 #include "data_files.h"
+#include "test_directory.h"
 
 #include "data/line_reader.h"
 
 #include <sys/stat.h>
-
-static char directory[GM_PATH];
-
-static int make_directory(void **state) {
-    (void)state;
-    gm_test_directory(directory);
-    return 0;
-}
-
-static int remove_directory(void **state) {
-    (void)state;
-    return gm_directory_remove(directory);
-}
 
 /* Reads all lines and joins them with "|"; the status of the first failure. */
 static gm_status read_joined(const char *name, gm_buffer *joined, int64_t limit) {

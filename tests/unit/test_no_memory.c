@@ -9,8 +9,6 @@
 #include <dlfcn.h>
 #include <locale.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
 
 /* ---- the C locale ----------------------------------------------------------------------------------------------- */
 
@@ -40,22 +38,6 @@ static void test_one_locale(void **state) {
 
 /* ---- children, which end or not --------------------------------------------------------------------------------- */
 
-/* The exit status of `act` in a process of its own, 256 and more: a signal; its standard error is thrown away. */
-static int status_of(void (*act)(void)) {
-    int status = -1;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        signal(SIGABRT, SIG_DFL);
-        if (!freopen("/dev/null", "w", stderr)) _exit(99);
-        act();
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
-}
-
 static void parse_without_locale(void) {
     no_locale = true;
     parse_number(NULL);
@@ -63,7 +45,7 @@ static void parse_without_locale(void) {
 
 static void test_no_locale(void **state) { /* before the first number */
     (void)state;
-    assert_int_equal(status_of(parse_without_locale), GM_NO_MEMORY);
+    assert_int_equal(gm_test_status_of(parse_without_locale), GM_NO_MEMORY);
 }
 
 /* ---- cJSON ------------------------------------------------------------------------------------------------------ */
@@ -96,7 +78,7 @@ static void note_kept(void) {
 
 static void fail_each(void (*act)(void)) {
     int tried = 0, status;
-    for (fail_at = 1; (status = status_of(act)) == GM_NO_MEMORY; fail_at++) tried++;
+    for (fail_at = 1; (status = gm_test_status_of(act)) == GM_NO_MEMORY; fail_at++) tried++;
     if (status != 0) fail_msg("allocation %d: status %d", fail_at, status);
     assert_true(tried > 10);
 }

@@ -1,6 +1,7 @@
 /* Samples: where the prompt ends in the joint ids, what is cut, where EOS comes from. The tokenizer here is small
  * enough to know by heart; real ones are in test_datasets.c. */
 #include "data_files.h"
+#include "test_directory.h"
 
 #include "data/sample.h"
 #include "data/task.h"
@@ -9,19 +10,6 @@
 #include <omp.h>
 
 enum { BOS, EOS, A, B, C, SPACE, AB, SPACE_C, LESS, SLASH, S, MORE };
-
-static char directory[GM_PATH];
-
-static int make_directory(void **state) {
-    (void)state;
-    gm_test_directory(directory);
-    return 0;
-}
-
-static int remove_directory(void **state) {
-    (void)state;
-    return gm_directory_remove(directory);
-}
 
 /* `front` and `back`: what the template puts around a text. */
 static gm_tokenizer *small_tokenizer(bool front, bool back, const char *eos) {

@@ -1,22 +1,9 @@
 /* Lines of the jsonl task in every shape that it takes, good and bad, and the keys of a task file that say which. */
 #include "data_files.h"
+#include "test_directory.h"
 
 #include "base/log.h"
 #include "data/task.h"
-
-static char directory[GM_PATH];
-
-static int make_directory(void **state) {
-    (void)state;
-    gm_test_directory(directory);
-    gm_log_set_level(GM_LOG_ERROR);
-    return 0;
-}
-
-static int remove_directory(void **state) {
-    (void)state;
-    return gm_directory_remove(directory);
-}
 
 static gm_status load(gm_item_set *set, const char *task_name, const char *text, bool skip_bad) {
     gm_task *task;
@@ -178,6 +165,7 @@ static void test_task_files(void **state) {
 }
 
 int main(void) {
+    gm_log_set_level(GM_LOG_ERROR);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes), cmocka_unit_test(test_bad_lines), cmocka_unit_test(test_task_files)};
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

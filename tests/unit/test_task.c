@@ -1,21 +1,9 @@
 /* Task files: the shipped ones, what is refused in others, templates and text functions. */
 #include "data_files.h"
+#include "test_directory.h"
 
 #include "data/task_parts.h"
 #include "data/text.h"
-
-static char directory[GM_PATH];
-
-static int make_directory(void **state) {
-    (void)state;
-    gm_test_directory(directory);
-    return 0;
-}
-
-static int remove_directory(void **state) {
-    (void)state;
-    return gm_directory_remove(directory);
-}
 
 static void test_shipped(void **state) {
     (void)state;
