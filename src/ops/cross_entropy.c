@@ -5,7 +5,7 @@
  * Evaluation reads single logits and the rows' log-sums instead. */
 #include "ops/ops.h"
 
-enum { LOGITS_BYTES = 32 << 20, CHUNK_ROWS_LEAST = 128 };
+enum { LOGITS_BYTES = 64 << 20, CHUNK_ROWS_LEAST = 128, CHUNK_ROWS_LEAST_DEVICE = 1024 };
 
 typedef struct saved_loss {
     gm_tensor *x;
@@ -23,11 +23,13 @@ static void loss_backward(gm_step *step, const void *saved) {
     step->backend->kernels->scatter_rows(step->backend, &args);
 }
 
-/* Even chunks: few distinct shapes. Then 513 rows may make two chunks of 257 where 512 make one, so that the plan takes the
- * largest chunk that this count or a smaller one can have. */
+/* A chunk is a compromise between memory and the head's products, which read all of the head for each chunk: a device needs more rows
+ * to be kept busy by that than a processor. Even chunks: few distinct shapes. Then 513 rows may make two chunks of 257 where 512 make one,
+ * so that the plan takes the largest chunk that this count or a smaller one can have. */
 static int64_t chunk_rows(const gm_step *step, int64_t count, int64_t vocabulary) {
     int64_t rows = LOGITS_BYTES / (vocabulary * (int64_t)sizeof(float));
-    if (rows < CHUNK_ROWS_LEAST) rows = CHUNK_ROWS_LEAST;
+    int64_t least = step->backend->host_memory ? CHUNK_ROWS_LEAST : CHUNK_ROWS_LEAST_DEVICE;
+    if (rows < least) rows = least;
     if (gm_backend_measures(step->backend)) return count < rows ? count : rows;
     int64_t chunks = (count + rows - 1) / rows;
     return chunks ? (count + chunks - 1) / chunks : 0;
