@@ -21,6 +21,7 @@ const gm_kernels gm_cpu_kernels_measuring = {
     TAKES_SCRATCH(attention_forward),
     TAKES_SCRATCH(attention_backward),
     TAKES_SCRATCH(lora_backward),
+    TAKES_SCRATCH(expert_ffn_forward),
     TAKES_SCRATCH(expert_ffn_backward),
     TAKES_SCRATCH(router_graph_forward),
     TAKES_SCRATCH(router_graph_backward),

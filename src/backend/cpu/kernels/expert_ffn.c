@@ -6,7 +6,7 @@
  * Within a token a slot's rank-r pieces are expanded over a strip of columns that stays in the first-level cache. */
 #include "backend/cpu/kernels/kernel.h"
 
-enum { STRIP = 512, SLICES_MOST = 32, SLICE_ALIGN = 64, TOKEN_BLOCK = 16 };
+enum { STRIP = 512, SLICES_MOST = 32, SLICE_ALIGN = 64, TOKEN_BLOCK = 16, CACHE_LINE = 64 };
 
 typedef struct gm_strip { /* one slot's values over up to STRIP columns */
     float h1[STRIP], h3[STRIP], a[STRIP], da[STRIP];
@@ -91,6 +91,38 @@ static bool all_sites_rank2(const gm_expert_ffn_args *args) {
     return args->rank == 2 && args->w1.a && args->w3.a && args->w2.a && args->dropout.rate == 0;
 }
 
+/* The two experts that a token has first, by number */
+static int64_t first_experts(const gm_expert_ffn_args *args, int64_t t) {
+    const int32_t *expert = args->expert + t * args->slots;
+    int64_t one = expert[0], other = expert[args->slots > 1];
+    return one < other ? one * args->experts + other : other * args->experts + one;
+}
+
+/* An order of the tokens in which those of the same experts follow each other, so that the experts' rows stay in the first-level cache; in
+ * scratch memory. NULL: as they are, for there is one expert. */
+static const int32_t *token_order(gm_backend *backend, const gm_expert_ffn_args *args) {
+    if (args->experts == 1) return NULL;
+    int64_t pairs = args->experts * args->experts;
+    int32_t *order = gm_arena_take(&backend->scratch, (size_t)args->tokens * sizeof *order);
+    int32_t *place = gm_arena_take(&backend->scratch, (size_t)(pairs + 1) * sizeof *place); /* of the next token of each pair */
+    if (gm_backend_measures(backend)) return NULL;
+    memset(place, 0, (size_t)(pairs + 1) * sizeof *place);
+    for (int64_t t = 0; t < args->tokens; t++) place[first_experts(args, t) + 1]++;
+    for (int64_t pair = 0; pair < pairs; pair++) place[pair + 1] += place[pair];
+    for (int64_t t = 0; t < args->tokens; t++) order[place[first_experts(args, t)]++] = (int32_t)t;
+    return order;
+}
+
+/* Asks for columns begin … end of a token's rows: in this order the processor does not see them coming. */
+static void prefetch_rows(const gm_expert_ffn_args *args, int64_t t, int64_t begin, int64_t end) {
+    const int64_t size = (int64_t)gm_type_size(args->type);
+    for (int64_t i = (t * args->ffn + begin) * size; i < (t * args->ffn + end) * size; i += CACHE_LINE) {
+        __builtin_prefetch((const char *)args->h1 + i);
+        __builtin_prefetch((const char *)args->h3 + i);
+        if (args->dz) __builtin_prefetch((const char *)args->dz + i);
+    }
+}
+
 static void forward_token(const gm_expert_ffn_args *args, int64_t t) {
     gm_strip strip;
     float buffer1[STRIP], buffer3[STRIP], z[STRIP];
@@ -114,9 +146,15 @@ static void forward_token(const gm_expert_ffn_args *args, int64_t t) {
 }
 
 void GM_KERNEL(gm_cpu_expert_ffn_forward)(gm_backend *backend, const gm_expert_ffn_args *args) {
-    (void)backend;
+    size_t mark = gm_arena_mark(&backend->scratch);
+    const int32_t *order = token_order(backend, args);
+    int64_t tokens = gm_backend_measures(backend) ? 0 : args->tokens;
 #pragma omp parallel for schedule(dynamic, TOKEN_BLOCK)
-    for (int64_t t = 0; t < args->tokens; t++) forward_token(args, t);
+    for (int64_t i = 0; i < tokens; i++) {
+        if (i + 1 < tokens) prefetch_rows(args, order ? order[i + 1] : i + 1, 0, args->ffn);
+        forward_token(args, order ? order[i] : i);
+    }
+    gm_arena_release(&backend->scratch, mark);
 }
 
 void GM_KERNEL(gm_cpu_expert_ffn_output)(gm_backend *backend, const gm_expert_ffn_args *args) {
@@ -299,6 +337,7 @@ void GM_KERNEL(gm_cpu_expert_ffn_backward)(gm_backend *backend, const gm_expert_
     size_t mark = gm_arena_mark(&backend->scratch);
     float *w = gm_arena_take(&backend->scratch, (size_t)(args->tokens * args->slots * args->rank) * sizeof *w);
     float *sums = gm_arena_take(&backend->scratch, (size_t)(slices * per_slice) * sizeof *sums);
+    const int32_t *order = token_order(backend, args);
     if (gm_backend_measures(backend)) {
         gm_arena_release(&backend->scratch, mark);
         return;
@@ -309,10 +348,12 @@ void GM_KERNEL(gm_cpu_expert_ffn_backward)(gm_backend *backend, const gm_expert_
         float *slice_sums = sums + slice * per_slice;
         memset(slice_sums, 0, (size_t)per_slice * sizeof *slice_sums);
         int64_t begin = slice * width, end = begin + width < args->ffn ? begin + width : args->ffn;
-        for (int64_t t = 0; t < args->tokens; t++)
-            for (int64_t first = begin; first < end; first += STRIP)
+        for (int64_t i = 0; i < args->tokens; i++) {
+            if (i + 1 < args->tokens) prefetch_rows(args, order ? order[i + 1] : i + 1, begin, end);
+            for (int64_t first = begin, t = order ? order[i] : i; first < end; first += STRIP)
                 backward_strip(args, t, w + t * args->slots * args->rank, slice_sums + t * args->slots * sums_size(args), first,
                                end - first < STRIP ? end - first : STRIP);
+        }
     }
     if (args->w2.a) down_gradients(args);
 #pragma omp parallel for schedule(static)
