@@ -26,6 +26,7 @@ enum {
     ATTENTION_HEIGHT = 128,    /* most rows of a tile (unless a group has more heads): lower tiles waste less work above the */
     ATTENTION_HEIGHT_F32 = 64, /* diagonal, higher ones feed bf16's faster products better */
     ATTENTION_BLOCKS = 4,      /* blocks of a range: they share the packed keys        */
+    ATTENTION_AHEAD = 8,       /* rows that are asked for before they are copied       */
     ATTENTION_PANEL = 131072   /* most elements of packed keys                         */
 };
 
@@ -135,7 +136,12 @@ static inline void attention_copy(const attention *at, void *out, const void *in
     size_t bytes = (size_t)width * at->element;
     unsigned char *to = out;
     const unsigned char *from = (const unsigned char *)in + (size_t)(first * stride + column) * at->element;
-    for (int64_t i = 0; i < count; i++) memcpy(to + (size_t)i * bytes, from + (size_t)(i * stride) * at->element, bytes);
+    const size_t step = (size_t)stride * at->element;
+    for (int64_t i = 0; i < count; i++) {
+        const unsigned char *ahead = from + (size_t)gm_least(i + ATTENTION_AHEAD, count - 1) * step;
+        for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(ahead + b);
+        memcpy(to + (size_t)i * bytes, from + (size_t)i * step, bytes);
+    }
 }
 
 /* Zeros behind the first `used` elements, up to rows·C. */

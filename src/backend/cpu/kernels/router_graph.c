@@ -20,7 +20,8 @@ typedef struct router_worker {  /* a thread's buffers; rows in (token, node) ord
     float *mixed_token;         /* BLOCK×G: C_1 t, and its gradient                */
     float *z[GM_ROUTER_LAYERS]; /* BLOCK×nodes×G each: Z, and dZ                   */
     float *m[GM_ROUTER_LAYERS]; /* the same: input of layer l ≥ 2, after Â          */
-    float *y, *dscore;          /* BLOCK×nodes×G, BLOCK×N                          */
+    float *y;                   /* 2×nodes×G: a token's, in the nearest cache      */
+    float *dscore;              /* BLOCK×N                                         */
     void *scratch;              /* of the matrix products                          */
 } router_worker;
 
@@ -88,7 +89,7 @@ static router_worker take_worker(const router_run *run) {
     router_worker worker = {.input = take(backend, thin),
                             .token = take(backend, thin),
                             .mixed_token = take(backend, thin),
-                            .y = take(backend, full),
+                            .y = take(backend, 2 * (run->n + 1) * run->g),
                             .dscore = take(backend, BLOCK * run->n),
                             .scratch = gm_arena_take(&backend->scratch, run->scratch_bytes)};
     for (int64_t l = 0; l < run->args->layers; l++) {
@@ -130,26 +131,25 @@ static void multiply_by(float *restrict out, const float *restrict factor, int64
     for (int64_t i = 0; i < count; i++) out[i] *= factor[i];
 }
 
-/* Per token: out_j = Σ_i Â_ji in_i over nodes; transposed: out_j = Σ_i Â_ij in_i. */
+/* Of one token: out_j = Σ_i Â_ji in_i over nodes; transposed: out_j = Σ_i Â_ij in_i. */
 static void aggregate(const gm_router_graph_args *args, float *out, int64_t out_nodes, const float *in, int64_t in_nodes, bool transposed) {
     int64_t g = args->size;
-    memset(out, 0, (size_t)(BLOCK * out_nodes * g) * sizeof *out);
-    for (int64_t t = 0; t < BLOCK; t++)
-        for (int64_t j = 0; j < out_nodes; j++)
-            for (int64_t i = 0; i < in_nodes; i++) {
-                float weight = transposed ? edge(args, i, j) : edge(args, j, i);
-                if (weight != 0) gm_axpy(out + (t * out_nodes + j) * g, weight, in + (t * in_nodes + i) * g, g);
-            }
+    memset(out, 0, (size_t)(out_nodes * g) * sizeof *out);
+    for (int64_t j = 0; j < out_nodes; j++)
+        for (int64_t i = 0; i < in_nodes; i++) {
+            float weight = transposed ? edge(args, i, j) : edge(args, j, i);
+            if (weight != 0) gm_axpy(out + j * g, weight, in + i * g, g);
+        }
 }
 
-static void first_layer(const router_run *run, const router_worker *w) {
+/* Z¹ of one token */
+static void first_layer(const router_run *run, const float *restrict mixed, float *z) {
     int64_t g = run->g, nodes = nodes_of(run->args, 0);
-    for (int64_t t = 0; t < BLOCK; t++)
-        for (int64_t j = 0; j < nodes; j++) {
-            float weight = edge(run->args, j, run->n), *restrict z = w->z[0] + (t * nodes + j) * g;
-            const float *restrict row = run->table + j * g, *restrict mixed = w->mixed_token + t * g;
-            for (int64_t c = 0; c < g; c++) z[c] = row[c] + weight * mixed[c];
-        }
+    for (int64_t j = 0; j < nodes; j++) {
+        float weight = edge(run->args, j, run->n), *restrict out = z + j * g;
+        const float *restrict row = run->table + j * g;
+        for (int64_t c = 0; c < g; c++) out[c] = row[c] + weight * mixed[c];
+    }
 }
 
 static void multiply(const router_run *run, const router_worker *w, gm_gemm product) {
@@ -162,6 +162,18 @@ static void activate(const router_run *run, float *out, float *z, int64_t count)
         silu_and_slope(out, z, count);
     else
         silu(out, z, count);
+}
+
+/* M^l of the block from Z^{l−1}, token by token; the first layer's Z is made on the way, and stays for backward alone. */
+static void layer_input(const router_run *run, const router_worker *w, int64_t l) {
+    const gm_router_graph_args *args = run->args;
+    int64_t in_nodes = nodes_of(args, l - 1), nodes = nodes_of(args, l), row = in_nodes * run->g;
+    for (int64_t t = 0; t < BLOCK; t++) {
+        float *z = l == 1 && !run->backward ? w->y + row : w->z[l - 1] + t * row;
+        if (l == 1) first_layer(run, w->mixed_token + t * run->g, z);
+        activate(run, w->y, z, row);
+        aggregate(args, w->m[l] + t * nodes * run->g, nodes, w->y, in_nodes, false);
+    }
 }
 
 static bool last_is_kept(const router_run *run) { return run->args->last != NULL; }
@@ -191,14 +203,13 @@ static void block_forward(const router_run *run, const router_worker *w, int64_t
     memset(w->input + rows * g, 0, (size_t)((BLOCK - rows) * g) * sizeof(float));
     activate(run, w->token, w->input, BLOCK * g);
     multiply(run, w, through(w->mixed_token, w->token, args->conv[0], BLOCK, g, true));
-    first_layer(run, w);
+    if (args->layers == 1)
+        for (int64_t t = 0; t < BLOCK; t++) first_layer(run, w->mixed_token + t * g, w->z[0] + t * run->n * g);
     for (int64_t l = 1; l < args->layers; l++) {
-        int64_t in_nodes = nodes_of(args, l - 1), nodes = nodes_of(args, l);
         bool last = l == args->layers - 1;
-        activate(run, w->y, w->z[l - 1], BLOCK * in_nodes * g);
-        aggregate(args, w->m[l], nodes, w->y, in_nodes, false);
+        layer_input(run, w, l);
         if (last && run->backward && last_is_kept(run)) continue;
-        multiply(run, w, through(last ? last_z(run, w, first, rows) : w->z[l], w->m[l], args->conv[l], BLOCK * nodes, g, true));
+        multiply(run, w, through(last ? last_z(run, w, first, rows) : w->z[l], w->m[l], args->conv[l], BLOCK * nodes_of(args, l), g, true));
     }
     if (args->layers > 1) keep_last(run, w, first, rows);
 }
@@ -256,16 +267,24 @@ static void readout_backward(const router_run *run, const router_worker *w, floa
     }
 }
 
-/* From dZ¹: the table's gradient, added; and d(C_1 t) into mixed_token. */
-static void first_layer_backward(const router_run *run, const router_worker *w, float *dtable) {
+/* From dZ¹ of token t of the block: the table's gradient, added; and d(C_1 t) into mixed_token. */
+static void first_layer_backward(const router_run *run, const router_worker *w, int64_t t, float *dtable) {
     int64_t g = run->g, nodes = nodes_of(run->args, 0);
-    memset(w->mixed_token, 0, (size_t)(BLOCK * g) * sizeof(float));
-    for (int64_t t = 0; t < BLOCK; t++)
-        for (int64_t j = 0; j < nodes; j++) {
-            const float *dz = w->z[0] + (t * nodes + j) * g;
-            gm_axpy(dtable + j * g, 1.0f, dz, g);
-            gm_axpy(w->mixed_token + t * g, edge(run->args, j, run->n), dz, g);
-        }
+    memset(w->mixed_token + t * g, 0, (size_t)g * sizeof(float));
+    for (int64_t j = 0; j < nodes; j++) {
+        const float *dz = w->z[0] + (t * nodes + j) * g;
+        gm_axpy(dtable + j * g, 1.0f, dz, g);
+        gm_axpy(w->mixed_token + t * g, edge(run->args, j, run->n), dz, g);
+    }
+}
+
+/* dZ^{l−1} in place of silu'(Z^{l−1}), from dM^l. */
+static void layer_input_backward(const router_run *run, const router_worker *w, int64_t l) {
+    int64_t nodes = nodes_of(run->args, l), in_nodes = nodes_of(run->args, l - 1), row = in_nodes * run->g;
+    for (int64_t t = 0; t < BLOCK; t++) {
+        aggregate(run->args, w->y, in_nodes, w->m[l] + t * nodes * run->g, nodes, true);
+        multiply_by(w->z[l - 1] + t * row, w->y, row);
+    }
 }
 
 static void block_backward(const router_run *run, const router_worker *w, const router_sums *sums, int64_t first, int64_t rows) {
@@ -276,14 +295,13 @@ static void block_backward(const router_run *run, const router_worker *w, const 
     float *z_last = last_z(run, w, first, rows);
     readout_backward(run, w, z_last, sums->readout);
     for (int64_t l = last; l > 0; l--) {
-        int64_t nodes = nodes_of(args, l), in_nodes = nodes_of(args, l - 1);
+        int64_t nodes = nodes_of(args, l);
         const float *dz = l == last ? z_last : w->z[l];
         multiply(run, w, outer(sums->conv[l], dz, w->m[l], BLOCK * nodes, g));
         multiply(run, w, through(w->m[l], dz, args->conv[l], BLOCK * nodes, g, false)); /* dM in place of M */
-        aggregate(args, w->y, in_nodes, w->m[l], nodes, true);
-        multiply_by(w->z[l - 1], w->y, BLOCK * in_nodes * g); /* silu'(Z) becomes dZ */
+        layer_input_backward(run, w, l);
     }
-    first_layer_backward(run, w, sums->table);
+    for (int64_t t = 0; t < BLOCK; t++) first_layer_backward(run, w, t, sums->table);
     multiply(run, w, outer(sums->conv[0], w->mixed_token, w->token, BLOCK, g));
     multiply(run, w, through(w->token, w->mixed_token, args->conv[0], BLOCK, g, false)); /* dt in place of t */
     multiply_by(w->token, w->input, BLOCK * g);
