@@ -54,6 +54,7 @@ if [ ${#lacks[@]} -gt 0 ]; then
     exit 1
 fi
 
+[ -z "$deps" ] || export LD_LIBRARY_PATH=$(realpath "$deps")/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} # what the libraries need in turn
 : >"$summary"
 say "# GPU check"
 say ""

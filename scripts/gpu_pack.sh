@@ -26,4 +26,9 @@ for name in dnnl cjson z pcre2-8 utf8proc cmocka; do
     cp "$file" "$out/lib/$soname"
     ln -s "$soname" "$out/lib/lib$name.so"
 done
+# What these need in turn, but for what comes with a C compiler (oneDNN may want OpenCL's loader).
+ldd "$out"/lib/*.so | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u | while read -r file; do
+    name=$(basename "$file")
+    [[ $name =~ ^(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|libgomp)\.so ]] || [ -e "$out/lib/$name" ] || cp "$file" "$out/lib/$name"
+done
 echo "$out: $(du -sm "$out" | cut -f1) MB; on the other machine: scripts/gpu_check.sh --deps $out"
