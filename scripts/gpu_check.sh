@@ -2,6 +2,7 @@
 # Everything that only a GPU can tell, in one command of at most 9 minutes: builds, compares every kernel with double-precision loops,
 # runs the goldens in f32 and bf16, wants the same bits from two runs and from an interrupted one, looks for wrong accesses with
 # compute-sanitizer, then measures. What is not there is said and skipped; what fails is said, and the exit status is 1.
+# CUDA_VISIBLE_DEVICES chooses among several GPUs, counted as nvidia-smi does.
 #   scripts/gpu_check.sh [--deps DIR] [--out DIR] [--quick]
 # --deps: a folder that scripts/gpu_pack.sh filled (default: .gpu where there is one); --out: where summary.md, the JSON lines and the
 # logs go (default: runs/gpu-check); --quick: no measurements.
@@ -54,15 +55,18 @@ if [ ${#lacks[@]} -gt 0 ]; then
     exit 1
 fi
 
+export CUDA_DEVICE_ORDER=PCI_BUS_ID
+gpu=${CUDA_VISIBLE_DEVICES:-0}
+gpu() { nvidia-smi -i "${gpu%%,*}" "--query-gpu=$1" --format=csv,noheader; }
 [ -z "$deps" ] || export LD_LIBRARY_PATH=$(realpath "$deps")/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} # what the libraries need in turn
 : >"$summary"
 say "# GPU check"
 say ""
-say "$(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | head -1), $(nvcc --version | grep -o 'release [0-9.]*')"
+say "$(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(gpu name,driver_version,memory.total), $(nvcc --version | grep -o 'release [0-9.]*')"
 say ""
 say "| check | result | time |"
 say "| --- | --- | --- |"
-capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
+capability=$(gpu compute_cap | tr -d .)
 [ "$capability" = 90 ] && capability=90a
 build=build/gpu
 configure=(cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DGMOE_CUDA=ON "-DGMOE_CUDA_ARCHITECTURES=$capability-real")
