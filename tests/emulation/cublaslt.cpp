@@ -121,8 +121,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t description, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d,
                                               cublasLtMatmulPreference_t, int, cublasLtMatmulHeuristicResult_t *results, int *found) {
-    results[0] = {algorithm_of(*description, *a, *b, *d), 0};
-    *found = 1;
+    results[0] = {algorithm_of(*description, *a, *b, *d), 0, CUBLAS_STATUS_SUCCESS};
+    *found = a->type != CUDA_R_32F || d->type == CUDA_R_32F; /* the library has no product of f32 that is written as bf16 */
     return CUBLAS_STATUS_SUCCESS;
 }
 

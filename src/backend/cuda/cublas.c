@@ -44,9 +44,10 @@ void gm_cuda_blas_close(gm_cuda_context *context) {
     free(context->products);
 }
 
-/* The largest power of two, up to 256, that divides the address. */
+/* The largest power of two that divides the address, up to what every piece of an arena has: where a piece happens to lie, which
+ * the run's other memory decides, is not to choose the algorithm. */
 static uint32_t alignment(const void *pointer) {
-    uint32_t bytes = 256;
+    uint32_t bytes = GM_ARENA_ALIGN;
     while ((uintptr_t)pointer % bytes) bytes /= 2;
     return bytes;
 }
@@ -108,7 +109,7 @@ static cublasStatus_t choose(gm_cuda_context *context, gm_cuda_plan *plan, const
     int found = 0;
     status = cublasLtMatmulAlgoGetHeuristic(context->blas, &plan->product, &plan->first, &plan->second, &plan->out, &plan->out, &preference,
                                             1, &result, &found);
-    if (status == CUBLAS_STATUS_SUCCESS && found == 0) status = CUBLAS_STATUS_NOT_SUPPORTED;
+    if (status == CUBLAS_STATUS_SUCCESS) status = found ? result.state : CUBLAS_STATUS_NOT_SUPPORTED;
     if (status == CUBLAS_STATUS_SUCCESS) *algorithm = result.algo;
     return status;
 }
