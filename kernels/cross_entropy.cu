@@ -3,32 +3,80 @@
  *     dx_rv = gradient_scale · (softmax(x_r)_v − [v = target_r])         rows×V of gradient_type, packed
  *     score: logit_i = x[row_i, token_i],   log_sum_r = log Σ_v exp(x_rv)
  * dx may take the place of x where both are f32. A block has a row and reads it twice: once for maximum and sum together (the sum
- * is scaled when a greater maximum is met), once for the gradient. */
+ * is scaled when a greater maximum is met), once for the gradient, from the end, which the cache still has. A chunk may have
+ * fewer rows than the device has multiprocessors: a block is as large as one can be, and each thread has AHEAD loads on their way. */
 #include "common.cuh"
 
-enum { THREADS = 512, VECTOR = 4, ADDERS = 256 };
+enum { THREADS = 1024, VECTOR = 4, STEP = THREADS * VECTOR, AHEAD = 4, ADDERS = 256 };
 
 struct normaliser {
     float most;
     double sum; /* Σ exp(x − most) */
 };
 
+/* Elements of a row that are read AHEAD vectors at a time; those behind them one vector at a time. */
+__device__ static int64_t whole_steps(int64_t n, bool aligned) { return aligned ? n / (AHEAD * STEP) * (AHEAD * STEP) : 0; }
+
+__device__ __forceinline__ static void load_ahead(float (&v)[AHEAD][VECTOR], const float *x) {
+#pragma unroll
+    for (int a = 0; a < AHEAD; a++) gm_load_vector(v[a], x + a * STEP);
+}
+
+template <int N> __device__ __forceinline__ static void take(normaliser &s, const float (&v)[N][VECTOR]) {
+    float most = s.most, part = 0;
+#pragma unroll
+    for (int a = 0; a < N; a++)
+#pragma unroll
+        for (int j = 0; j < VECTOR; j++) most = fmaxf(most, v[a][j]);
+    if (most > s.most) s.sum *= (double)expf(s.most - most), s.most = most;
+#pragma unroll
+    for (int a = 0; a < N; a++)
+#pragma unroll
+        for (int j = 0; j < VECTOR; j++) part += expf(v[a][j] - s.most);
+    s.sum += (double)part;
+}
+
 __device__ static normaliser normaliser_of(const float *x, int64_t n, bool aligned) {
-    float v[VECTOR], most = -INFINITY;
-    double sum = 0;
-    for (int64_t i = threadIdx.x * VECTOR; i < n; i += THREADS * VECTOR) {
-        gm_load_some(v, x, i, n, aligned, -INFINITY);
-        float greatest = v[0], part = 0;
-#pragma unroll
-        for (int j = 1; j < VECTOR; j++) greatest = fmaxf(greatest, v[j]);
-        if (greatest > most) sum *= (double)expf(most - greatest), most = greatest;
-#pragma unroll
-        for (int j = 0; j < VECTOR; j++) part += expf(v[j] - most);
-        sum += (double)part;
+    normaliser s = {-INFINITY, 0};
+    const int64_t whole = whole_steps(n, aligned), mine = threadIdx.x * VECTOR;
+    for (int64_t i = mine; i < whole; i += AHEAD * STEP) {
+        float v[AHEAD][VECTOR];
+        load_ahead(v, x + i);
+        take(s, v);
     }
-    const float all = gm_block_most(most);
-    sum *= most > -INFINITY ? (double)expf(most - all) : 0;
-    return {all, gm_block_sum(sum)};
+    for (int64_t i = whole + mine; i < n; i += STEP) {
+        float v[1][VECTOR];
+        gm_load_some(v[0], x, i, n, aligned, -INFINITY);
+        take(s, v);
+    }
+    const float all = gm_block_most(s.most);
+    s.sum *= s.most > -INFINITY ? (double)expf(s.most - all) : 0;
+    return {all, gm_block_sum(s.sum)};
+}
+
+struct softmax_gradient {
+    float most, factor, scale;
+    int64_t wanted;
+    __device__ __forceinline__ void operator()(float (&v)[VECTOR], int64_t i) const {
+#pragma unroll
+        for (int j = 0; j < VECTOR; j++) v[j] = expf(v[j] - most) * factor - (i + j == wanted ? scale : 0.0f);
+    }
+};
+
+template <class G> __device__ static void write_gradient(G *dx, const float *x, int64_t n, bool aligned, const softmax_gradient &gradient) {
+    const int64_t whole = whole_steps(n, aligned), mine = threadIdx.x * VECTOR;
+    for (int64_t i = whole + mine; i < n; i += STEP) {
+        float v[VECTOR];
+        gm_load_some(v, x, i, n, aligned);
+        gradient(v, i);
+        gm_store_some(dx, v, i, n, aligned);
+    }
+    for (int64_t i = whole - AHEAD * STEP + mine; i >= 0; i -= AHEAD * STEP) {
+        float v[AHEAD][VECTOR];
+        load_ahead(v, x + i);
+#pragma unroll
+        for (int a = 0; a < AHEAD; a++) gradient(v[a], i + a * STEP), gm_store_vector(dx + i + a * STEP, v[a]);
+    }
 }
 
 template <class G>
@@ -40,16 +88,7 @@ __global__ void __launch_bounds__(THREADS)
     const float x_wanted = wanted >= 0 && wanted < n ? x[wanted] : NAN;
     const normaliser s = normaliser_of(x, n, aligned);
     if (threadIdx.x == 0) loss[blockIdx.x] = log(s.sum) + (double)s.most - (double)x_wanted;
-    if (!dlogits) return;
-    const float factor = (float)((double)scale / s.sum);
-    G *dx = dlogits + blockIdx.x * n;
-    for (int64_t i = threadIdx.x * VECTOR; i < n; i += THREADS * VECTOR) {
-        float v[VECTOR];
-        gm_load_some(v, x, i, n, aligned);
-#pragma unroll
-        for (int j = 0; j < VECTOR; j++) v[j] = expf(v[j] - s.most) * factor - (i + j == wanted ? scale : 0.0f);
-        gm_store_some(dx, v, i, n, aligned);
-    }
+    if (dlogits) write_gradient(dlogits + blockIdx.x * n, x, n, aligned, {s.most, (float)((double)scale / s.sum), scale, wanted});
 }
 
 /* loss += scale · Σ rows, in a fixed order */
