@@ -32,7 +32,7 @@ struct attention_prefix { /* of a tile's sequence: its first so many tokens, cou
 struct attention_shape {
     const attention_tile *tiles;
     const attention_prefix *prefixes; /* one a tile; NULL: no sequence has one */
-    int all;                          /* tokens of the micro-batch; times heads it is an int, too */
+    int all;                          /* tokens of the micro-batch; times heads and times vectors of 8 in a head it is an int, too */
     int heads, kv_heads, group, size;
     int window, window_rows; /* window · group; both ATTENTION_UNLIMITED where there is none, or none that matters */
     unsigned divide_factor;
@@ -46,7 +46,8 @@ static inline attention_shape attention_begin(const gm_attention_args *args) {
     GM_CHECK(args->kv_heads > 0 && args->heads % args->kv_heads == 0, "attention: %lld heads over %lld key heads", (long long)args->heads,
              (long long)args->kv_heads);
     GM_CHECK(args->scale > 0, "attention: scale %g", (double)args->scale);
-    GM_CHECK(args->tokens * args->heads < 1 << 30, "attention: %lld tokens of %lld heads", (long long)args->tokens, (long long)args->heads);
+    GM_CHECK(args->tokens * args->heads * gm_parts(args->head_size, 8) < 1 << 30, "attention: %lld tokens of %lld heads of %lld",
+             (long long)args->tokens, (long long)args->heads, (long long)args->head_size);
     attention_shape a = {};
     a.all = (int)args->tokens, a.heads = (int)args->heads, a.kv_heads = (int)args->kv_heads, a.size = (int)args->head_size;
     a.group = a.heads / a.kv_heads;
@@ -196,18 +197,22 @@ template <int C> struct attention_layout {
 };
 
 /* Begins to copy rows first … first + ROWS of q or dout (PACKED) or of k or v, counted from `base`; zeros from `end` on,
- * and from column `size` on. */
+ * and from column `size` on. A thread's next vector is ATTENTION_THREADS further: mostly the same columns of a later row. Where
+ * there is nothing the address is that of the last one: choosing between it and another would take more instructions. */
 template <int C, int ROWS, bool PACKED>
 __device__ __forceinline__ void attention_copy(unsigned char *to, const gm_bf16 *from, int base, const attention_shape &a, int first,
                                                int end, attention_prefix prefix = {0, 0}) {
-    constexpr int CHUNKS = attention_layout<C>::CHUNKS, COUNT = ROWS * CHUNKS;
+    constexpr unsigned CHUNKS = attention_layout<C>::CHUNKS, ROW_STEP = ATTENTION_THREADS / CHUNKS, CHUNK_STEP = ATTENTION_THREADS % CHUNKS;
+    unsigned row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+    const int vectors = a.size / 8;
 #pragma unroll 1 /* or addresses fill the registers that the kernels are short of */
-    for (int index = (int)threadIdx.x; index < COUNT; index += ATTENTION_THREADS) {
-        const int row = index / CHUNKS, chunk = index % CHUNKS;
-        const bool there = first + row < end && chunk * 8 < a.size;
-        const int place = PACKED ? attention_row(a, first + row) : attention_key(first + row, prefix) * a.kv_heads;
-        const int64_t at = there ? (int64_t)(base + place) * a.size + chunk * 8 : 0;
-        gm_copy_async(to + row * attention_layout<C>::PITCH + chunk * 16, from + at, there);
+    while (row < ROWS) {
+        const int n = gm_least(first + (int)row, end - 1), place = PACKED ? attention_row(a, n) : attention_key(n, prefix) * a.kv_heads;
+        const int at = (base + place) * vectors + gm_least((int)chunk, vectors - 1);
+        gm_copy_async(to + row * attention_layout<C>::PITCH + chunk * 16, reinterpret_cast<const uint4 *>(from) + at,
+                      first + (int)row < end && (int)chunk < vectors);
+        row += ROW_STEP, chunk += CHUNK_STEP;
+        if (CHUNK_STEP > 0 && chunk >= CHUNKS) chunk -= CHUNKS, row++;
     }
 }
 
