@@ -325,4 +325,23 @@ __device__ __forceinline__ void attention_add(float (&c)[M][N][4], const float (
     }
 }
 
+/* Of a fragment of rows × keys, what belongs to keys that a row does not see becomes `value`. */
+template <int M, int N>
+__device__ __forceinline__ void attention_mask(float (&s)[M][N][4], const attention_shape &a, int first, int key, float value) {
+    key += threadIdx.x % 4 * 2, first += threadIdx.x % GM_WARP / 4;
+#pragma unroll
+    for (int m = 0; m < M; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int token = attention_token(a, first + m * 16 + half * 8);
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++) {
+                    const int j = key + n * 8 + i;
+                    if (j > token || j <= token - a.window) s[m][n][half * 2 + i] = value;
+                }
+        }
+}
+
 #endif

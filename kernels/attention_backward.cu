@@ -194,27 +194,17 @@ __device__ __forceinline__ void rows_fetch(unsigned char *to, const attention_sh
     gm_copy_async_commit();
 }
 
-/* Scores and dp (rows × keys) to ds, in the place of the scores. `token`: of each row, where there is a mask. */
+/* Scores and dp (rows × keys) to ds, in the place of the scores. */
 template <int M, int N>
 __device__ __forceinline__ void rows_differences(float (&s)[M][N][4], const float (&dp)[M][N][4], const float2 (&pair)[M][2],
-                                                 const attention_shape &a, bool masked, int first, int key) {
-    key += threadIdx.x % 4 * 2, first += threadIdx.x % GM_WARP / 4;
+                                                 const attention_shape &a) {
 #pragma unroll
     for (int m = 0; m < M; m++)
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            const float2 two = pair[m][half];
-            const int token = masked ? attention_token(a, first + m * 16 + half * 8) : ATTENTION_UNLIMITED;
-            const int low = masked ? token - a.window : -1;
+        for (int n = 0; n < N; n++)
 #pragma unroll
-            for (int n = 0; n < N; n++)
-#pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    const int j = key + n * 8 + i, e = half * 2 + i;
-                    const float p = gm_exp2(s[m][n][e] * a.scale_log2 - two.x);
-                    s[m][n][e] = j <= token && j > low ? p * (dp[m][n][e] - two.y) : 0.0f;
-                }
-        }
+            for (int i = 0; i < 4; i++)
+                s[m][n][i] = gm_exp2(s[m][n][i] * a.scale_log2 - pair[m][i / 2].x) * (dp[m][n][i] - pair[m][i / 2].y);
 }
 
 template <int C>
@@ -264,7 +254,8 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
             float s[M][N][4], dp[M][N][4];
             attention_scores(s, left, keys);
             attention_scores(dp, left_gradients, values);
-            rows_differences(s, dp, pair, a, key + plan::KEYS - 1 > low || key <= high - a.window, first, key);
+            rows_differences(s, dp, pair, a);
+            if (key + plan::KEYS - 1 > low || key <= high - a.window) attention_mask(s, a, first, key, 0.0f);
             attention_add<C>(c, s, keys);
         }
         if (plan::BUFFERS == 1) {

@@ -23,24 +23,6 @@ template <int M> struct forward_rows { /* a lane's rows: lane / 4 + 8·half + 16
 /* Which of the block's rows are this warp's. */
 __device__ __forceinline__ int forward_part() { return (int)(threadIdx.x / GM_WARP + blockIdx.x) % ATTENTION_WARPS; }
 
-/* Scores of keys that a row does not see become −∞. */
-template <int M, int N> __device__ __forceinline__ void forward_mask(float (&s)[M][N][4], const attention_shape &a, int first, int key) {
-    key += threadIdx.x % 4 * 2, first += threadIdx.x % GM_WARP / 4;
-#pragma unroll
-    for (int m = 0; m < M; m++)
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            const int token = attention_token(a, first + m * 16 + half * 8);
-#pragma unroll
-            for (int n = 0; n < N; n++)
-#pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    const int j = key + n * 8 + i;
-                    if (j > token || j <= token - a.window) s[m][n][half * 2 + i] = -INFINITY;
-                }
-        }
-}
-
 __device__ __forceinline__ float quad_most(float x) {
     x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
     return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
@@ -146,7 +128,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
         if (key + plan::KEYS < key_end) attention_copy<C, plan::KEYS, false>(keys, k, base, a, key + plan::KEYS, at.tokens, prefix);
         gm_copy_async_commit();
         if (!seen) continue;
-        if (key + plan::KEYS - 1 > low || key <= high - a.window) forward_mask(s, a, first, key);
+        if (key + plan::KEYS - 1 > low || key <= high - a.window) attention_mask(s, a, first, key, -INFINITY);
         forward_softmax(s, o, rows, a.scale_log2);
         attention_add<C>(o, s, values);
     }
