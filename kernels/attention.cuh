@@ -65,9 +65,9 @@ static inline attention_prefix attention_prefix_of(const gm_attention_args *args
     return {args->starts[before + 1] - args->starts[before], args->starts[before + 1] - args->starts[sequence]};
 }
 
-/* A list of tiles as it is written, in chunks. */
+/* A list of tiles as it is written, in chunks: between kernels each copy makes the device wait. */
 struct attention_writer {
-    enum { CHUNK = 256 };
+    enum { CHUNK = 1024 };
     gm_backend *backend;
     attention_tile *tiles, tile[CHUNK];
     attention_prefix *prefixes, prefix[CHUNK];
