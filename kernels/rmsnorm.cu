@@ -50,18 +50,18 @@ __global__ void __launch_bounds__(THREADS)
     float v[VECTOR], weight[VECTOR], d[VECTOR], dot = 0;
     for (int64_t i = first; i < n.columns; i += step) {
         gm_load_some(v, x, i, n.columns, n.aligned);
-        gm_load_some(weight, w, i, n.columns, n.aligned);
         gm_load_some(d, dy, i, n.columns, n.aligned);
+        gm_load_some(weight, w, i, n.columns, n.aligned);
 #pragma unroll
         for (int j = 0; j < VECTOR; j++) dot += v[j] * weight[j] * d[j];
     }
     const float inv = inv_rms[row], along = inv * inv * inv * (row_sum<WIDE>(dot) / (float)n.columns);
     for (int64_t i = first; i < n.columns; i += step) {
         float old[VECTOR] = {0};
+        if (accumulate) gm_load_some(old, dx, i, n.columns, n.aligned); /* the one that comes from memory, first */
         gm_load_some(v, x, i, n.columns, n.aligned);
-        gm_load_some(weight, w, i, n.columns, n.aligned);
         gm_load_some(d, dy, i, n.columns, n.aligned);
-        if (accumulate) gm_load_some(old, dx, i, n.columns, n.aligned);
+        gm_load_some(weight, w, i, n.columns, n.aligned);
 #pragma unroll
         for (int j = 0; j < VECTOR; j++) v[j] = old[j] + inv * weight[j] * d[j] - along * v[j];
         gm_store_some(dx, v, i, n.columns, n.aligned);
