@@ -44,7 +44,7 @@ __device__ __forceinline__ int pairs_of(const attention_shape &a, const attentio
  * would not fit their registers (they compute the same scores); BUFFERS; KEPT: k stays in registers. */
 template <int C> struct keys_plan {
     static constexpr int M = C <= 64 ? 2 : 1, ROWS = 32, SPLIT = C > 128 ? 2 : 1, BUFFERS = C > 128 ? 1 : 2;
-    static constexpr bool KEPT = C > 64 && C < 128;
+    static constexpr bool KEPT = C > 64 && C <= 128;
     static constexpr int KEYS = ATTENTION_WARPS / SPLIT * M * 16, BUFFER = 2 * ROWS * attention_layout<C>::PITCH + ROWS * 8;
     static constexpr int SHARED = 2 * KEYS * attention_layout<C>::PITCH + BUFFERS * BUFFER;
 };
