@@ -16,12 +16,13 @@
 
 typedef struct gm_backend gm_backend;
 
-/* out (M×N, out_type) = op(a) op(b), or out += with `accumulate`; products are summed in f32.
+/* out (M×N, out_type) = op(a) op(b), or out += with `accumulate`, or addend + op(a) op(b) with `addend`; products are summed in f32.
  * a: M×K (K×M when transpose_a), b: K×N (N×K when transpose_b), both of `type`. Strides are elements between rows
  * as stored; 0 means contiguous. */
 typedef struct gm_gemm {
     void *out;
     const void *a, *b;
+    const void *addend; /* M×N of out_type, contiguous like out; NULL: none */
     int64_t m, n, k;
     gm_type type, out_type;
     bool transpose_a, transpose_b, accumulate;

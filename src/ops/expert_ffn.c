@@ -86,7 +86,7 @@ static void ffn_backward(gm_step *step, const void *saved) {
 }
 
 static void frozen_hidden(gm_step *step, const gm_tensor *x, const gm_tensor *weight, const gm_tensor *bias, gm_tensor *h) {
-    gm_apply_weight(step, h->data, h->type, x->data, weight, x->rows, false);
+    gm_apply_weight(step, h->data, h->type, x->data, weight, x->rows, NULL);
     if (bias->data) step->backend->kernels->add_rows(step->backend, h->data, h->type, bias->data, bias->type, h->rows, h->columns);
 }
 
@@ -97,7 +97,7 @@ gm_tensor *gm_expert_ffn_op(gm_step *step, const gm_expert_ffn *ffn, gm_tensor *
     GM_CHECK_SHAPE(&ffn->w2, hidden, size);
     GM_CHECK_SHAPE(residual, tokens, hidden);
     GM_CHECK(routing || ffn->experts == 1, "%lld experts without a router", (long long)ffn->experts);
-    gm_tensor *y = gm_step_tensor(step, GM_F32, tokens, hidden);
+    gm_tensor *y = gm_residual_sum(step, residual);
     gm_tensor *h1 = gm_step_tensor(step, x->type, tokens, size), *h3 = gm_step_tensor(step, x->type, tokens, size);
     frozen_hidden(step, x, &ffn->w1, &ffn->bias1, h1);
     frozen_hidden(step, x, &ffn->w3, &ffn->bias3, h3);
@@ -133,8 +133,7 @@ gm_tensor *gm_expert_ffn_op(gm_step *step, const gm_expert_ffn *ffn, gm_tensor *
     size_t mark = gm_step_mark(step);
     args->z = gm_step_scratch(step, (size_t)(tokens * size) * gm_type_size(x->type));
     kernels->expert_ffn_forward(step->backend, args);
-    kernels->copy(step->backend, y->data, residual->data, gm_tensor_bytes(y));
-    gm_apply_weight(step, y->data, GM_F32, args->z, &ffn->w2, tokens, true);
+    gm_apply_weight(step, y->data, GM_F32, args->z, &ffn->w2, tokens, residual->data);
     if (ffn->bias2.data) kernels->add_rows(step->backend, y->data, GM_F32, ffn->bias2.data, ffn->bias2.type, tokens, hidden);
     gm_step_unscratch(step, mark);
     args->z = NULL;

@@ -1,16 +1,21 @@
 #include "ops/lora.h"
 
-void gm_apply_weight(gm_step *step, void *y, gm_type y_type, const void *x, const gm_tensor *weight, int64_t tokens, bool accumulate) {
+gm_tensor *gm_residual_sum(gm_step *step, gm_tensor *residual) {
+    GM_CHECK(residual->type == GM_F32, "the residual stream is f32");
+    return step->training ? gm_step_tensor(step, GM_F32, residual->rows, residual->columns) : residual;
+}
+
+void gm_apply_weight(gm_step *step, void *y, gm_type y_type, const void *x, const gm_tensor *weight, int64_t tokens, const void *addend) {
     step->backend->kernels->gemm(step->backend, &(gm_gemm){.out = y,
                                                            .a = x,
                                                            .b = weight->data,
+                                                           .addend = addend,
                                                            .m = tokens,
                                                            .n = weight->rows,
                                                            .k = weight->columns,
                                                            .type = weight->type,
                                                            .out_type = y_type,
-                                                           .transpose_b = true,
-                                                           .accumulate = accumulate});
+                                                           .transpose_b = true});
 }
 
 void gm_apply_weight_transposed(gm_step *step, gm_tensor *x, const void *dy, const gm_tensor *weight) {

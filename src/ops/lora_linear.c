@@ -108,13 +108,12 @@ static float *branch_forward(gm_step *step, const gm_linear *linear, const gm_te
 }
 
 gm_tensor *gm_lora_linear(gm_step *step, const gm_linear *linear, gm_tensor *x, gm_tensor *residual) {
-    const gm_kernels *kernels = step->backend->kernels;
     GM_CHECK(x->columns == linear->weight.columns && x->type == linear->weight.type, "input of %lld for a weight of %lld columns",
              (long long)x->columns, (long long)linear->weight.columns);
-    gm_tensor *y = gm_step_tensor(step, residual ? GM_F32 : step->type, x->rows, linear->weight.rows);
-    if (residual) kernels->copy(step->backend, y->data, residual->data, gm_tensor_bytes(y));
-    gm_apply_weight(step, y->data, y->type, x->data, &linear->weight, x->rows, residual != NULL);
-    if (linear->bias.data) kernels->add_rows(step->backend, y->data, y->type, linear->bias.data, linear->bias.type, y->rows, y->columns);
+    gm_tensor *y = residual ? gm_residual_sum(step, residual) : gm_step_tensor(step, step->type, x->rows, linear->weight.rows);
+    gm_apply_weight(step, y->data, y->type, x->data, &linear->weight, x->rows, residual ? residual->data : NULL);
+    if (linear->bias.data)
+        step->backend->kernels->add_rows(step->backend, y->data, y->type, linear->bias.data, linear->bias.type, y->rows, y->columns);
     saved_linear saved = {.linear = linear, .x = x, .y = y, .residual = residual};
     if (linear->a) {
         saved.dropout = gm_step_next_dropout(step);

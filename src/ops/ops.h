@@ -28,7 +28,7 @@ typedef struct gm_linear {
     float scale;
 } gm_linear;
 
-/* y: T×O act; with `residual` (T×O f32) y = residual + W x + …, f32. */
+/* y: T×O act; with `residual` (T×O f32) y = residual + W x + …, f32, outside training in the residual's place. */
 gm_tensor *gm_lora_linear(gm_step *step, const gm_linear *linear, gm_tensor *x, gm_tensor *residual);
 
 typedef struct gm_rope {
@@ -62,7 +62,8 @@ typedef struct gm_expert_ffn {
     float scale;
 } gm_expert_ffn;
 
-/* y: T×D f32 = residual + Σ_k g_k E_k(x) (method.md §1); routing NULL: one expert with weight 1. */
+/* y: T×D f32 = residual + Σ_k g_k E_k(x) (method.md §1), outside training in the residual's place; routing NULL: one expert with weight 1.
+ */
 gm_tensor *gm_expert_ffn_op(gm_step *step, const gm_expert_ffn *ffn, gm_tensor *x, gm_routing *routing, gm_tensor *residual);
 
 typedef struct gm_router_graph {

@@ -13,7 +13,7 @@ namespace {
 struct product {
     cublasLtMatmulDescOpaque_t description;
     cublasLtMatrixLayoutOpaque_t a_layout, b_layout, d_layout;
-    const void *a, *b;
+    const void *a, *b, *c;
     void *d;
     float alpha, beta;
 };
@@ -51,7 +51,7 @@ void multiply(const void *arguments) {
             double sum = 0;
             for (size_t l = 0; l < k; l++) sum += row[l] * column[l];
             int64_t at = j * p.d_layout.stride + i;
-            double before = p.beta != 0 ? static_cast<double>(p.beta) * get(p.d, p.d_layout.type, at) : 0;
+            double before = p.beta != 0 ? static_cast<double>(p.beta) * get(p.c, p.d_layout.type, at) : 0;
             put(p.d, p.d_layout.type, at, static_cast<double>(p.alpha) * sum + before);
         }
     }
@@ -128,21 +128,23 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description, const void *alpha, const void *a,
                               cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout, const void *beta,
-                              const void *c, cublasLtMatrixLayout_t, void *d, cublasLtMatrixLayout_t d_layout,
+                              const void *c, cublasLtMatrixLayout_t c_layout, void *d, cublasLtMatrixLayout_t d_layout,
                               const cublasLtMatmulAlgo_t *algorithm, void *workspace, size_t workspace_bytes, cudaStream_t) {
     const bool a_turned = description->a == CUBLAS_OP_T, b_turned = description->b == CUBLAS_OP_T;
     const uint64_t k = a_turned ? a_layout->rows : a_layout->columns;
     if ((a_turned ? a_layout->columns : a_layout->rows) != d_layout->rows ||
         (b_turned ? b_layout->rows : b_layout->columns) != d_layout->columns || (b_turned ? b_layout->columns : b_layout->rows) != k ||
-        a_layout->type != b_layout->type || c != d)
+        a_layout->type != b_layout->type || c_layout->type != d_layout->type || c_layout->rows != d_layout->rows ||
+        c_layout->columns != d_layout->columns || c_layout->stride != d_layout->stride)
         return CUBLAS_STATUS_INVALID_VALUE;
     cublasLtMatmulAlgo_t mine = algorithm_of(*description, *a_layout, *b_layout, *d_layout);
     if (!std::equal(mine.data, mine.data + 8, algorithm->data)) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (!gm_emulated_is_device(a, extent(*a_layout)) || !gm_emulated_is_device(b, extent(*b_layout)) ||
-        !gm_emulated_is_device(d, extent(*d_layout)) || !gm_emulated_is_device(workspace, workspace_bytes))
+        !gm_emulated_is_device(c, extent(*c_layout)) || !gm_emulated_is_device(d, extent(*d_layout)) ||
+        !gm_emulated_is_device(workspace, workspace_bytes))
         gm_emulated_fail("a product over memory that is not the device's");
     product p = {
-        *description, *a_layout, *b_layout, *d_layout, a, b, d, *static_cast<const float *>(alpha), *static_cast<const float *>(beta)};
+        *description, *a_layout, *b_layout, *d_layout, a, b, c, d, *static_cast<const float *>(alpha), *static_cast<const float *>(beta)};
     gm_emulated_enqueue("a product", multiply, &p, sizeof p);
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -34,7 +34,11 @@ static void product(const gemm_case *c, gm_type type, gm_type out_type, bool tra
                     .a_stride = c->gap ? a_stride : 0,
                     .b_stride = c->gap ? b_stride : 0,
                     .out_stride = c->gap ? stride : 0};
+    gm_gemm added = gemm;
+    added.addend = op_typed(out_type, out, c->m * stride), added.out = op_typed(out_type, integers(c->m, stride), c->m * stride);
+    added.accumulate = false;
     OP_RUN(backend->kernels->gemm(backend, &gemm));
+    if (accumulate && !c->gap) OP_RUN(backend->kernels->gemm(backend, &added));
     for (int64_t i = 0; i < c->m; i++)
         for (int64_t j = 0; j < c->n; j++) {
             double sum = accumulate ? out[i * stride + j] : 0;
@@ -43,6 +47,7 @@ static void product(const gemm_case *c, gm_type type, gm_type out_type, bool tra
             out[i * stride + j] = sum; /* the gaps keep what they had */
         }
     op_close("product", gemm.out, out_type, out, c->m * stride, 0);
+    if (accumulate && !c->gap) op_close("product with an addend", added.out, out_type, out, c->m * stride, 0);
     op_end();
 }
 

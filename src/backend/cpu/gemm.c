@@ -137,6 +137,15 @@ static void multiply_piece(gm_backend *backend, const gm_gemm *gemm) {
 
 void gm_cpu_gemm(gm_backend *backend, const gm_gemm *gemm) {
     if (gemm->m == 0 || gemm->n == 0) return;
+    GM_CHECK(!gemm->addend || !gemm->out_stride, "a product with an addend and gaps between its rows");
+    if (gemm->addend) { /* oneDNN adds to what is there */
+        gm_gemm sum = *gemm;
+        if (gemm->addend != gemm->out)
+            backend->kernels->copy(backend, gemm->out, gemm->addend, (size_t)(gemm->m * gemm->n) * gm_type_size(gemm->out_type));
+        sum.addend = NULL, sum.accumulate = true;
+        gm_cpu_gemm(backend, &sum);
+        return;
+    }
     gm_onednn_limit(gm_cpu(backend)->onednn);
     if (backend->rows_apart && gemm->type == GM_F32 && gemm->out_type == GM_F32 && !gemm->transpose_a && gm_onednn_mixes_rows()) {
         in_panels(backend, gemm, gm_cpu_gemm_rows);

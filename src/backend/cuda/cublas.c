@@ -52,6 +52,9 @@ static uint32_t alignment(const void *pointer) {
     return bytes;
 }
 
+/* C of out = product + C */
+static const void *added_to(const gm_gemm *g) { return g->addend ? g->addend : g->out; }
+
 static gm_cuda_shape shape_of(const gm_gemm *g) {
     return (gm_cuda_shape){.m = g->m,
                            .n = g->n,
@@ -62,8 +65,8 @@ static gm_cuda_shape shape_of(const gm_gemm *g) {
                            .type = g->type,
                            .out_type = g->out_type,
                            .flags = (g->transpose_a ? TRANSPOSE_A : 0u) | (g->transpose_b ? TRANSPOSE_B : 0u) |
-                                    (g->accumulate ? ACCUMULATE : 0u),
-                           .out_align = alignment(g->out),
+                                    (g->accumulate || g->addend ? ACCUMULATE : 0u),
+                           .out_align = alignment(g->out) < alignment(added_to(g)) ? alignment(g->out) : alignment(added_to(g)),
                            .a_align = alignment(g->a),
                            .b_align = alignment(g->b)};
 }
@@ -133,11 +136,11 @@ static void multiply(gm_backend *backend, const gm_gemm *gemm) {
         status = choose(context, &plan, &shape, &product->algorithm);
         if (status == CUBLAS_STATUS_SUCCESS) product->shape = shape;
     }
-    const float one = 1, other = gemm->accumulate ? 1 : 0;
+    const float one = 1, other = shape.flags & ACCUMULATE ? 1 : 0;
     if (status == CUBLAS_STATUS_SUCCESS)
         status =
-            cublasLtMatmul(context->blas, &plan.product, &one, gemm->b, &plan.first, gemm->a, &plan.second, &other, gemm->out, &plan.out,
-                           gemm->out, &plan.out, &product->algorithm, context->workspace, GM_CUDA_WORKSPACE, context->stream);
+            cublasLtMatmul(context->blas, &plan.product, &one, gemm->b, &plan.first, gemm->a, &plan.second, &other, added_to(gemm),
+                           &plan.out, gemm->out, &plan.out, &product->algorithm, context->workspace, GM_CUDA_WORKSPACE, context->stream);
     if (status == CUBLAS_STATUS_SUCCESS) return;
     char operation[96];
     snprintf(operation, sizeof operation, "product %lldx%lldx%lld of %s", (long long)gemm->m, (long long)gemm->n, (long long)gemm->k,
@@ -148,6 +151,7 @@ static void multiply(gm_backend *backend, const gm_gemm *gemm) {
 void gm_cuda_gemm(gm_backend *backend, const gm_gemm *gemm) {
     GM_CHECK(gemm->type == GM_F32 || gemm->type == GM_BF16, "a product of %s", gm_type_name(gemm->type));
     GM_CHECK(gemm->k > 0, "a product over nothing");
+    GM_CHECK(!gemm->addend || !gemm->out_stride, "a product with an addend and gaps between its rows");
     if (gemm->m == 0 || gemm->n == 0 || gm_backend_measures(backend)) return;
     if (!backend->synchronous) {
         multiply(backend, gemm);
