@@ -49,4 +49,22 @@ nvcc 11.2 35 80 86
 says "CUDA 11.2 is older than 11.8"
 nvcc 12.0 50 80 90
 says "nvcc compiles nothing here"
+
+# acts VALUE [CUDACXX]: what GMOE_CUDA=VALUE makes of an nvcc that compiles nothing: refused (the value), insists, looks or off
+acts() {
+    rm -rf "$work/build"
+    env CUDACXX="${2-$work/nvcc}" cmake -S "$work/project" -B "$work/build" -DGMOE_CUDA="$1" -DGMOE_NVCC="$work/nvcc" >"$work/log" 2>&1
+    case $?$(tr -s '\n ' '  ' <"$work/log") in
+    1*"GMOE_CUDA=$1: it is AUTO, ON or OFF"*) echo refused ;;
+    1*"GMOE_CUDA=ON: $work/nvcc compiles nothing here"*) echo insists ;;
+    0*"CUDA backend: OFF: $work/nvcc compiles nothing here"*) echo looks ;;
+    0*"CUDA backend: OFF -- "*) echo off ;;
+    *) cat "$work/log" ;;
+    esac
+}
+for pair in AUTO:looks auto:looks ON:insists on:insists TRUE:insists 1:insists OFF:off off:off False:off 0:off OF:refused ONN:refused :refused; do
+    got=$(acts "${pair%:*}")
+    [ "$got" = "${pair#*:}" ] || fail "GMOE_CUDA=${pair%:*}: $got, not ${pair#*:}"
+done
+[ "$(acts AUTO "")" = looks ] || fail "an empty CUDACXX: $(cat "$work/log")"
 finish
