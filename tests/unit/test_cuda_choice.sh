@@ -7,8 +7,8 @@ command -v cmake >/dev/null || { echo "skipped: no cmake"; exit 77; }
 nvcc() {
     local release=$1
     shift
-    printf '#!/bin/sh\ncase "$1" in\n--version) echo "Cuda compilation tools, release %s, V%s.1" ;;\n--list-gpu-arch) printf "compute_%%s\\n" %s ;;\n*) exit 1 ;;\nesac\n' \
-        "$release" "$release" "$*" >"$work/nvcc"
+    printf '#!/bin/sh\ncase "$1" in\n--version) echo "Cuda compilation tools, release %s, V%s.1" ;;\n--list-gpu-arch) printf "compute_%%s\\n" %s ;;\n*) echo "$*" >>%s; exit 1 ;;\nesac\n' \
+        "$release" "$release" "$*" "$work/compiled" >"$work/nvcc"
     chmod +x "$work/nvcc"
 }
 shipped=$(sed -n 's/^set(GMOE_CUDA_ARCHITECTURES "\([^"]*\)".*/\1/p' cmake/Cuda.cmake)
@@ -67,4 +67,11 @@ for pair in AUTO:looks auto:looks ON:insists on:insists TRUE:insists 1:insists O
     [ "$got" = "${pair#*:}" ] || fail "GMOE_CUDA=${pair%:*}: $got, not ${pair#*:}"
 done
 [ "$(acts AUTO "")" = looks ] || fail "an empty CUDACXX: $(cat "$work/log")"
+
+# An nvcc that failed, mended since: the same folder tries it again.
+for mode in AUTO ON; do
+    rm -f "$work/compiled"
+    env -u CUDACXX cmake -S "$work/project" -B "$work/build" -DGMOE_CUDA=$mode >"$work/log" 2>&1
+    [ -s "$work/compiled" ] || fail "GMOE_CUDA=$mode does not try nvcc again: $(cat "$work/log")"
+done
 finish
