@@ -74,4 +74,12 @@ for mode in AUTO ON; do
     env -u CUDACXX cmake -S "$work/project" -B "$work/build" -DGMOE_CUDA=$mode >"$work/log" 2>&1
     [ -s "$work/compiled" ] || fail "GMOE_CUDA=$mode does not try nvcc again: $(cat "$work/log")"
 done
+
+# The module of a build with CUDA does not outlive it.
+for mode in AUTO OFF; do
+    mkdir -p "$work/build/lib/gmoe"
+    touch "$work/build/lib/gmoe/libgmoe_cuda.so"
+    good env -u CUDACXX cmake -S "$work/project" -B "$work/build" -DGMOE_CUDA=$mode
+    [ -e "$work/build/lib/gmoe/libgmoe_cuda.so" ] && fail "GMOE_CUDA=$mode leaves a module that it does not build"
+done
 finish
