@@ -26,6 +26,24 @@ summary=$out/summary.md
 say() { echo "$*" | tee -a "$summary"; }
 left() { echo $((530 - SECONDS + begin)); }
 
+# finish: the last line, and the end
+finish() {
+    local failed
+    failed=$(grep -c FAILED "$summary")
+    say ""
+    say "whole check: $((SECONDS - begin)) s; $([ "$failed" = 0 ] && echo "all passed" || echo "$failed FAILED")"
+    exit $((failed > 0))
+}
+
+# why LOG: the first error of CMake or a compiler, or else the last line
+why() {
+    local text
+    text=$(sed -n '/^CMake Error/,$p' "$1")
+    [ -n "$text" ] || text=$(grep -m1 -E '^[^ ]+: (fatal )?error( #[^:]*)?:|^(nvcc|ptxas) fatal|undefined reference' "$1")
+    [ -n "$text" ] || text=$(grep -vE '^\[' "$1" | tail -1)
+    tr -s '\n ' '  ' <<<"$text" | cut -c1-300
+}
+
 # check NAME SECONDS COMMAND…: runs it within that time, and within what is left of the whole
 check() {
     local name=$1 most=$2 start=$SECONDS log
@@ -39,14 +57,26 @@ check() {
     0) say "| $name | passed | $((SECONDS - start)) s |" ;;
     77) say "| $name | skipped: $(tail -1 "$log") | |" ;;
     124) say "| $name | FAILED: no end after $most s | |" ;;
-    *) say "| $name | FAILED ($status): $(grep -vE '^\[' "$log" | tail -1 | cut -c1-200) | $((SECONDS - start)) s |" ;;
+    *) say "| $name | FAILED ($status): $(why "$log") | $((SECONDS - start)) s |" ;;
     esac
     return $status
 }
 
 lacks=()
 export PATH=$PATH:/usr/local/cuda/bin
-for tool in nvidia-smi nvcc cmake make gcc python3; do command -v "$tool" >/dev/null || lacks+=("$tool"); done
+export CUDA_DEVICE_ORDER=PCI_BUS_ID
+gpu=${CUDA_VISIBLE_DEVICES:-0}
+gpu() { nvidia-smi -i "${gpu%%,*}" "--query-gpu=$1" --format=csv,noheader; }
+for tool in nvidia-smi nvcc cmake make gcc g++ python3; do command -v "$tool" >/dev/null || lacks+=("$tool"); done
+if command -v nvidia-smi >/dev/null; then
+    said=$(gpu compute_cap 2>&1)
+    capability=$(grep -m1 -xE '[0-9]+\.[0-9]+' <<<"$said")
+    if [ -z "$capability" ]; then
+        lacks+=("a GPU that tells its compute capability: nvidia-smi says: $(tr -s '\n' ' ' <<<"$said")")
+    elif [ "${capability%.*}" -lt 8 ]; then
+        lacks+=("a GPU of compute capability 8.0 or newer: $(gpu name) has $capability")
+    fi
+fi
 if [ -z "$deps" ] && ! pkg-config --exists libcjson libpcre2-8 libutf8proc cmocka 2>/dev/null; then
     lacks+=("the libraries (fill .gpu with scripts/gpu_pack.sh on a machine with a network, or run scripts/deps.sh)")
 fi
@@ -55,9 +85,6 @@ if [ ${#lacks[@]} -gt 0 ]; then
     exit 1
 fi
 
-export CUDA_DEVICE_ORDER=PCI_BUS_ID
-gpu=${CUDA_VISIBLE_DEVICES:-0}
-gpu() { nvidia-smi -i "${gpu%%,*}" "--query-gpu=$1" --format=csv,noheader; }
 [ -z "$deps" ] || export LD_LIBRARY_PATH=$(realpath "$deps")/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} # what the libraries need in turn
 : >"$summary"
 say "# GPU check"
@@ -66,15 +93,16 @@ say "$(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unk
 say ""
 say "| check | result | time |"
 say "| --- | --- | --- |"
-capability=$(gpu compute_cap | tr -d .)
+capability=${capability/./}
 [ "$capability" = 90 ] && capability=90a
 build=build/gpu
 configure=(cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DGMOE_CUDA=ON "-DGMOE_CUDA_ARCHITECTURES=$capability-real")
 [ -n "$deps" ] && configure+=("-DGMOE_DEPS=$(realpath "$deps")")
-check configure 60 "${configure[@]}" || exit 1
+check configure 60 "${configure[@]}" || finish
 kernels=($(grep -l '"op_test.h"' tests/ops/test_*.c | sed 's/.*test_\(.*\)\.c/\1/'))
+[ ${#kernels[@]} -gt 0 ] || { say "| kernels | FAILED: no tests of them in tests/ops | |"; finish; }
 check build 300 cmake --build "$build" -j "$(nproc)" --target gmoe_cuda gmoe-train gmoe-eval gmoe-bench compare_golden \
-    "${kernels[@]/#/ops_test_}" || exit 1
+    "${kernels[@]/#/ops_test_}" || finish
 bin=$PWD/$build/bin
 export OMP_WAIT_POLICY=passive
 
@@ -149,7 +177,4 @@ PYTHON
             say "FAILED: the comparison with PyTorch: $(tail -1 "$out/compare.log" | cut -c1-200)"
     fi
 fi
-say ""
-failed=$(grep -c FAILED "$summary")
-say "whole check: $((SECONDS - begin)) s; $([ "$failed" = 0 ] && echo "all passed" || echo "$failed FAILED")"
-[ "$failed" = 0 ]
+finish
