@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that only a GPU can tell, in one command of at most 9 minutes: builds, compares every kernel with double-precision loops,
 # runs the goldens in f32 and bf16, wants the same bits from two runs and from an interrupted one, looks for wrong accesses with
-# compute-sanitizer, then measures, alone. What is not there is said and skipped; what fails is said, and the exit status is 1.
+# compute-sanitizer, then measures, alone. What is not there or finds no time is said, skipped and counted as not done; what fails is
+# said, and the exit status is 1, as it is where nothing could be measured.
 # CUDA_VISIBLE_DEVICES chooses among several GPUs, counted as nvidia-smi does.
 #   scripts/gpu_check.sh [--deps DIR] [--out DIR] [--quick]
 # --deps: a folder that scripts/gpu_pack.sh filled (default: .gpu where there is one); --out: where summary.md, the JSON lines and the
@@ -28,10 +29,14 @@ left() { echo $((530 - SECONDS + begin)); }
 
 # finish: the last line, and the end
 finish() {
-    local failed
+    local failed undone said
     failed=$(grep -c FAILED "$summary")
+    undone=$(grep -c 'NOT DONE' "$summary")
+    said="all passed"
+    [ "$undone" = 0 ] || said="what was done passed, $undone NOT DONE"
+    [ "$failed" = 0 ] || said="$failed FAILED, $undone NOT DONE"
     say ""
-    say "whole check: $((SECONDS - begin)) s; $([ "$failed" = 0 ] && echo "all passed" || echo "$failed FAILED")"
+    say "whole check: $((SECONDS - begin)) s; $said"
     exit $((failed > 0))
 }
 
@@ -55,7 +60,7 @@ check() {
     local status=$?
     case $status in
     0) say "| $name | passed | $((SECONDS - start)) s |" ;;
-    77) say "| $name | skipped: $(tail -1 "$log") | |" ;;
+    77) say "| $name | NOT DONE: $(tail -1 "$log") | |" ;;
     124) say "| $name | FAILED: no end after $most s | |" ;;
     *) say "| $name | FAILED ($status): $(why "$log") | $((SECONDS - start)) s |" ;;
     esac
@@ -128,7 +133,7 @@ check_runs() {
     check "same bits" 90 env bin="$bin" out="$out" bash -c same_bits
 }
 check_accesses() {
-    command -v compute-sanitizer >/dev/null || { say "| compute-sanitizer | skipped: not installed | |"; return; }
+    command -v compute-sanitizer >/dev/null || { say "| compute-sanitizer | NOT DONE: not installed | |"; return; }
     for name in rmsnorm route losses lora expert_ffn router_graph attention; do
         check "memcheck $name" 60 env GMOE_TEST_DEVICE=cuda compute-sanitizer --error-exitcode 9 --tool memcheck "$build/tests/ops_test_$name"
     done
@@ -142,18 +147,18 @@ if [ -z "$quick" ]; then
     say "| shape | method | type | tokens/s | ms a step | of the floor | GEMM TFLOP/s | in products | GPU memory, GB | ms: projections, attention, router, feed-forward, head, optimizer, other |"
     say "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     bench() { # SHAPE METHOD DTYPE
-        [ "$(left)" -gt 20 ] || { say "| $1 | $2 | $3 | not run: out of time | | | | | | |"; return; }
+        [ "$(left)" -gt 20 ] || { say "| $1 | $2 | $3 | NOT DONE: out of time | | | | | | |"; return; }
         local line status
         line=$(timeout "$(left)" "$bin/gmoe-bench" --shape "$1" --method "$2" --dtype "$3" --device cuda --steps 8 2>"$out/bench.log")
         status=$?
         case $status in
         0) ;;
         4) say "| $1 | $2 | $3 | does not fit: $(tail -1 "$out/bench.log") | | | | | | |"; return ;;
-        124) say "| $1 | $2 | $3 | no end: out of time | | | | | | |"; return ;;
+        124) say "| $1 | $2 | $3 | NOT DONE: no end, out of time | | | | | | |"; return ;;
         *) say "| $1 | $2 | $3 | FAILED ($status): $(tail -1 "$out/bench.log" | cut -c1-200) | | | | | | |"; return ;;
         esac
         echo "$line" >>"$out/bench.jsonl"
-        python3 - "$line" <<'PYTHON' | tee -a "$summary"
+        python3 - "$line" <<'PYTHON' 2>"$out/bench.log" | tee -a "$summary" || say "| $1 | $2 | $3 | FAILED, gmoe-bench's line: $(tail -1 "$out/bench.log") | | | | | | |"
 import json, sys
 r = json.loads(sys.argv[1])
 p = r["parts_ms"]
@@ -167,14 +172,21 @@ PYTHON
         for method in gmoe lora; do bench $shape $method bf16; done
     done
     say ""
+    [ -s "$out/bench.jsonl" ] || say "FAILED: nothing was measured."
     if ! grep -q '"qwen2-7b","method":"gmoe"' "$out/bench.jsonl"; then
-        say "Nothing to compare with PyTorch: qwen2-7b was not measured."
-    elif ! python3 -c 'import torch, transformers; assert torch.cuda.is_available()' 2>/dev/null; then
-        say "PyTorch is not installed here, or sees no GPU: nothing to compare with."
+        say "NOT DONE: the comparison with PyTorch: qwen2-7b was not measured."
+    elif [ "$(left)" -le 30 ]; then
+        say "NOT DONE: the comparison with PyTorch: out of time."
+    elif ! timeout "$(($(left) - 5))" python3 -c 'import torch, transformers; assert torch.cuda.is_available()' 2>/dev/null; then
+        say "NOT DONE: the comparison with PyTorch, which is not installed here or sees no GPU."
     else
         timeout "$(left)" python3 scripts/bench/compare_gpu.py --bench "$bin/gmoe-bench" --ours "$out/bench.jsonl" --seconds "$(($(left) - 10))" \
-            --json "$out/compare.json" 2>"$out/compare.log" | tee -a "$summary" ||
-            say "FAILED: the comparison with PyTorch: $(tail -1 "$out/compare.log" | cut -c1-200)"
+            --json "$out/compare.json" 2>"$out/compare.log" | tee -a "$summary"
+        case ${PIPESTATUS[0]} in
+        0) ;;
+        124) say "NOT DONE: the comparison with PyTorch: no end, out of time." ;;
+        *) say "FAILED: the comparison with PyTorch: $(tail -1 "$out/compare.log" | cut -c1-200)" ;;
+        esac
     fi
 fi
 finish

@@ -40,21 +40,21 @@ def rival(name, args, end):
     samples = GPU_SHAPES[args.shape]["samples"]
     while samples:
         if end - time.monotonic() < START:
-            return {"failed": "not run: out of time"}
+            return {"failed": "NOT DONE: out of time"}
         command = [sys.executable, str(HERE / "rivals.py"), name, "--dtype", "bf16", "--shape", args.shape, "--device", "cuda",
                    "--samples", str(samples)]
         try:
             done = subprocess.run(command, input=f"{args.steps}\n", capture_output=True, text=True,
                                   timeout=end - time.monotonic())
         except subprocess.TimeoutExpired:
-            return {"failed": "out of time"}
+            return {"failed": "NOT DONE: no end, out of time"}
         lines = done.stdout.strip().splitlines()
         if done.returncode == 0 and len(lines) == 2:
             got, tokens = json.loads(lines[1]), samples * GPU_SHAPES[args.shape]["length"]
             median = sorted(got["seconds"])[len(got["seconds"]) // 2]
             return {"tokens_per_s": tokens / median, "tokens": tokens, "peak_bytes": got["peak_device"]}
         if "OutOfMemoryError" not in done.stderr:
-            return {"failed": (done.stderr.strip().splitlines() or ["no output"])[-1][:200]}
+            return {"failed": "NOT DONE: " + (done.stderr.strip().splitlines() or ["no output"])[-1][:200]}
         samples //= 2
     return {"failed": "out of memory"}
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# scripts/gpu_check.sh on machines that lack something, and with stand-ins for all that it runs: what is missing and what
-# fails is told, in the last line too. gpu_pack.sh packs a folder that the build finds its libraries in.
+# scripts/gpu_check.sh on machines that lack something, and with stand-ins for all that it runs: what is missing, what fails and what
+# was not done is told, in the last line too. gpu_pack.sh packs a folder that the build finds its libraries in.
 . tests/e2e/common.sh "$1"
 
 # A source tree of stand-ins: LEFT seconds are left at any time; what cmake "builds" is in $work/built.
@@ -62,7 +62,7 @@ SMI="NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA drive
 SMI="No devices were found" SMI_STATUS=6 checked 1 'lacks: a GPU .*No devices were found'
 SMI=7.5 checked 1 'lacks: a GPU of compute capability 8.0 or newer: Some GPU has 7.5'
 
-# --- what fails
+# --- what fails, and what is not done
 checked 0 '^whole check: [0-9]+ s; all passed$' --quick
 says "| kernel one | passed"
 CONFIGURE=$'-- Found it\nCMake Error at cmake/Cuda.cmake:52 (message):\n  GMOE_CUDA=ON: nvcc is\n  not found\n\n\n-- Configuring incomplete, errors occurred!\nSee also "CMakeError.log".' \
@@ -73,9 +73,50 @@ BUILD=$'[ 5%] Building\nrope.cu(12): warning: odd\nrope.cu(15): error: identifie
 says '| build | FAILED (2): rope.cu(15): error: identifier "x" is undefined'
 KERNEL=1 checked 1 '^whole check: [0-9]+ s; 1 FAILED' --quick
 says "| kernel one | FAILED (1): why it is so"
+KERNEL=77 checked 0 '^whole check: [0-9]+ s; what was done passed, 1 NOT DONE$' --quick
+says "| kernel one | NOT DONE: why it is so"
 mv "$tree/tests/ops/test_one.c" "$work"
 checked 1 '^whole check: [0-9]+ s; 1 FAILED' --quick
 mv "$work/test_one.c" "$tree/tests/ops"
+
+# --- measurements, if there is a Python; PyTorch is a stand-in
+if command -v python3 >/dev/null; then
+    export PYTHONPATH=$work/python
+    mkdir "$work/python"
+    echo 'raise ImportError' >"$work/python/torch.py"
+    checked 0 '^whole check: [0-9]+ s; what was done passed, 1 NOT DONE$'
+    says "NOT DONE: the comparison with PyTorch"
+    says "| llama3-8b | lora | bf16 | 8 | 1.0 | 100.0% | 0 | 100.0% | 0.0 |"
+    LEFT=15 checked 1 '^whole check: [0-9]+ s; 1 FAILED, 9 NOT DONE$'
+    says "FAILED: nothing was measured"
+    says "| tiny | lora | bf16 | NOT DONE: out of time |"
+    BENCH="gmoe-bench: no memory" BENCH_STATUS=4 checked 1 '^whole check: [0-9]+ s; 1 FAILED, 1 NOT DONE$'
+    says "| tiny | lora | bf16 | does not fit: gmoe-bench: no memory |"
+    BENCH='{"shape":"x"}' BENCH_STATUS=0 checked 1 '^whole check: [0-9]+ s; 8 FAILED, 1 NOT DONE$'
+    LEFT=25 checked 0 '^whole check: [0-9]+ s; what was done passed, 1 NOT DONE$'
+    says "NOT DONE: the comparison with PyTorch: out of time"
+    cat >"$work/python/torch.py" <<'PYTHON'
+class cuda:
+    is_available = staticmethod(lambda: True)
+PYTHON
+    echo >"$work/python/transformers.py"
+    cat >"$tree/scripts/bench/rivals.py" <<'PYTHON'
+import sys
+if sys.argv[1] == "peft": sys.exit("ModuleNotFoundError: No module named 'peft'")
+if sys.argv[1] == "gmoe": sys.exit("torch.OutOfMemoryError")
+print('{}\n{"seconds": [1], "peak_device": 1e9}')
+PYTHON
+    checked 0 '^whole check: [0-9]+ s; what was done passed, 1 NOT DONE$'
+    says "| PyTorch peft | NOT DONE: ModuleNotFoundError: No module named 'peft' |"
+    says "| PyTorch gmoe-naive | 8192 | 8192 | 1.0 | 0.00× |"
+    says "| PyTorch gmoe | out of memory |"
+    python3 "$tree/scripts/bench/compare_gpu.py" --ours "$work/out/bench.jsonl" --seconds 5 >"$work/said"
+    says "| PyTorch gmoe-naive | NOT DONE: out of time |"
+    echo 'sys.exit("the comparison ends")' >>"$tree/scripts/bench/shapes.py"
+    sed -i '1i import sys' "$tree/scripts/bench/shapes.py"
+    checked 1 '^whole check: [0-9]+ s; 1 FAILED, 0 NOT DONE$'
+    says "FAILED: the comparison with PyTorch: the comparison ends"
+fi
 
 # --- the libraries, packed
 good scripts/gpu_pack.sh "$work/packed"
