@@ -144,35 +144,30 @@ wait
 # --- fast?
 if [ -z "$quick" ]; then
     say ""
-    say "| shape | method | type | tokens/s | ms a step | of the floor | GEMM TFLOP/s | in products | GPU memory, GB | ms: projections, attention, router, feed-forward, head, optimizer, other |"
-    say "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    table=scripts/bench/gpu_table.py
+    say "$(python3 $table head)"
     bench() { # SHAPE METHOD DTYPE
-        [ "$(left)" -gt 20 ] || { say "| $1 | $2 | $3 | NOT DONE: out of time | | | | | | |"; return; }
+        [ "$(left)" -gt 20 ] || { say "| $1 | $2 | $3 | NOT DONE: out of time | | | | | | | |"; return; }
         local line status
         line=$(timeout "$(left)" "$bin/gmoe-bench" --shape "$1" --method "$2" --dtype "$3" --device cuda --steps 8 2>"$out/bench.log")
         status=$?
         case $status in
         0) ;;
-        4) say "| $1 | $2 | $3 | does not fit: $(tail -1 "$out/bench.log") | | | | | | |"; return ;;
-        124) say "| $1 | $2 | $3 | NOT DONE: no end, out of time | | | | | | |"; return ;;
-        *) say "| $1 | $2 | $3 | FAILED ($status): $(tail -1 "$out/bench.log" | cut -c1-200) | | | | | | |"; return ;;
+        4) say "| $1 | $2 | $3 | does not fit: $(tail -1 "$out/bench.log") | | | | | | | |"; return ;;
+        124) say "| $1 | $2 | $3 | NOT DONE: no end, out of time | | | | | | | |"; return ;;
+        *) say "| $1 | $2 | $3 | FAILED ($status): $(tail -1 "$out/bench.log" | cut -c1-200) | | | | | | | |"; return ;;
         esac
         echo "$line" >>"$out/bench.jsonl"
-        python3 - "$line" <<'PYTHON' 2>"$out/bench.log" | tee -a "$summary" || say "| $1 | $2 | $3 | FAILED, gmoe-bench's line: $(tail -1 "$out/bench.log") | | | | | | |"
-import json, sys
-r = json.loads(sys.argv[1])
-p = r["parts_ms"]
-parts = ", ".join(f"{p[k]:.1f}" for k in ("projections", "attention", "router", "feed_forward", "head", "optimizer", "other"))
-print(f"| {r['shape']} | {r['method']} | {r['dtype']} | {r['tokens_per_s']:.0f} | {r['ms_per_step']:.1f} | {r['floor_share']:.1%} "
-      f"| {r['gemm_gflops'] / 1000:.0f} | {r['gemm_share']:.1%} | {r['device_memory_bytes'] / 1e9:.1f} | {parts} |")
-PYTHON
+        python3 $table row "$line" 2>"$out/bench.log" | tee -a "$summary" ||
+            say "| $1 | $2 | $3 | FAILED, gmoe-bench's line: $(tail -1 "$out/bench.log") | | | | | | | |"
     }
     : >"$out/bench.jsonl"
     for shape in qwen2-7b llama3-8b yi-1.5-9b tiny; do
         for method in gmoe lora; do bench $shape $method bf16; done
     done
     say ""
-    [ -s "$out/bench.jsonl" ] || say "FAILED: nothing was measured."
+    if [ -s "$out/bench.jsonl" ]; then say "$(python3 $table targets "$out/bench.jsonl")"; else say "FAILED: nothing was measured."; fi
+    say ""
     if ! grep -q '"qwen2-7b","method":"gmoe"' "$out/bench.jsonl"; then
         say "NOT DONE: the comparison with PyTorch: qwen2-7b was not measured."
     elif [ "$(left)" -le 30 ]; then

@@ -10,7 +10,7 @@ mkdir -p "$tree/scripts/bench" "$tree/tests/ops" "$tree/tests/golden" "$fake" "$
 sed 's/^left() .*/left() { echo "${LEFT:-500}"; }/' scripts/gpu_check.sh >"$tree/scripts/gpu_check.sh"
 chmod +x "$tree/scripts/gpu_check.sh"
 grep -q LEFT "$tree/scripts/gpu_check.sh" || fail "gpu_check.sh has no left()"
-cp scripts/bench/compare_gpu.py scripts/bench/shapes.py "$tree/scripts/bench"
+cp scripts/bench/compare_gpu.py scripts/bench/gpu_table.py scripts/bench/shapes.py "$tree/scripts/bench"
 echo '#include "op_test.h"' >"$tree/tests/ops/test_one.c"
 echo 'exit 0' >"$tree/tests/golden/test_golden.sh"
 program() { # PATH: from standard input
@@ -34,7 +34,7 @@ program "$work/built/bin/gmoe-train" <<<'while [ $# -gt 0 ]; do
     shift
 done'
 program "$work/built/bin/gmoe-bench" <<<'[ -z "${BENCH:-}" ] || { echo "$BENCH" | tee /dev/stderr; exit "$BENCH_STATUS"; }
-printf "{\"shape\":\"%s\",\"method\":\"%s\",\"dtype\":\"bf16\",\"device\":\"cuda\",\"tokens_per_s\":8,\"ms_per_step\":1,\"floor_share\":1,\"tokens\":8,\"device_memory_bytes\":1,\"gemm_gflops\":1,\"gemm_share\":1,\"parts_ms\":{\"projections\":1,\"attention\":1,\"router\":1,\"feed_forward\":1,\"head\":1,\"optimizer\":1,\"other\":1}}\n" "$2" "$4"'
+printf "{\"shape\":\"%s\",\"method\":\"%s\",\"dtype\":\"bf16\",\"device\":\"cuda\",\"tokens_per_s\":8,\"forward_tokens_per_s\":8,\"flops_per_token\":225000000,\"ms_per_step\":1,\"floor_share\":1,\"tokens\":8,\"device_memory_bytes\":1,\"gemm_gflops\":1,\"gemm_share\":1,\"parts_ms\":{\"projections\":1,\"attention\":1,\"router\":1,\"feed_forward\":1,\"head\":1,\"optimizer\":1,\"other\":1}}\n" "$2" "$4"'
 export BUILT=$work/built
 
 # checked STATUS LAST-LINE [OPTION…]: runs it with the stand-ins
@@ -86,7 +86,9 @@ if command -v python3 >/dev/null; then
     echo 'raise ImportError' >"$work/python/torch.py"
     checked 0 '^whole check: [0-9]+ s; what was done passed, 1 NOT DONE$'
     says "NOT DONE: the comparison with PyTorch"
-    says "| llama3-8b | lora | bf16 | 8 | 1.0 | 100.0% | 0 | 100.0% | 0.0 |"
+    says "| llama3-8b | lora | bf16 | 8 | 1.0 | 100.0% | 90.0% | 0 | 100.0% | 0.0 |"
+    says "| qwen2-7b, gmoe: forward, share of its floor | 90.0% | ≥ 90 % |"
+    says "| qwen2-7b: a gmoe step against a lora step | 1.00× | ≤ 1.10× |"
     LEFT=15 checked 1 '^whole check: [0-9]+ s; 1 FAILED, 9 NOT DONE$'
     says "FAILED: nothing was measured"
     says "| tiny | lora | bf16 | NOT DONE: out of time |"
