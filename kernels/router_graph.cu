@@ -4,10 +4,10 @@
  *     dR = Σ_t dZ¹,  d(C_1 t) = Σ_j Â_{j,t} dZ¹_j
  * The G×G products over all rows are cuBLASLt's: 2G FLOP a float read or written is far above what an f32 unit has per float of
  * bandwidth (G = 256: 64 FLOP a byte, where 20 suffice), so fusing them with what is between would save little and lose the
- * library's tiles. What is between is fused: a kernel reads Z once and writes M once, Z¹ is never in memory. Layers go chunk
- * by chunk of tokens, in memory bounded by GM_SCRATCH_MOST.
- * A thread has VECTOR columns of a token; it sums over nodes in order, with Â in shared memory, OUT results at a time. Sums
- * over tokens: a thread's PARTS share, then the parts in order. */
+ * library's tiles; with `tf32` they are on tensor cores and wait for memory. What is between is fused: a kernel reads Z once and writes M
+ * once, Z¹ is never in memory. Layers go chunk by chunk of tokens, in memory bounded by GM_SCRATCH_MOST. A thread has VECTOR columns of a
+ * token; it sums over nodes in order, with Â in shared memory, OUT results at a time. Sums over tokens: a thread's PARTS share, then the
+ * parts in order. */
 #include "sums.cuh"
 
 enum {
@@ -244,17 +244,20 @@ static int64_t blocks_for(int64_t threads) { return gm_parts(threads, THREADS); 
 static size_t weight_bytes(int64_t nodes) { return (size_t)(nodes * OUT) * sizeof(float); }
 
 /* rows×G through a G×G matrix (transposed: its transpose), and the gradient of that matrix, added. */
-static void through(gm_backend *backend, float *out, const float *in, const float *conv, int64_t rows, int64_t g, bool transposed) {
+static void through(gm_backend *backend, const gm_router_graph_args *args, float *out, const float *in, const float *conv, int64_t rows,
+                    bool transposed) {
+    const int64_t g = args->size;
     gm_gemm product = {};
     product.out = out, product.a = in, product.b = conv, product.m = rows, product.n = g, product.k = g, product.transpose_b = transposed;
-    product.type = product.out_type = GM_F32;
+    product.type = product.out_type = GM_F32, product.tf32 = args->tf32;
     backend->kernels->gemm(backend, &product);
 }
 
-static void outer(gm_backend *backend, float *out, const float *dz, const float *in, int64_t rows, int64_t g) {
+static void outer(gm_backend *backend, const gm_router_graph_args *args, float *out, const float *dz, const float *in, int64_t rows) {
+    const int64_t g = args->size;
     gm_gemm product = {};
     product.out = out, product.a = dz, product.b = in, product.m = g, product.n = g, product.k = rows;
-    product.type = product.out_type = GM_F32;
+    product.type = product.out_type = GM_F32, product.tf32 = args->tf32;
     product.transpose_a = product.accumulate = true;
     backend->kernels->gemm(backend, &product);
 }
@@ -270,10 +273,10 @@ static router begin(gm_backend *backend, const gm_router_graph_args *args, int64
     r.n.experts = args->experts, r.n.size = g, r.n.vectors = gm_parts(g, VECTOR), r.n.table = table;
     r.n.edges = (const float *)gm_cuda_upload(backend, args->adjacency, (size_t)(all * all) * sizeof(float));
     r.n.aligned = gm_aligned(args->readout, GM_F32, g, VECTOR) && gm_aligned(args->last, GM_F32, g, VECTOR);
-    through(backend, experts, args->features, args->conv[0], args->experts, g, true);
+    through(backend, args, experts, args->features, args->conv[0], args->experts, true);
     GM_LAUNCH(backend, mix, blocks_for(nodes * g), THREADS, 0, table, experts, r.n, nodes, args->experts, false);
     gm_cuda_silu_forward(backend, r.activated, args->token, args->tokens * g);
-    through(backend, r.mixed, r.activated, args->conv[0], args->tokens, g, true);
+    through(backend, args, r.mixed, r.activated, args->conv[0], args->tokens, true);
     return r;
 }
 
@@ -311,7 +314,7 @@ extern "C" void gm_cuda_router_graph_forward(gm_backend *backend, const gm_route
         for (int64_t l = 1; l < args->layers; l++) {
             aggregate_layer(&r, m, z, l - 1, first, tokens);
             if (l == args->layers - 1 && args->last) out = args->last + first * row;
-            through(backend, out, m, args->conv[l], tokens * nodes_of(args, l), g, true);
+            through(backend, args, out, m, args->conv[l], tokens * nodes_of(args, l), true);
         }
         scores(&r, out, first, tokens);
     }
@@ -347,7 +350,7 @@ static void chunk_forward(const router *r, const backward *b, int64_t first, int
     for (int64_t l = 1; l < args->layers; l++) {
         aggregate_layer(r, b->m[l], b->z[l - 1], l - 1, first, tokens);
         if (l == args->layers - 1 && args->last) continue;
-        through(r->backend, b->z[l], b->m[l], args->conv[l], tokens * nodes_of(args, l), args->size, true);
+        through(r->backend, args, b->z[l], b->m[l], args->conv[l], tokens * nodes_of(args, l), true);
     }
 }
 
@@ -361,8 +364,8 @@ static void chunk_backward(const router *r, const backward *b, int64_t first, in
     gm_sum_all_parts(r->backend, b->total + b->nodes * g, b->partial, parts, g, g, first > 0);
     for (int64_t l = last; l > 0; l--) {
         const int64_t nodes = nodes_of(args, l);
-        outer(r->backend, args->dconv[l], dz, b->m[l], tokens * nodes, g);
-        through(r->backend, b->m[l], dz, args->conv[l], tokens * nodes, g, false);
+        outer(r->backend, args, args->dconv[l], dz, b->m[l], tokens * nodes);
+        through(r->backend, args, b->m[l], dz, args->conv[l], tokens * nodes, false);
         if (l == 1) break;
         dim3 grid((unsigned)blocks_for(tokens * r->n.vectors), (unsigned)gm_parts(args->experts + 1, OUT));
         GM_LAUNCH(r->backend, aggregate_backward, grid, THREADS, weight_bytes(nodes), b->z[l - 1], b->m[l], r->n, tokens, nodes);
@@ -396,12 +399,12 @@ static void finish(const router *r, const backward *b) {
     const int64_t g = args->size;
     float *dexperts = take(r->backend, args->experts * g);
     gm_cuda_add(r->backend, args->dreadout, b->total + b->nodes * g, GM_F32, g);
-    outer(r->backend, args->dconv[0], b->dmixed, r->activated, args->tokens, g);
-    through(r->backend, args->dtoken, b->dmixed, args->conv[0], args->tokens, g, false);
+    outer(r->backend, args, args->dconv[0], b->dmixed, r->activated, args->tokens);
+    through(r->backend, args, args->dtoken, b->dmixed, args->conv[0], args->tokens, false);
     gm_cuda_silu_backward(r->backend, args->dtoken, args->dtoken, args->token, args->tokens * g);
     GM_LAUNCH(r->backend, mix, blocks_for(args->experts * g), THREADS, 0, dexperts, b->total, r->n, args->experts, b->nodes, true);
-    outer(r->backend, args->dconv[0], dexperts, args->features, args->experts, g);
-    through(r->backend, args->dfeatures, dexperts, args->conv[0], args->experts, g, false);
+    outer(r->backend, args, args->dconv[0], dexperts, args->features, args->experts);
+    through(r->backend, args, args->dfeatures, dexperts, args->conv[0], args->experts, false);
 }
 
 extern "C" void gm_cuda_router_graph_backward(gm_backend *backend, const gm_router_graph_args *args) {

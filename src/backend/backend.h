@@ -18,14 +18,14 @@ typedef struct gm_backend gm_backend;
 
 /* out (M×N, out_type) = op(a) op(b), or out += with `accumulate`, or addend + op(a) op(b) with `addend`; products are summed in f32.
  * a: M×K (K×M when transpose_a), b: K×N (N×K when transpose_b), both of `type`. Strides are elements between rows
- * as stored; 0 means contiguous. */
+ * as stored; 0 means contiguous. `tf32`: f32 factors may lose all but 11 bits, where a device multiplies those faster. */
 typedef struct gm_gemm {
     void *out;
     const void *a, *b;
     const void *addend; /* M×N of out_type, contiguous like out; NULL: none */
     int64_t m, n, k;
     gm_type type, out_type;
-    bool transpose_a, transpose_b, accumulate;
+    bool transpose_a, transpose_b, accumulate, tf32;
     int64_t out_stride, a_stride, b_stride;
 } gm_gemm;
 
@@ -145,6 +145,7 @@ enum { GM_ROUTER_LAYERS = 8 };
  * token. `adjacency` is Â, (N+1)×(N+1), on the host. */
 typedef struct gm_router_graph_args {
     int64_t tokens, experts, size, layers;
+    bool tf32;                           /* of the products over tokens (gm_gemm)                */
     const float *adjacency;              /* (N+1)×(N+1), host */
     const float *features;               /* N×G: E, expert features                              */
     const float *token;                  /* T×G: t0 = W_t x, before the activation               */

@@ -1,5 +1,6 @@
 /* The graph router (method.md §2; Bai et al. 2024, eqs. 3-5): N expert nodes and the token's node exchange features
- * over a fixed graph Â, and each expert's last features are read out as its score. Always f32.
+ * over a fixed graph Â, and each expert's last features are read out as its score. Always f32; where x is bf16, which has
+ * fewer bits than TF32, products over tokens may take their factors in TF32 (a GPU's f32 ones would be a tenth of its step).
  *     t = silu(t0), t0 = W_t x;   E = silu(W_s X), or free features;   Y⁰ = [E; t]
  *     Yˡ = silu(Â Yˡ⁻¹ C_lᵀ), l = 1..L;   score_i = p · Y^L_i, i = 1..N
  * Here: the two projections and their gradients, by matrix products over all tokens. The layers run in the kernel
@@ -21,6 +22,7 @@ static gm_router_graph_args kernel_args(const saved_router *s) {
                                  .experts = router->experts,
                                  .size = router->size,
                                  .layers = router->layers,
+                                 .tf32 = s->x->type == GM_BF16,
                                  .adjacency = router->adjacency,
                                  .features = s->features,
                                  .token = s->token,
@@ -72,7 +74,8 @@ static void router_backward(gm_step *step, const void *saved) {
                                             .n = width,
                                             .k = tokens,
                                             .transpose_a = true,
-                                            .accumulate = true});
+                                            .accumulate = true,
+                                            .tf32 = args.tf32});
     if (s->x->needs_grad) {
         bool accumulate = gm_grad_begin(step, s->x);
         kernels->gemm(step->backend, &(gm_gemm){.out = s->x->grad,
@@ -81,7 +84,8 @@ static void router_backward(gm_step *step, const void *saved) {
                                                 .m = tokens,
                                                 .n = width,
                                                 .k = size,
-                                                .accumulate = accumulate});
+                                                .accumulate = accumulate,
+                                                .tf32 = args.tf32});
     }
     features_backward(step, s, args.dfeatures);
     gm_step_unscratch(step, mark);
@@ -121,7 +125,8 @@ gm_routing *gm_route_graph(gm_step *step, const gm_router_graph *router, gm_tens
                                             .m = tokens,
                                             .n = router->size,
                                             .k = x->columns,
-                                            .transpose_b = true});
+                                            .transpose_b = true,
+                                            .tf32 = x->type == GM_BF16});
     float *score = gm_step_scratch(step, (size_t)(tokens * router->experts) * sizeof *score);
     gm_router_graph_args args = kernel_args(&saved);
     args.score = score;

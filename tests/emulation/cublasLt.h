@@ -3,10 +3,11 @@
 #define GM_EMULATION_CUBLASLT_H
 
 #include <cuda_runtime.h>
+#include <stdbool.h>
 
 typedef enum cublasStatus_t { CUBLAS_STATUS_SUCCESS = 0, CUBLAS_STATUS_INVALID_VALUE = 7, CUBLAS_STATUS_NOT_SUPPORTED = 15 } cublasStatus_t;
 typedef enum cublasOperation_t { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 } cublasOperation_t;
-typedef enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68 } cublasComputeType_t;
+typedef enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_32F_FAST_TF32 = 77 } cublasComputeType_t;
 typedef enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_16BF = 14 } cudaDataType_t;
 typedef enum cublasLtMatmulDescAttributes_t {
     CUBLASLT_MATMUL_DESC_TRANSA = 3,
@@ -25,6 +26,7 @@ enum { CUBLASLT_REDUCTION_SCHEME_NONE = 0, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYP
 typedef struct gm_emulated_blas *cublasLtHandle_t;
 typedef struct cublasLtMatmulDescOpaque_t {
     cublasOperation_t a, b;
+    bool tf32;
 } cublasLtMatmulDescOpaque_t, *cublasLtMatmulDesc_t;
 typedef struct cublasLtMatrixLayoutOpaque_t {
     cudaDataType_t type;

@@ -6,6 +6,7 @@
 #include <cuda_bf16.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 namespace {
@@ -17,6 +18,15 @@ struct product {
     void *d;
     float alpha, beta;
 };
+
+/* To the nearest of TF32's values: 10 bits of fraction. */
+float tf32(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits = (bits + 0xfff + (bits >> 13 & 1)) & ~0x1fffu;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
+}
 
 double get(const void *matrix, cudaDataType_t type, int64_t i) {
     if (type == CUDA_R_32F) return static_cast<const float *>(matrix)[i];
@@ -31,9 +41,13 @@ void put(void *matrix, cudaDataType_t type, int64_t i, double value) {
 }
 
 /* Column `j` of op(matrix), or row `j` where `by_rows`. */
-void line(std::vector<double> &out, const void *matrix, const cublasLtMatrixLayoutOpaque_t &layout, bool turned, bool by_rows, int64_t j) {
+void line(std::vector<double> &out, const void *matrix, const cublasLtMatrixLayoutOpaque_t &layout, bool turned, bool by_rows, bool rounded,
+          int64_t j) {
     int64_t step = turned == by_rows ? 1 : layout.stride, first = turned == by_rows ? j * layout.stride : j;
-    for (size_t i = 0; i < out.size(); i++) out[i] = get(matrix, layout.type, first + static_cast<int64_t>(i) * step);
+    for (size_t i = 0; i < out.size(); i++) {
+        const double value = get(matrix, layout.type, first + static_cast<int64_t>(i) * step);
+        out[i] = rounded ? static_cast<double>(tf32(static_cast<float>(value))) : value;
+    }
 }
 
 void multiply(const void *arguments) {
@@ -42,10 +56,10 @@ void multiply(const void *arguments) {
     const int64_t m = static_cast<int64_t>(p.d_layout.rows), n = static_cast<int64_t>(p.d_layout.columns);
     const size_t k = a_turned ? p.a_layout.rows : p.a_layout.columns;
     std::vector<std::vector<double>> rows(static_cast<size_t>(m), std::vector<double>(k));
-    for (int64_t i = 0; i < m; i++) line(rows[static_cast<size_t>(i)], p.a, p.a_layout, a_turned, true, i);
+    for (int64_t i = 0; i < m; i++) line(rows[static_cast<size_t>(i)], p.a, p.a_layout, a_turned, true, p.description.tf32, i);
     std::vector<double> column(k);
     for (int64_t j = 0; j < n; j++) {
-        line(column, p.b, p.b_layout, b_turned, false, j);
+        line(column, p.b, p.b_layout, b_turned, false, p.description.tf32, j);
         for (int64_t i = 0; i < m; i++) {
             const double *row = rows[static_cast<size_t>(i)].data();
             double sum = 0;
@@ -64,7 +78,7 @@ size_t extent(const cublasLtMatrixLayoutOpaque_t &l) {
 cublasLtMatmulAlgo_t algorithm_of(const cublasLtMatmulDescOpaque_t &d, const cublasLtMatrixLayoutOpaque_t &a,
                                   const cublasLtMatrixLayoutOpaque_t &b, const cublasLtMatrixLayoutOpaque_t &out) {
     return {{a.rows, a.columns, b.rows, b.columns, static_cast<uint64_t>(a.stride), static_cast<uint64_t>(b.stride),
-             static_cast<uint64_t>(out.stride), static_cast<uint64_t>(d.a * 2 + d.b + a.type * 4 + out.type * 64)}};
+             static_cast<uint64_t>(out.stride), static_cast<uint64_t>(d.a * 2 + d.b + a.type * 4 + out.type * 64 + d.tf32 * 4096)}};
 }
 
 } // namespace
@@ -83,8 +97,9 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) {
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t) { return CUBLAS_STATUS_SUCCESS; }
 
 cublasStatus_t cublasLtMatmulDescInit(cublasLtMatmulDesc_t description, cublasComputeType_t compute, cudaDataType_t scale) {
-    *description = {CUBLAS_OP_N, CUBLAS_OP_N};
-    return compute == CUBLAS_COMPUTE_32F && scale == CUDA_R_32F ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+    *description = {CUBLAS_OP_N, CUBLAS_OP_N, compute == CUBLAS_COMPUTE_32F_FAST_TF32};
+    return (compute == CUBLAS_COMPUTE_32F || description->tf32) && scale == CUDA_R_32F ? CUBLAS_STATUS_SUCCESS
+                                                                                       : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t name, const void *value,

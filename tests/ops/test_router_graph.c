@@ -107,6 +107,9 @@ static void test_forward(void **state) {
             OP_RUN(backend->kernels->router_graph_forward(backend, &args));
             for (int64_t t = 0; t < tokens; t++) scores_of(&v, t, score + t * n);
             op_close("score", args.score, GM_F32, score, tokens * n, tokens == 1 ? 1e-5 : 2e-6); /* a few sums may nearly cancel */
+            args.tf32 = true;
+            OP_RUN(backend->kernels->router_graph_forward(backend, &args));
+            op_close("score with TF32", args.score, GM_F32, score, tokens * n, 5e-3);
             op_end();
         }
 }

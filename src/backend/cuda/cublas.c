@@ -1,9 +1,9 @@
 /* Matrix products through cuBLASLt. Its matrices are column-major, so that row-major out = op(a) op(b) is asked for as
  * outᵀ = op(b)ᵀ op(a)ᵀ: the operands change places and nothing is transposed in memory.
  *
- * Sums are f32: f32 products without TF32, bf16 ones on tensor cores. An algorithm is chosen once for a shape and kept; the
- * choice is cuBLASLt's heuristic and depends on nothing but the shape, and none is taken that adds up in the output's type or
- * in the order of arrival, so that a second run gives the same bits. */
+ * Sums are f32: f32 products without TF32 unless they allow it, bf16 ones on tensor cores. An algorithm is chosen once for a shape and
+ * kept; the choice is cuBLASLt's heuristic and depends on nothing but the shape, and none is taken that adds up in the output's type or in
+ * the order of arrival, so that a second run gives the same bits. */
 #include "backend/cuda/context.h"
 #include "backend/cuda/kernels.h"
 #include "base/clock.h"
@@ -23,7 +23,7 @@ struct gm_cuda_product {
     cublasLtMatmulAlgo_t algorithm;
 };
 
-enum { TRANSPOSE_A = 1, TRANSPOSE_B = 2, ACCUMULATE = 4 };
+enum { TRANSPOSE_A = 1, TRANSPOSE_B = 2, ACCUMULATE = 4, TF32 = 8 };
 
 typedef struct gm_cuda_plan { /* cuBLASLt's descriptions of one product; first, second: b, a */
     cublasLtMatmulDescOpaque_t product;
@@ -65,7 +65,7 @@ static gm_cuda_shape shape_of(const gm_gemm *g) {
                            .type = g->type,
                            .out_type = g->out_type,
                            .flags = (g->transpose_a ? TRANSPOSE_A : 0u) | (g->transpose_b ? TRANSPOSE_B : 0u) |
-                                    (g->accumulate || g->addend ? ACCUMULATE : 0u),
+                                    (g->accumulate || g->addend ? ACCUMULATE : 0u) | (g->tf32 && g->type == GM_F32 ? TF32 : 0u),
                            .out_align = alignment(g->out) < alignment(added_to(g)) ? alignment(g->out) : alignment(added_to(g)),
                            .a_align = alignment(g->a),
                            .b_align = alignment(g->b)};
@@ -78,7 +78,7 @@ static cublasStatus_t describe(gm_cuda_plan *plan, const gm_cuda_shape *s) {
     cublasOperation_t first = b_turned ? CUBLAS_OP_T : CUBLAS_OP_N, second = a_turned ? CUBLAS_OP_T : CUBLAS_OP_N;
     uint64_t m = (uint64_t)s->m, n = (uint64_t)s->n, k = (uint64_t)s->k;
     cublasStatus_t status[] = {
-        cublasLtMatmulDescInit(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+        cublasLtMatmulDescInit(&plan->product, s->flags & TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
         cublasLtMatmulDescSetAttribute(&plan->product, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first),
         cublasLtMatmulDescSetAttribute(&plan->product, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second),
         cublasLtMatrixLayoutInit(&plan->first, type_of(s->type), b_turned ? k : n, b_turned ? n : k, s->b_stride),
