@@ -30,7 +30,7 @@ extern "C" {
 enum { GM_SCRATCH_MOST = 1 << 16 }; /* bytes that a kernel plans for one of its purposes: little, so that small tests take several chunks */
 #else
 enum { GM_SCRATCH_MOST = 96 << 20 };
-#define GM_SHARED(type, name, dimensions) __shared__ type name dimensions
+#define GM_SHARED(type, name, dimensions) __shared__ __align__(16) type name dimensions /* read as vectors too */
 #define GM_DYNAMIC_SHARED(type, name)                                                                                                      \
     extern __shared__ __align__(16) unsigned char gm_dynamic_shared[];                                                                     \
     type *name = reinterpret_cast<type *>(gm_dynamic_shared)
