@@ -6,15 +6,20 @@
  * the strips' sums are added in order by another kernel.
  * Tokens come sorted by their experts, a token's slots by their expert ("positions"), so that the expert of a position is
  * mostly the one of the token before, whose rows are at hand. AT_ONCE positions are taken together. With more of them per
- * token, the block goes over a tile of tokens once for every AT_ONCE positions, with what a token adds up in shared memory. */
+ * token, the block goes over a tile of tokens once for every AT_ONCE positions, with what a token adds up in shared memory.
+ * What a position multiplies with is its record. Rows are loaded a token ahead and their numbers two; without tiles, records come
+ * to shared memory a window of tokens at a time: a warp alone would wait for each of them. */
 #ifndef GM_BACKEND_CUDA_KERNELS_EXPERT_FFN_CUH
 #define GM_BACKEND_CUDA_KERNELS_EXPERT_FFN_CUH
 
+#include "mma.cuh"
 #include "sums.cuh"
 
 enum {
     FFN_THREADS = 128,
     FFN_TILE = 8,
+    FFN_WINDOW = 32 /* tokens */,
+    FFN_HEAD = 4 /* floats of a record before its coefficients */,
     FFN_RANK = 8 /* most that registers have room for */,
     FFN_BLOCKS = 1024 /* as many as a device is busy with */,
     FFN_LEAST_TOKENS = 16 /* of a chunk */
@@ -22,20 +27,17 @@ enum {
 
 /* Kernels are made for ranks 1, 2, 4 and 8; another one takes the next, its missing rows zero. */
 template <int RANK> struct gm_ffn_traits {
-    enum {
-        VECTOR = RANK <= 4 ? 4 : 2,
-        STRIP = FFN_THREADS * VECTOR,
-        COEFFICIENTS = (1 + 3 * RANK + 3) / 4 * 4 /* gate, s u1, s u3, gate s w */
-    };
+    enum { VECTOR = RANK <= 4 ? 4 : 2, STRIP = FFN_THREADS * VECTOR, RECORD = FFN_HEAD + (3 * RANK + 3) / 4 * 4 };
 };
 
 struct gm_ffn { /* by value to kernels */
-    int64_t tokens, columns /* F, or D */, experts, slots, rank, chunk /* tokens */, first_strip;
-    int64_t each; /* coefficients of a position */
+    int64_t tokens;
+    int columns /* F, or D */, experts, slots, rank, chunk /* tokens */, first_strip;
+    int each; /* floats of a record */
     bool aligned;
-    const int32_t *order;     /* T: token number i of the sorted ones                 */
-    const int2 *place;        /* T×K: (expert, slot) of the sorted token's positions  */
-    const float *coefficient; /* T×K×each, alike: gate, s u1, s u3, gate s w          */
+    const int32_t *order; /* T: token number i of the sorted ones                                                */
+    const int2 *place;    /* T×K: (expert, slot) of the sorted token's positions                                 */
+    const float *record;  /* T×K×each, alike: gate, expert and slot (bits of int32), 0; s u1, s u3, gate s w     */
 };
 
 template <class T> struct gm_ffn_forward {
@@ -72,7 +74,7 @@ struct gm_ffn_order {
 gm_ffn_order gm_ffn_sort(gm_backend *backend, const gm_expert_ffn_args *args);
 /* chunks×N: whether a token of the chunk has the expert. */
 int32_t *gm_ffn_touch(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t chunk, int64_t bound);
-/* The coefficients, and how many there are of a position. w (T×K×R) may be NULL. */
+/* The records, and their length. w (T×K×R) may be NULL. */
 void gm_ffn_pack(gm_backend *backend, gm_ffn *n, const gm_expert_ffn_args *args, const float *w);
 /* The kernels for ranks above FFN_RANK. */
 void gm_ffn_wide_forward(gm_backend *backend, const gm_ffn_forward<float> &a, dim3 grid);
@@ -113,9 +115,18 @@ template <int N> __device__ __forceinline__ void gm_narrow(gm_raw<gm_bf16, N> &r
     for (int i = 0; i < N; i += 2) raw.word[i / 2] = gm_narrow_pair(v[i], v[i + 1]);
 }
 
+/* In one instruction: a struct would be stored word by word. */
+template <class T, int N> __device__ __forceinline__ void gm_raw_put(T *to, const gm_raw<T, N> &raw) {
+    if constexpr (sizeof raw == 16)
+        *reinterpret_cast<uint4 *>(to) = make_uint4(raw.word[0], raw.word[1], raw.word[2], raw.word[3]);
+    else if constexpr (sizeof raw == 8)
+        *reinterpret_cast<uint2 *>(to) = make_uint2(raw.word[0], raw.word[1]);
+    else
+        *reinterpret_cast<unsigned *>(to) = raw.word[0];
+}
+
 /* Elements at, at + 1, … of a row of n; absent ones are 0. */
-template <int N, class T>
-__device__ __forceinline__ void gm_raw_load(gm_raw<T, N> &raw, const T *row, int64_t at, int64_t n, bool aligned) {
+template <int N, class T> __device__ __forceinline__ void gm_raw_load(gm_raw<T, N> &raw, const T *row, int at, int n, bool aligned) {
     if (aligned && at + N <= n) {
         raw = *reinterpret_cast<const gm_raw<T, N> *>(row + at);
         return;
@@ -126,11 +137,11 @@ __device__ __forceinline__ void gm_raw_load(gm_raw<T, N> &raw, const T *row, int
     gm_narrow(raw, v);
 }
 
-template <int N, class T> __device__ __forceinline__ void gm_raw_store(T *row, const float (&v)[N], int64_t at, int64_t n, bool aligned) {
+template <int N, class T> __device__ __forceinline__ void gm_raw_store(T *row, const float (&v)[N], int at, int n, bool aligned) {
     if (aligned && at + N <= n) {
         gm_raw<T, N> raw;
         gm_narrow(raw, v);
-        *reinterpret_cast<gm_raw<T, N> *>(row + at) = raw;
+        gm_raw_put(row + at, raw);
         return;
     }
 #pragma unroll
@@ -138,7 +149,7 @@ template <int N, class T> __device__ __forceinline__ void gm_raw_store(T *row, c
         if (at + i < n) gm_store(row + at + i, v[i]);
 }
 
-template <int N> __device__ __forceinline__ void gm_row_load(float (&v)[N], const float *row, int64_t at, int64_t n, bool aligned) {
+template <int N> __device__ __forceinline__ void gm_row_load(float (&v)[N], const float *row, int at, int n, bool aligned) {
     gm_raw<float, N> raw;
     gm_raw_load(raw, row, at, n, aligned);
     gm_widen(v, raw);
@@ -147,7 +158,7 @@ template <int N> __device__ __forceinline__ void gm_row_load(float (&v)[N], cons
 /* COUNT rows of expert e, from row `first` on, at the thread's columns; zeros where there are none. */
 template <int COUNT, int N>
 __device__ __forceinline__ void gm_ffn_rows(float (&rows)[COUNT][N], const float *site, const gm_ffn &n, int64_t e, int64_t first,
-                                            int64_t column) {
+                                            int column) {
 #pragma unroll
     for (int j = 0; j < COUNT; j++) {
 #pragma unroll
@@ -157,7 +168,7 @@ __device__ __forceinline__ void gm_ffn_rows(float (&rows)[COUNT][N], const float
 }
 
 /* A chunk's part begins with zeros for the experts that it has. */
-__device__ static inline void gm_ffn_clear(const gm_ffn_part &p, const int32_t *touched, const gm_ffn &n, int64_t column, int count) {
+__device__ static inline void gm_ffn_clear(const gm_ffn_part &p, const int32_t *touched, const gm_ffn &n, int column, int count) {
     if (!p.to || p.stride == 0) return;
     for (int64_t e = 0; e < n.experts; e++)
         for (int64_t j = 0; j < n.rank && touched[blockIdx.y * n.experts + e]; j++)
@@ -167,8 +178,7 @@ __device__ static inline void gm_ffn_clear(const gm_ffn_part &p, const int32_t *
 
 /* Adds rows of expert e (none: −1) to its part, and clears them. */
 template <int COUNT, int N>
-__device__ static void gm_ffn_flush(float (&rows)[COUNT][N], const gm_ffn_part &p, const gm_ffn &n, int64_t e, int64_t first,
-                                    int64_t column) {
+__device__ static void gm_ffn_flush(float (&rows)[COUNT][N], const gm_ffn_part &p, const gm_ffn &n, int64_t e, int64_t first, int column) {
 #pragma unroll
     for (int j = 0; j < COUNT; j++) {
         if (p.to && e >= 0 && first + j < n.rank) {
@@ -192,17 +202,52 @@ struct gm_ffn_cursor {
 
 __device__ __forceinline__ gm_ffn_cursor gm_ffn_begin(const gm_ffn &n, int at_once) {
     gm_ffn_cursor c;
-    c.i = c.tile = (int)(blockIdx.y * n.chunk), c.group = 0;
-    c.end = (int)gm_least(c.tile + n.chunk, n.tokens);
+    c.i = c.tile = (int)blockIdx.y * n.chunk, c.group = 0;
+    c.end = gm_least(c.tile + n.chunk, (int)n.tokens);
     c.tile_end = n.slots > at_once ? gm_least(c.tile + (int)FFN_TILE, c.end) : c.end;
     return c;
 }
 
-__device__ __forceinline__ void gm_ffn_advance(gm_ffn_cursor &c, const gm_ffn &n, int at_once) {
-    if (++c.i < c.tile_end) return;
+/* Beyond the last one, i stays at or behind the end. Without TILED there are `at_once` positions of a token. */
+template <bool TILED> __device__ __forceinline__ void gm_ffn_advance(gm_ffn_cursor &c, const gm_ffn &n, int at_once) {
+    if (++c.i < c.tile_end || !TILED) return;
     c.group += at_once;
     if (c.group >= n.slots) c.group = 0, c.tile = c.tile_end, c.tile_end = gm_least(c.tile + (int)FFN_TILE, c.end);
     c.i = c.tile;
+}
+
+/* The number of the row at a cursor; 0 beyond the last one. */
+__device__ __forceinline__ int gm_ffn_row_at(const gm_ffn &n, const gm_ffn_cursor &c) { return c.i < c.end ? n.order[c.i] : 0; }
+
+struct gm_ffn_head {
+    float gate;
+    int expert, slot;
+};
+
+__device__ __forceinline__ gm_ffn_head gm_ffn_head_of(const float *record) {
+    float v[FFN_HEAD];
+    gm_load_vector(v, record);
+    return {v[0], (int)__float_as_uint(v[1]), (int)__float_as_uint(v[2])};
+}
+
+/* The first of the AT_ONCE records at the cursor. `window`: shared memory for those of FFN_WINDOW tokens; all threads call this. */
+template <int RECORD, int AT_ONCE, bool TILED>
+__device__ __forceinline__ const float *gm_ffn_records(const gm_ffn &n, const gm_ffn_cursor &c, float *window) {
+    if (TILED) return n.record + ((int64_t)c.i * n.slots + c.group) * RECORD;
+    const int in_window = (c.i - c.tile) % FFN_WINDOW;
+    if (in_window == 0) {
+        const int count = gm_least((int)FFN_WINDOW, c.end - c.i) * AT_ONCE * RECORD;
+        const float *from = n.record + (int64_t)c.i * AT_ONCE * RECORD;
+        __syncthreads(); /* the previous ones are used */
+#pragma unroll 1
+        for (int at = threadIdx.x * 4; at < count; at += FFN_THREADS * 4) {
+            float v[4];
+            gm_load_vector(v, from + at);
+            gm_store_vector(window + at, v);
+        }
+        __syncthreads();
+    }
+    return window + in_window * AT_ONCE * RECORD;
 }
 
 /* ---- sums over the threads of a block */
@@ -220,13 +265,13 @@ template <class Index> __device__ __forceinline__ void gm_ffn_add_up(float *out,
         }
 #pragma unroll
         for (int distance = 4; distance > 0; distance /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
-        const int64_t at = lane == 0 && r < count ? index(r) : -1;
+        const int at = lane == 0 && r < count ? index(r) : -1;
         if (at >= 0) out[at] = sum;
     }
 }
 
 /* 1 / (1 + e^−x) with the hardware's exponential and reciprocal: within a few units of f32's last place. */
-__device__ __forceinline__ float gm_ffn_sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+__device__ __forceinline__ float gm_ffn_sigmoid(float x) { return __fdividef(1.0f, 1.0f + gm_exp2(x * -1.4426950408889634f)); }
 
 /* Where row (s·RANK + j) of a sum over LEAD + SITES·RANK values belongs among LEAD + SITES·rank. */
 template <int RANK, int LEAD> __device__ __forceinline__ int gm_ffn_row(int v, int rank) {
@@ -235,24 +280,33 @@ template <int RANK, int LEAD> __device__ __forceinline__ int gm_ffn_row(int v, i
     return j < rank ? LEAD + (v - LEAD) / RANK * rank + j : -1;
 }
 
-/* Calls body with RANK and AT_ONCE: as many positions as registers have room for. */
-#define GM_FFN_WITH_RANK(rank, slots, RANK, AT_ONCE, ...)                                                                                  \
+/* Calls body with RANK, AT_ONCE (as many positions as registers have room for) and TILED (a token has more). */
+#define GM_FFN_AS(rank_, at_once, tiled, RANK, AT_ONCE, TILED, ...)                                                                        \
     do {                                                                                                                                   \
-        if ((rank) <= 1 && (slots) == 1) {                                                                                                 \
-            constexpr int RANK = 1, AT_ONCE = 1;                                                                                           \
-            __VA_ARGS__;                                                                                                                   \
-        } else if ((rank) <= 2 && (slots) == 1) {                                                                                          \
-            constexpr int RANK = 2, AT_ONCE = 1;                                                                                           \
-            __VA_ARGS__;                                                                                                                   \
+        constexpr int RANK = rank_, AT_ONCE = at_once;                                                                                     \
+        constexpr bool TILED = tiled;                                                                                                      \
+        __VA_ARGS__;                                                                                                                       \
+    } while (0)
+#define GM_FFN_WITH_RANK(rank, slots, RANK, AT_ONCE, TILED, ...)                                                                           \
+    do {                                                                                                                                   \
+        if ((slots) == 1) {                                                                                                                \
+            if ((rank) <= 1)                                                                                                               \
+                GM_FFN_AS(1, 1, false, RANK, AT_ONCE, TILED, __VA_ARGS__);                                                                 \
+            else if ((rank) <= 2)                                                                                                          \
+                GM_FFN_AS(2, 1, false, RANK, AT_ONCE, TILED, __VA_ARGS__);                                                                 \
+            else if ((rank) <= 4)                                                                                                          \
+                GM_FFN_AS(4, 1, false, RANK, AT_ONCE, TILED, __VA_ARGS__);                                                                 \
+            else                                                                                                                           \
+                GM_FFN_AS(8, 1, false, RANK, AT_ONCE, TILED, __VA_ARGS__);                                                                 \
         } else if ((rank) <= 2) {                                                                                                          \
-            constexpr int RANK = 2, AT_ONCE = 2;                                                                                           \
-            __VA_ARGS__;                                                                                                                   \
+            if ((slots) == 2)                                                                                                              \
+                GM_FFN_AS(2, 2, false, RANK, AT_ONCE, TILED, __VA_ARGS__);                                                                 \
+            else                                                                                                                           \
+                GM_FFN_AS(2, 2, true, RANK, AT_ONCE, TILED, __VA_ARGS__);                                                                  \
         } else if ((rank) <= 4) {                                                                                                          \
-            constexpr int RANK = 4, AT_ONCE = 1;                                                                                           \
-            __VA_ARGS__;                                                                                                                   \
+            GM_FFN_AS(4, 1, true, RANK, AT_ONCE, TILED, __VA_ARGS__);                                                                      \
         } else {                                                                                                                           \
-            constexpr int RANK = 8, AT_ONCE = 1;                                                                                           \
-            __VA_ARGS__;                                                                                                                   \
+            GM_FFN_AS(8, 1, true, RANK, AT_ONCE, TILED, __VA_ARGS__);                                                                      \
         }                                                                                                                                  \
     } while (0)
 

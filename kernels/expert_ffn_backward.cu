@@ -20,7 +20,7 @@ struct down_args {
 
 /* A position takes another expert. */
 template <int RANK, int N>
-__device__ static void down_turn(float (&sum)[RANK][N], float (&rows)[RANK][N], const down_args &a, int from, int to, int64_t column) {
+__device__ static void down_turn(float (&sum)[RANK][N], float (&rows)[RANK][N], const down_args &a, int from, int to, int column) {
     gm_ffn_flush(sum, a.db2, a.n, from, a.first_rank, column);
     gm_ffn_rows(rows, a.b2, a.n, to, a.first_rank, column);
 }
@@ -30,29 +30,29 @@ template <int RANK> __global__ void __launch_bounds__(FFN_THREADS) expert_ffn_do
     GM_SHARED(float, parts, [2][DOWN_TOGETHER * SUMS][FFN_THREADS]);
     GM_SHARED(int32_t, slot_of, [2][DOWN_TOGETHER * DOWN_AT_ONCE]);
     const gm_ffn n = a.n;
-    const int64_t column = ((n.first_strip + blockIdx.x) * FFN_THREADS + threadIdx.x) * N;
+    const int column = (int)(((n.first_strip + blockIdx.x) * FFN_THREADS + threadIdx.x) * N);
     float sum[DOWN_AT_ONCE][RANK][N] = {}, rows[DOWN_AT_ONCE][RANK][N], *w = a.w + blockIdx.x * n.tokens * n.slots * n.rank;
     int cached[DOWN_AT_ONCE] = {-1, -1}, together = 0, buffer = 0;
     if (a.first_rank == 0) gm_ffn_clear(a.db2, a.touched, n, column, N);
     gm_ffn_cursor now = gm_ffn_begin(n, DOWN_AT_ONCE), next = now;
     gm_raw<float, N> next_dy;
-    gm_raw_load(next_dy, a.dy + n.order[now.i] * n.columns, column, n.columns, n.aligned);
+    gm_raw_load(next_dy, a.dy + (int64_t)n.order[now.i] * n.columns, column, n.columns, n.aligned);
     for (; now.i < now.end; now = next) {
         float dy[N];
         gm_widen(dy, next_dy);
-        gm_ffn_advance(next, n, DOWN_AT_ONCE);
-        if (next.i < next.end) gm_raw_load(next_dy, a.dy + n.order[next.i] * n.columns, column, n.columns, n.aligned);
+        gm_ffn_advance<true>(next, n, DOWN_AT_ONCE);
+        if (next.i < next.end) gm_raw_load(next_dy, a.dy + (int64_t)n.order[next.i] * n.columns, column, n.columns, n.aligned);
 #pragma unroll
         for (int k = 0; k < DOWN_AT_ONCE; k++) {
             if (threadIdx.x == 0) slot_of[buffer][together * DOWN_AT_ONCE + k] = -1;
             if (now.group + k >= n.slots) continue;
-            const int2 place = n.place[now.i * n.slots + now.group + k];
+            const int2 place = n.place[(int64_t)now.i * n.slots + now.group + k];
             const float factor = a.scale * (a.gate ? a.gate[place.y] : 1.0f);
             if (place.x != cached[k]) down_turn(sum[k], rows[k], a, cached[k], place.x, column), cached[k] = place.x;
             if (threadIdx.x == 0) slot_of[buffer][together * DOWN_AT_ONCE + k] = place.y;
 #pragma unroll
             for (int j = 0; j < RANK; j++) {
-                const float u2 = a.first_rank + j < n.rank ? factor * a.u2[place.y * n.rank + a.first_rank + j] : 0.0f;
+                const float u2 = a.first_rank + j < n.rank ? factor * a.u2[(int64_t)place.y * n.rank + a.first_rank + j] : 0.0f;
                 float dot = 0;
 #pragma unroll
                 for (int i = 0; i < N; i++) dot += rows[k][j][i] * dy[i], sum[k][j][i] += u2 * dy[i];
@@ -61,8 +61,8 @@ template <int RANK> __global__ void __launch_bounds__(FFN_THREADS) expert_ffn_do
         }
         if (++together < DOWN_TOGETHER && next.i < next.end) continue;
         __syncthreads(); /* two buffers: one is written while the other is added up */
-        gm_ffn_add_up(w, parts[buffer], together * SUMS, [&](int r) -> int64_t {
-            const int64_t slot = slot_of[buffer][r / RANK], row = a.first_rank + r % RANK;
+        gm_ffn_add_up(w, parts[buffer], together * SUMS, [&](int r) {
+            const int slot = slot_of[buffer][r / RANK], row = (int)a.first_rank + r % RANK;
             return slot < 0 || row >= n.rank ? -1 : slot * n.rank + row;
         });
         buffer = !buffer, together = 0;
@@ -75,39 +75,39 @@ template <int RANK> __global__ void __launch_bounds__(FFN_THREADS) expert_ffn_do
  * B1, B3, A2, one row every STRIP floats. */
 template <int RANK, bool DROPOUT, int N>
 __device__ __forceinline__ void slot_backward(float (&dh1)[N], float (&dh3)[N], float (&gradient)[3][RANK][N], float (&sums)[1 + 2 * RANK],
-                                              const float *coefficient, const float *rows, const float (&h1)[N], const float (&h3)[N],
-                                              const float (&dz)[N], const gm_dropout &dropout, uint32_t at) {
+                                              float gate, const float *coefficients, const float *rows, const float (&h1)[N],
+                                              const float (&h3)[N], const float (&dz)[N], const gm_dropout &dropout, uint32_t at) {
     enum { STRIP = gm_ffn_traits<RANK>::STRIP };
-    float c[gm_ffn_traits<RANK>::COEFFICIENTS], x1[N], x3[N], through[N], row[N];
-    gm_load_vector(c, coefficient);
+    float c[gm_ffn_traits<RANK>::RECORD - FFN_HEAD], x1[N], x3[N], through[N], row[N];
+    gm_load_vector(c, coefficients);
 #pragma unroll
     for (int i = 0; i < N; i++) x1[i] = h1[i], x3[i] = h3[i], through[i] = 0;
 #pragma unroll
     for (int j = 0; j < RANK; j++) {
         gm_row_load(row, rows + j * STRIP, 0, N, true);
 #pragma unroll
-        for (int i = 0; i < N; i++) x1[i] += c[1 + j] * row[i];
+        for (int i = 0; i < N; i++) x1[i] += c[j] * row[i];
         gm_row_load(row, rows + (RANK + j) * STRIP, 0, N, true);
 #pragma unroll
-        for (int i = 0; i < N; i++) x3[i] += c[1 + RANK + j] * row[i];
+        for (int i = 0; i < N; i++) x3[i] += c[RANK + j] * row[i];
         gm_row_load(row, rows + (2 * RANK + j) * STRIP, 0, N, true);
 #pragma unroll
-        for (int i = 0; i < N; i++) through[i] += c[1 + 2 * RANK + j] * row[i];
+        for (int i = 0; i < N; i++) through[i] += c[2 * RANK + j] * row[i];
     }
 #pragma unroll
     for (int v = 0; v < 1 + 2 * RANK; v++) sums[v] = 0;
 #pragma unroll
     for (int i = 0; i < N; i++) {
         const float mask = DROPOUT ? gm_dropout_factor(&dropout, at + (uint32_t)i) : 1.0f;
-        const float sigmoid = gm_ffn_sigmoid(x1[i]), silu = x1[i] * sigmoid, a = silu * x3[i], da = c[0] * dz[i] + mask * through[i];
+        const float sigmoid = gm_ffn_sigmoid(x1[i]), silu = x1[i] * sigmoid, a = silu * x3[i], da = gate * dz[i] + mask * through[i];
         sums[0] += a * dz[i];
         x1[i] = da * x3[i] * (sigmoid + silu * (1.0f - sigmoid)), x3[i] = da * silu; /* dh1_k, dh3_k from here on */
         dh1[i] += x1[i], dh3[i] += x3[i];
 #pragma unroll
         for (int j = 0; j < RANK; j++) {
-            gradient[0][j][i] += c[1 + j] * x1[i];
-            gradient[1][j][i] += c[1 + RANK + j] * x3[i];
-            gradient[2][j][i] += c[1 + 2 * RANK + j] * (mask * a);
+            gradient[0][j][i] += c[j] * x1[i];
+            gradient[1][j][i] += c[RANK + j] * x3[i];
+            gradient[2][j][i] += c[2 * RANK + j] * (mask * a);
         }
     }
 #pragma unroll
@@ -122,7 +122,7 @@ __device__ __forceinline__ void slot_backward(float (&dh1)[N], float (&dh3)[N], 
 }
 
 /* RANK rows of expert e into the thread's part of shared memory; zeros where there are none. */
-template <int RANK> __device__ static void keep_rows(float *rows, const float *site, const gm_ffn &n, int64_t e, int64_t column) {
+template <int RANK> __device__ static void keep_rows(float *rows, const float *site, const gm_ffn &n, int64_t e, int column) {
     enum { N = gm_ffn_traits<RANK>::VECTOR, STRIP = gm_ffn_traits<RANK>::STRIP };
     float v[RANK][N];
     gm_ffn_rows(v, site, n, e, 0, column);
@@ -132,8 +132,7 @@ template <int RANK> __device__ static void keep_rows(float *rows, const float *s
 
 /* A position takes another expert, or none (to −1). */
 template <class T, int RANK, int N>
-__device__ static void main_turn(float (&gradient)[3][RANK][N], float *rows, const gm_ffn_backward<T> &a, int from, int to,
-                                 int64_t column) {
+__device__ static void main_turn(float (&gradient)[3][RANK][N], float *rows, const gm_ffn_backward<T> &a, int from, int to, int column) {
     enum { STRIP = gm_ffn_traits<RANK>::STRIP };
     gm_ffn_flush(gradient[0], a.db1, a.n, from, 0, column);
     gm_ffn_flush(gradient[1], a.db3, a.n, from, 0, column);
@@ -148,21 +147,21 @@ template <class T, int N> struct loaded {
     gm_raw<T, N> h1, h3, dz;
 };
 
-template <class T, int N> __device__ __forceinline__ void load(loaded<T, N> &to, const gm_ffn_backward<T> &a, int64_t i, int64_t column) {
-    const int64_t row = (int64_t)a.n.order[i] * a.n.columns;
-    gm_raw_load(to.h1, a.h1 + row, column, a.n.columns, a.n.aligned);
-    gm_raw_load(to.h3, a.h3 + row, column, a.n.columns, a.n.aligned);
-    gm_raw_load(to.dz, a.dz + row, column, a.n.columns, a.n.aligned);
+template <class T, int N> __device__ __forceinline__ void load(loaded<T, N> &to, const gm_ffn_backward<T> &a, int row, int column) {
+    const int64_t at = (int64_t)row * a.n.columns;
+    gm_raw_load(to.h1, a.h1 + at, column, a.n.columns, a.n.aligned);
+    gm_raw_load(to.h3, a.h3 + at, column, a.n.columns, a.n.aligned);
+    gm_raw_load(to.dz, a.dz + at, column, a.n.columns, a.n.aligned);
 }
 
 /* dh1 and dh3 so far, of a token in a tile; or the results. */
 template <class T, int N>
-__device__ __forceinline__ void store(const gm_ffn_backward<T> &a, float *kept, bool last, int64_t i, int64_t column, const float (&dh1)[N],
+__device__ __forceinline__ void store(const gm_ffn_backward<T> &a, float *kept, bool last, int row, int column, const float (&dh1)[N],
                                       const float (&dh3)[N]) {
     if (last) {
-        const int64_t row = (int64_t)a.n.order[i] * a.n.columns;
-        gm_raw_store(a.h1 + row, dh1, column, a.n.columns, a.n.aligned);
-        gm_raw_store(a.h3 + row, dh3, column, a.n.columns, a.n.aligned);
+        const int64_t at = (int64_t)row * a.n.columns;
+        gm_raw_store(a.h1 + at, dh1, column, a.n.columns, a.n.aligned);
+        gm_raw_store(a.h3 + at, dh3, column, a.n.columns, a.n.aligned);
     } else {
         gm_raw_store(kept, dh1, 0, N, true);
         gm_raw_store(kept + FFN_TILE * FFN_THREADS * N, dh3, 0, N, true);
@@ -172,54 +171,62 @@ __device__ __forceinline__ void store(const gm_ffn_backward<T> &a, float *kept, 
 /* Blocks that a multiprocessor holds without registers on the stack. */
 template <class T, int RANK, bool DROPOUT> constexpr int blocks_at_once() { return sizeof(T) == 2 && RANK <= 2 && !DROPOUT ? 4 : 3; }
 
-template <class T, int RANK, int AT_ONCE, bool DROPOUT>
+template <class T, int RANK, int AT_ONCE, bool TILED, bool DROPOUT>
 __global__ void __launch_bounds__(FFN_THREADS, blocks_at_once<T, RANK, DROPOUT>()) expert_ffn_backward(gm_ffn_backward<T> a) {
     typedef gm_ffn_traits<RANK> traits;
-    enum { N = traits::VECTOR, SUMS = 1 + 2 * RANK, TOGETHER = 20 / (AT_ONCE * SUMS) > 0 ? 20 / (AT_ONCE * SUMS) : 1 };
+    enum {
+        N = traits::VECTOR,
+        RECORD = traits::RECORD,
+        SUMS = 1 + 2 * RANK,
+        TOGETHER = 20 / (AT_ONCE * SUMS) > 0 ? 20 / (AT_ONCE * SUMS) : 1
+    };
     GM_SHARED(float, parts, [2][TOGETHER * AT_ONCE * SUMS][FFN_THREADS]);
     GM_SHARED(float, rows, [AT_ONCE][3 * RANK][traits::STRIP]);
     GM_SHARED(int32_t, slot_of, [2][TOGETHER * AT_ONCE]);
-    GM_DYNAMIC_SHARED(float, tile);
+    GM_DYNAMIC_SHARED(float, tile); /* TILED: dh1 and dh3 of its tokens; else the window of records */
     const gm_ffn n = a.n;
-    const int64_t column = ((n.first_strip + blockIdx.x) * FFN_THREADS + threadIdx.x) * N;
+    const int column = (int)(((n.first_strip + blockIdx.x) * FFN_THREADS + threadIdx.x) * N);
     float gradient[AT_ONCE][3][RANK][N] = {}, *sums = a.sums + blockIdx.x * n.tokens * n.slots * (1 + 2 * n.rank);
     int cached[AT_ONCE], together = 0, buffer = 0;
     for (int k = 0; k < AT_ONCE; k++) cached[k] = -1;
     gm_ffn_clear(a.db1, a.touched, n, column, N), gm_ffn_clear(a.db3, a.touched, n, column, N),
         gm_ffn_clear(a.da2, a.touched, n, column, N);
-    gm_ffn_cursor now = gm_ffn_begin(n, AT_ONCE);
+    gm_ffn_cursor now = gm_ffn_begin(n, AT_ONCE), next = now;
+    gm_ffn_advance<TILED>(next, n, AT_ONCE);
+    int row = gm_ffn_row_at(n, now), next_row = gm_ffn_row_at(n, next);
     loaded<T, N> next_values;
-    load(next_values, a, now.i, column);
+    load(next_values, a, row, column);
     while (now.i < now.end) {
         float h1[N], h3[N], dz[N], dh1[N] = {0}, dh3[N] = {0};
         gm_widen(h1, next_values.h1), gm_widen(h3, next_values.h3), gm_widen(dz, next_values.dz);
-        gm_ffn_cursor next = now;
-        gm_ffn_advance(next, n, AT_ONCE);
-        if (next.i < next.end) load(next_values, a, next.i, column); /* another row than the one that is stored, or not yet the last time */
+        if (next.i < next.end)
+            load(next_values, a, next_row, column); /* another row than the one that is stored, or not yet the last time */
+        gm_ffn_cursor after = next;
+        gm_ffn_advance<TILED>(after, n, AT_ONCE);
+        const int after_row = gm_ffn_row_at(n, after);
+        const float *records = gm_ffn_records<RECORD, AT_ONCE, TILED>(n, now, tile);
         float *kept = tile + ((now.i - now.tile) * FFN_THREADS + threadIdx.x) * N;
-        if (now.group > 0) gm_row_load(dh1, kept, 0, N, true), gm_row_load(dh3, kept + FFN_TILE * FFN_THREADS * N, 0, N, true);
+        if (TILED && now.group > 0) gm_row_load(dh1, kept, 0, N, true), gm_row_load(dh3, kept + FFN_TILE * FFN_THREADS * N, 0, N, true);
 #pragma unroll
         for (int k = 0; k < AT_ONCE; k++) {
-            if (threadIdx.x == 0) slot_of[buffer][together * AT_ONCE + k] = -1;
-            if (now.group + k >= n.slots) continue;
-            const int64_t position = now.i * n.slots + now.group + k;
-            const int2 place = n.place[position];
+            const bool there = !TILED || now.group + k < n.slots;
+            const gm_ffn_head head = there ? gm_ffn_head_of(records + k * RECORD) : gm_ffn_head{0, -1, -1};
+            if (threadIdx.x == 0) slot_of[buffer][together * AT_ONCE + k] = head.slot;
+            if (!there) continue;
             float *mine = &rows[k][0][threadIdx.x * N];
-            if (place.x != cached[k]) main_turn(gradient[k], mine, a, cached[k], place.x, column), cached[k] = place.x;
-            if (threadIdx.x == 0) slot_of[buffer][together * AT_ONCE + k] = place.y;
+            if (head.expert != cached[k]) main_turn(gradient[k], mine, a, cached[k], head.expert, column), cached[k] = head.expert;
             float part_sums[SUMS];
-            slot_backward<RANK, DROPOUT>(dh1, dh3, gradient[k], part_sums, n.coefficient + position * traits::COEFFICIENTS, mine, h1, h3,
-                                         dz, a.dropout, (uint32_t)(place.y * n.columns + column));
+            slot_backward<RANK, DROPOUT>(dh1, dh3, gradient[k], part_sums, head.gate, records + k * RECORD + FFN_HEAD, mine, h1, h3, dz,
+                                         a.dropout, (uint32_t)head.slot * (uint32_t)n.columns + (uint32_t)column);
 #pragma unroll
             for (int v = 0; v < SUMS; v++) parts[buffer][(together * AT_ONCE + k) * SUMS + v][threadIdx.x] = part_sums[v];
         }
-        store(a, kept, now.group + AT_ONCE >= n.slots, now.i, column, dh1, dh3);
-        now = next;
+        store(a, kept, !TILED || now.group + AT_ONCE >= n.slots, row, column, dh1, dh3);
+        now = next, next = after, row = next_row, next_row = after_row;
         if (++together < TOGETHER && now.i < now.end) continue;
         __syncthreads(); /* two buffers: one is written while the other is added up */
-        gm_ffn_add_up(sums, parts[buffer], together * AT_ONCE * SUMS, [&](int r) -> int64_t {
-            const int64_t slot = slot_of[buffer][r / SUMS];
-            const int row = gm_ffn_row<RANK, 1>(r % SUMS, (int)n.rank);
+        gm_ffn_add_up(sums, parts[buffer], together * AT_ONCE * SUMS, [&](int r) {
+            const int slot = slot_of[buffer][r / SUMS], row = gm_ffn_row<RANK, 1>(r % SUMS, n.rank);
             return slot < 0 || row < 0 ? -1 : slot * (1 + 2 * n.rank) + row;
         });
         buffer = !buffer, together = 0;
@@ -296,10 +303,10 @@ static float *down(gm_backend *backend, const gm_expert_ffn_args *args, const gm
                    0};
     for (int64_t first = 0; first < strips; first += round) {
         const dim3 grid((unsigned)gm_least(round, strips - first), (unsigned)c.count);
-        a.n.first_strip = first;
+        a.n.first_strip = (int)first;
         for (a.first_rank = 0; a.first_rank < args->rank; a.first_rank += FFN_RANK)
-            GM_FFN_WITH_RANK(args->rank, 1, RANK, AT_ONCE, GM_LAUNCH(backend, expert_ffn_down<RANK>, grid, FFN_THREADS, 0, a);
-                             (void)AT_ONCE);
+            GM_FFN_WITH_RANK(args->rank, 1, RANK, AT_ONCE, TILED, GM_LAUNCH(backend, expert_ffn_down<RANK>, grid, FFN_THREADS, 0, a);
+                             (void)AT_ONCE; (void)TILED);
         gm_sum_all_parts(backend, w, a.w, grid.x, sums, sums, first > 0);
     }
     add_part(backend, args, args->w2.db, a.db2, a.touched, c.count, args->hidden);
@@ -307,12 +314,13 @@ static float *down(gm_backend *backend, const gm_expert_ffn_args *args, const gm
     return w;
 }
 
-template <class T, int RANK, int AT_ONCE> static void launch(gm_backend *backend, const gm_ffn_backward<T> &a, dim3 grid) {
-    const size_t tile = (a.n.slots > AT_ONCE ? 2 * FFN_TILE * gm_ffn_traits<RANK>::STRIP : 4) * sizeof(float);
+template <class T, int RANK, int AT_ONCE, bool TILED> static void launch(gm_backend *backend, const gm_ffn_backward<T> &a, dim3 grid) {
+    typedef gm_ffn_traits<RANK> traits;
+    const size_t tile = (TILED ? 2 * FFN_TILE * traits::STRIP : FFN_WINDOW * AT_ONCE * traits::RECORD) * sizeof(float);
     if (a.dropout.rate > 0)
-        GM_LAUNCH(backend, (expert_ffn_backward<T, RANK, AT_ONCE, true>), grid, FFN_THREADS, tile, a);
+        GM_LAUNCH(backend, (expert_ffn_backward<T, RANK, AT_ONCE, TILED, true>), grid, FFN_THREADS, tile, a);
     else
-        GM_LAUNCH(backend, (expert_ffn_backward<T, RANK, AT_ONCE, false>), grid, FFN_THREADS, tile, a);
+        GM_LAUNCH(backend, (expert_ffn_backward<T, RANK, AT_ONCE, TILED, false>), grid, FFN_THREADS, tile, a);
 }
 
 /* Returns the sums over F: T×K×(1 + 2R). */
@@ -337,11 +345,11 @@ template <class T> static float *main_step(gm_backend *backend, const gm_expert_
     gm_ffn_pack(backend, &a.n, args, w);
     for (int64_t first = 0; first < strips; first += round) {
         const dim3 grid((unsigned)gm_least(round, strips - first), (unsigned)c.count);
-        a.n.first_strip = first;
+        a.n.first_strip = (int)first;
         if (args->rank > FFN_RANK)
             gm_ffn_wide_backward(backend, a, grid);
         else
-            GM_FFN_WITH_RANK(args->rank, args->slots, RANK, AT_ONCE, launch<T, RANK, AT_ONCE>(backend, a, grid));
+            GM_FFN_WITH_RANK(args->rank, args->slots, RANK, AT_ONCE, TILED, launch<T, RANK, AT_ONCE, TILED>(backend, a, grid));
         gm_sum_all_parts(backend, total, part_sums, grid.x, sums, sums, first > 0);
     }
     add_part(backend, args, args->w1.db, a.db1, a.touched, c.count, args->ffn);

@@ -7,19 +7,20 @@ enum { CHUNK = 128 /* tokens */, TOGETHER = 4 /* tokens whose sums are added up 
 
 /* z += g a of one slot; the thread's part of its u2. */
 template <int RANK, bool DROPOUT, int N>
-__device__ __forceinline__ void slot_forward(float (&z)[N], float (&u2)[RANK], const float *coefficient, const float (&rows)[3][RANK][N],
-                                             const float (&h1)[N], const float (&h3)[N], const gm_dropout &dropout, uint32_t at) {
-    float c[gm_ffn_traits<RANK>::COEFFICIENTS];
-    gm_load_vector(c, coefficient);
+__device__ __forceinline__ void slot_forward(float (&z)[N], float (&u2)[RANK], float gate, const float *coefficients,
+                                             const float (&rows)[3][RANK][N], const float (&h1)[N], const float (&h3)[N],
+                                             const gm_dropout &dropout, uint32_t at) {
+    float c[(2 * RANK + 3) / 4 * 4];
+    gm_load_vector(c, coefficients);
 #pragma unroll
     for (int j = 0; j < RANK; j++) u2[j] = 0;
 #pragma unroll
     for (int i = 0; i < N; i++) {
         float x1 = h1[i], x3 = h3[i];
 #pragma unroll
-        for (int j = 0; j < RANK; j++) x1 += c[1 + j] * rows[0][j][i], x3 += c[1 + RANK + j] * rows[1][j][i];
+        for (int j = 0; j < RANK; j++) x1 += c[j] * rows[0][j][i], x3 += c[RANK + j] * rows[1][j][i];
         float a = x1 * gm_ffn_sigmoid(x1) * x3;
-        z[i] += c[0] * a;
+        z[i] += gate * a;
         if (DROPOUT) a *= gm_dropout_factor(&dropout, at + (uint32_t)i);
 #pragma unroll
         for (int j = 0; j < RANK; j++) u2[j] += a * rows[2][j][i];
@@ -30,65 +31,68 @@ template <class T, int N> struct loaded {
     gm_raw<T, N> h1, h3;
 };
 
-template <class T, int N> __device__ __forceinline__ void load(loaded<T, N> &to, const gm_ffn_forward<T> &a, int64_t i, int64_t column) {
-    const int64_t row = (int64_t)a.n.order[i] * a.n.columns;
-    gm_raw_load(to.h1, a.h1 + row, column, a.n.columns, a.n.aligned);
-    gm_raw_load(to.h3, a.h3 + row, column, a.n.columns, a.n.aligned);
+template <class T, int N> __device__ __forceinline__ void load(loaded<T, N> &to, const gm_ffn_forward<T> &a, int row, int column) {
+    const int64_t at = (int64_t)row * a.n.columns;
+    gm_raw_load(to.h1, a.h1 + at, column, a.n.columns, a.n.aligned);
+    gm_raw_load(to.h3, a.h3 + at, column, a.n.columns, a.n.aligned);
 }
 
 /* A position takes another expert. */
 template <class T, int RANK, int N>
-__device__ static void turn(float (&rows)[3][RANK][N], const gm_ffn_forward<T> &a, int expert, int64_t column) {
+__device__ static void turn(float (&rows)[3][RANK][N], const gm_ffn_forward<T> &a, int expert, int column) {
     gm_ffn_rows(rows[0], a.b1, a.n, expert, 0, column);
     gm_ffn_rows(rows[1], a.b3, a.n, expert, 0, column);
     gm_ffn_rows(rows[2], a.a2, a.n, expert, 0, column);
 }
 
-template <class T, int RANK, int AT_ONCE, bool DROPOUT>
+template <class T, int RANK, int AT_ONCE, bool TILED, bool DROPOUT>
 __global__ void __launch_bounds__(FFN_THREADS, 4) expert_ffn_forward(gm_ffn_forward<T> a) {
-    enum { N = gm_ffn_traits<RANK>::VECTOR, SUMS = AT_ONCE * RANK };
+    enum { N = gm_ffn_traits<RANK>::VECTOR, RECORD = gm_ffn_traits<RANK>::RECORD, SUMS = AT_ONCE * RANK };
     GM_SHARED(float, parts, [2][TOGETHER * SUMS][FFN_THREADS]);
     GM_SHARED(int32_t, slot_of, [2][TOGETHER * AT_ONCE]);
-    GM_DYNAMIC_SHARED(float, tile);
+    GM_DYNAMIC_SHARED(float, tile); /* TILED: z of its tokens; else the window of records */
     const gm_ffn n = a.n;
-    const int64_t strip = n.first_strip + blockIdx.x, column = (strip * FFN_THREADS + threadIdx.x) * N;
+    const int column = (int)(((n.first_strip + blockIdx.x) * FFN_THREADS + threadIdx.x) * N);
     float rows[AT_ONCE][3][RANK][N] = {}, *u2 = a.u2 + blockIdx.x * n.tokens * n.slots * n.rank;
     int cached[AT_ONCE], together = 0, buffer = 0;
     for (int k = 0; k < AT_ONCE; k++) cached[k] = -1;
-    gm_ffn_cursor now = gm_ffn_begin(n, AT_ONCE);
+    gm_ffn_cursor now = gm_ffn_begin(n, AT_ONCE), next = now;
+    gm_ffn_advance<TILED>(next, n, AT_ONCE);
+    int row = gm_ffn_row_at(n, now), next_row = gm_ffn_row_at(n, next);
     loaded<T, N> next_values;
-    load(next_values, a, now.i, column);
+    load(next_values, a, row, column);
     while (now.i < now.end) {
         float h1[N], h3[N], z[N] = {0};
         gm_widen(h1, next_values.h1), gm_widen(h3, next_values.h3);
-        gm_ffn_cursor next = now;
-        gm_ffn_advance(next, n, AT_ONCE);
-        if (next.i < next.end) load(next_values, a, next.i, column);
+        if (next.i < next.end) load(next_values, a, next_row, column);
+        gm_ffn_cursor after = next;
+        gm_ffn_advance<TILED>(after, n, AT_ONCE);
+        const int after_row = gm_ffn_row_at(n, after);
+        const float *records = gm_ffn_records<RECORD, AT_ONCE, TILED>(n, now, tile);
         float *kept = tile + ((now.i - now.tile) * FFN_THREADS + threadIdx.x) * N; /* z of the positions before */
-        if (now.group > 0) gm_row_load(z, kept, 0, N, true);
+        if (TILED && now.group > 0) gm_row_load(z, kept, 0, N, true);
 #pragma unroll
         for (int k = 0; k < AT_ONCE; k++) {
-            if (threadIdx.x == 0) slot_of[buffer][together * AT_ONCE + k] = -1;
-            if (now.group + k >= n.slots) continue;
-            const int64_t position = now.i * n.slots + now.group + k;
-            const int2 place = n.place[position];
-            if (place.x != cached[k]) turn(rows[k], a, place.x, column), cached[k] = place.x;
+            const bool there = !TILED || now.group + k < n.slots;
+            const gm_ffn_head head = there ? gm_ffn_head_of(records + k * RECORD) : gm_ffn_head{0, -1, -1};
+            if (threadIdx.x == 0) slot_of[buffer][together * AT_ONCE + k] = head.slot;
+            if (!there) continue;
+            if (head.expert != cached[k]) turn(rows[k], a, head.expert, column), cached[k] = head.expert;
             float sums[RANK];
-            slot_forward<RANK, DROPOUT>(z, sums, n.coefficient + position * gm_ffn_traits<RANK>::COEFFICIENTS, rows[k], h1, h3, a.dropout,
-                                        (uint32_t)(place.y * n.columns + column));
-            if (threadIdx.x == 0) slot_of[buffer][together * AT_ONCE + k] = place.y;
+            slot_forward<RANK, DROPOUT>(z, sums, head.gate, records + k * RECORD + FFN_HEAD, rows[k], h1, h3, a.dropout,
+                                        (uint32_t)head.slot * (uint32_t)n.columns + (uint32_t)column);
 #pragma unroll
             for (int j = 0; j < RANK; j++) parts[buffer][(together * AT_ONCE + k) * RANK + j][threadIdx.x] = sums[j];
         }
-        if (now.group + AT_ONCE >= n.slots)
-            gm_raw_store(a.z + (int64_t)n.order[now.i] * n.columns, z, column, n.columns, n.aligned);
+        if (!TILED || now.group + AT_ONCE >= n.slots)
+            gm_raw_store(a.z + (int64_t)row * n.columns, z, column, n.columns, n.aligned);
         else
             gm_raw_store(kept, z, 0, N, true);
-        now = next;
+        now = next, next = after, row = next_row, next_row = after_row;
         if (++together < TOGETHER && now.i < now.end) continue;
         if (a.u2) {
             __syncthreads(); /* two buffers: one is written while the other is added up */
-            gm_ffn_add_up(u2, parts[buffer], together * SUMS, [&](int r) -> int64_t {
+            gm_ffn_add_up(u2, parts[buffer], together * SUMS, [&](int r) {
                 const int32_t slot = slot_of[buffer][r / RANK];
                 return slot < 0 || r % RANK >= n.rank ? -1 : slot * n.rank + r % RANK;
             });
@@ -122,12 +126,13 @@ __global__ void __launch_bounds__(FFN_THREADS) expert_ffn_output(gm_expert_ffn_a
 
 /* ---- host */
 
-template <class T, int RANK, int AT_ONCE> static void launch(gm_backend *backend, const gm_ffn_forward<T> &a, dim3 grid) {
-    const size_t tile = (a.n.slots > AT_ONCE ? FFN_TILE * FFN_THREADS * gm_ffn_traits<RANK>::VECTOR : 4) * sizeof(float);
+template <class T, int RANK, int AT_ONCE, bool TILED> static void launch(gm_backend *backend, const gm_ffn_forward<T> &a, dim3 grid) {
+    typedef gm_ffn_traits<RANK> traits;
+    const size_t tile = (TILED ? FFN_TILE * FFN_THREADS * traits::VECTOR : FFN_WINDOW * AT_ONCE * traits::RECORD) * sizeof(float);
     if (a.dropout.rate > 0)
-        GM_LAUNCH(backend, (expert_ffn_forward<T, RANK, AT_ONCE, true>), grid, FFN_THREADS, tile, a);
+        GM_LAUNCH(backend, (expert_ffn_forward<T, RANK, AT_ONCE, TILED, true>), grid, FFN_THREADS, tile, a);
     else
-        GM_LAUNCH(backend, (expert_ffn_forward<T, RANK, AT_ONCE, false>), grid, FFN_THREADS, tile, a);
+        GM_LAUNCH(backend, (expert_ffn_forward<T, RANK, AT_ONCE, TILED, false>), grid, FFN_THREADS, tile, a);
 }
 
 template <class T> static void forward(gm_backend *backend, const gm_expert_ffn_args *args) {
@@ -148,11 +153,11 @@ template <class T> static void forward(gm_backend *backend, const gm_expert_ffn_
     if (has2) a.u2 = (float *)gm_cuda_scratch(backend, (size_t)gm_ffn_round_bound(args, strips, sums) * sizeof(float));
     for (int64_t first = 0; first < strips; first += round) {
         const dim3 grid((unsigned)gm_least(round, strips - first), (unsigned)gm_parts(args->tokens, CHUNK));
-        a.n.first_strip = first;
+        a.n.first_strip = (int)first;
         if (args->rank > FFN_RANK)
             gm_ffn_wide_forward(backend, a, grid);
         else
-            GM_FFN_WITH_RANK(args->rank, args->slots, RANK, AT_ONCE, launch<T, RANK, AT_ONCE>(backend, a, grid));
+            GM_FFN_WITH_RANK(args->rank, args->slots, RANK, AT_ONCE, TILED, launch<T, RANK, AT_ONCE, TILED>(backend, a, grid));
         if (has2) gm_sum_all_parts(backend, args->u2, a.u2, grid.x, sums, sums, first > 0);
     }
 }

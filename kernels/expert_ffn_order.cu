@@ -50,24 +50,25 @@ __global__ void __launch_bounds__(THREADS)
     if (at < places) touched[at / chunk_places * experts + place[at].x] = 1; /* by all that write it */
 }
 
-struct coefficients {
+struct records {
     float *out;
     const int2 *place;
     const float *gate, *u, *w;
     int64_t slots, per_token, experts, rank;
-    int64_t padded, lead, each; /* rank with zero rows; place of the first row; of a slot altogether */
+    int64_t padded, each; /* rank with zero rows; floats of a record */
     float scale;
     bool site1, site3;
 };
 
-/* Of one slot: gate, s u1, s u3, gate s w; zeros for absent rows and sites. */
-__global__ void __launch_bounds__(THREADS) pack(coefficients c) {
+/* Zeros for absent rows and sites. */
+__global__ void __launch_bounds__(THREADS) pack(records c) {
     const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (at >= c.slots) return;
     const int64_t e = c.place[at].x, slot = c.place[at].y, u1 = ((slot / c.per_token * 2) * c.experts + e) * c.rank;
     const float gate = c.gate ? c.gate[slot] : 1.0f;
     float *out = c.out + at * c.each;
-    *out = gate, out += c.lead;
+    gm_store_vector(out, {gate, __uint_as_float((unsigned)e), __uint_as_float((unsigned)slot), 0.0f});
+    out += FFN_HEAD;
     for (int64_t j = 0; j < c.padded; j++) {
         const bool there = j < c.rank;
         out[j] = c.site1 && there ? c.scale * c.u[u1 + j] : 0.0f;
@@ -99,7 +100,12 @@ int32_t *gm_ffn_touch(gm_backend *backend, const gm_expert_ffn_args *args, const
 }
 
 gm_ffn gm_ffn_shape(const gm_expert_ffn_args *args, const gm_ffn_order *order, int64_t columns, int64_t chunk) {
-    gm_ffn n = {args->tokens, columns, gm_ffn_experts(args), args->slots, args->rank, chunk, 0, 0, true, order->order, order->place, NULL};
+    GM_CHECK(args->tokens * args->slots * (1 + 2 * args->rank) < (int64_t)1 << 31 && columns < (int64_t)1 << 31,
+             "an expert FFN of %lld tokens, rank %lld and %lld columns", (long long)args->tokens, (long long)args->rank,
+             (long long)columns);
+    gm_ffn n = {
+        args->tokens, (int)columns, (int)gm_ffn_experts(args), (int)args->slots, (int)args->rank, (int)chunk, 0, 0, true, order->order,
+        order->place, NULL};
     const void *f32[] = {args->w1.b, args->w3.b, args->w2.a, args->w2.b, args->w1.db, args->w3.db, args->w2.da, args->w2.db, args->dy};
     const void *act[] = {args->h1, args->h3, args->z, args->dz};
     for (size_t i = 0; i < sizeof f32 / sizeof *f32; i++) n.aligned = n.aligned && gm_aligned(f32[i], GM_F32, columns, 4);
@@ -117,12 +123,11 @@ int64_t gm_ffn_round_bound(const gm_expert_ffn_args *args, int64_t strips, int64
 }
 
 void gm_ffn_pack(gm_backend *backend, gm_ffn *n, const gm_expert_ffn_args *args, const float *w) {
-    const int64_t slots = args->tokens * args->slots, padded = gm_ffn_padded(args->rank, args->slots), lead = args->rank > FFN_RANK ? 4 : 1;
-    n->each = (lead + 3 * padded + 3) / 4 * 4;
+    const int64_t slots = args->tokens * args->slots, padded = gm_ffn_padded(args->rank, args->slots);
+    n->each = (int)(FFN_HEAD + (3 * padded + 3) / 4 * 4);
     float *out = (float *)gm_cuda_scratch(backend, (size_t)(slots * n->each) * sizeof *out);
-    const coefficients c = {out,         n->place,           args->gate,        args->u, w,    slots,
-                            args->slots, n->experts,         n->rank,           padded,  lead, n->each,
-                            args->scale, args->w1.b != NULL, args->w3.b != NULL};
+    const records c = {out,     n->place,    args->gate,         args->u,           w, slots, args->slots, n->experts, n->rank, padded,
+                       n->each, args->scale, args->w1.b != NULL, args->w3.b != NULL};
     GM_LAUNCH(backend, pack, gm_parts(slots, THREADS), THREADS, 0, c);
-    n->coefficient = out;
+    n->record = out;
 }

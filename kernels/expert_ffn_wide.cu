@@ -3,10 +3,11 @@
  * A go over the tile with ROWS rows in registers at a time, and so do the gradients. */
 #include "expert_ffn.cuh"
 
-enum { TILE = 16, ROWS = FFN_RANK, N = 2 /* columns of a thread */, TOGETHER = 2, STEP = FFN_THREADS * N, LEAD = 4 };
+enum { TILE = 16, ROWS = FFN_RANK, N = 2 /* columns of a thread */, TOGETHER = 2, STEP = FFN_THREADS * N, LEAD = FFN_HEAD };
 
-struct wide {                             /* where a block is, and its shared memory */
-    int64_t column, begin, end, position; /* tokens begin … end of the tile; the position taken */
+struct wide { /* where a block is, and its shared memory */
+    int column;
+    int64_t begin, end, position; /* tokens begin … end of the tile; the position taken */
     float (*parts)[TOGETHER * ROWS][FFN_THREADS];
     int32_t (*slot_of)[TOGETHER];
     int buffer;
@@ -23,7 +24,7 @@ __device__ static void expand(float *x, const float *site, const gm_ffn &n, cons
             const int expert = n.place[place_of(n, w, i)].x;
             float *mine = x + (i - w.begin) * STEP;
             if (expert != cached) gm_ffn_rows(rows, site, n, expert, first, w.column), cached = expert;
-            gm_load_vector(c, n.coefficient + place_of(n, w, i) * n.each + coefficients + first);
+            gm_load_vector(c, n.record + place_of(n, w, i) * n.each + coefficients + first);
             gm_row_load(v, mine, 0, N, true);
 #pragma unroll
             for (int j = 0; j < ROWS; j++) {
@@ -50,7 +51,7 @@ __device__ static void contract(float *sums, int64_t stride, int64_t lead, const
                 cached = place.x;
             }
             gm_row_load(v, x + (i - w.begin) * STEP, 0, N, true);
-            if (GRADIENT) gm_load_vector(c, n.coefficient + place_of(n, w, i) * n.each + coefficients + first);
+            if (GRADIENT) gm_load_vector(c, n.record + place_of(n, w, i) * n.each + coefficients + first);
             if (SUMS && threadIdx.x == 0) w.slot_of[w.buffer][together] = place.y;
 #pragma unroll
             for (int j = 0; j < ROWS; j++) {
@@ -64,9 +65,9 @@ __device__ static void contract(float *sums, int64_t stride, int64_t lead, const
             }
             if (!SUMS || (++together < TOGETHER && i + 1 < w.end)) continue;
             __syncthreads(); /* two buffers: one is written while the other is added up */
-            gm_ffn_add_up(sums, w.parts[w.buffer], together * ROWS, [&](int r) -> int64_t {
-                const int64_t row = first + r % ROWS;
-                return row < n.rank ? w.slot_of[w.buffer][r / ROWS] * stride + lead + row : -1;
+            gm_ffn_add_up(sums, w.parts[w.buffer], together * ROWS, [&](int r) {
+                const int row = (int)first + r % ROWS;
+                return row < n.rank ? w.slot_of[w.buffer][r / ROWS] * (int)stride + (int)lead + row : -1;
             });
             w.buffer = !w.buffer, together = 0;
         }
@@ -77,7 +78,7 @@ __device__ static void contract(float *sums, int64_t stride, int64_t lead, const
 /* A row of h as the tile's floats. */
 template <class T> __device__ __forceinline__ void fetch(float (&v)[N], const T *h, const gm_ffn &n, const wide &w, int64_t i) {
     gm_raw<T, N> raw;
-    gm_raw_load(raw, h + n.order[i] * n.columns, w.column, n.columns, n.aligned);
+    gm_raw_load(raw, h + (int64_t)n.order[i] * n.columns, w.column, n.columns, n.aligned);
     gm_widen(v, raw);
 }
 
@@ -98,19 +99,19 @@ template <class T> __device__ static void store_tile(T *h, const float *x, const
     float v[N];
     for (int64_t i = w.begin; i < w.end; i++) {
         gm_row_load(v, x + (i - w.begin) * STEP, 0, N, true);
-        gm_raw_store(h + n.order[i] * n.columns, v, w.column, n.columns, n.aligned);
+        gm_raw_store(h + (int64_t)n.order[i] * n.columns, v, w.column, n.columns, n.aligned);
     }
 }
 
 __device__ __forceinline__ float mask_of(const gm_dropout &dropout, const gm_ffn &n, const wide &w, int32_t slot, int k) {
-    return dropout.rate > 0 ? gm_dropout_factor(&dropout, (uint32_t)(slot * n.columns + w.column + k)) : 1.0f;
+    return dropout.rate > 0 ? gm_dropout_factor(&dropout, (uint32_t)slot * (uint32_t)n.columns + (uint32_t)(w.column + k)) : 1.0f;
 }
 
 /* z += g a; a, masked, in x1's place. */
 __device__ static void forward_values(float *z, float *x1, const float *x3, const gm_ffn &n, const wide &w, const gm_dropout &dropout) {
     for (int64_t i = w.begin; i < w.end; i++) {
         const int64_t at = (i - w.begin) * STEP, position = place_of(n, w, i);
-        const float gate = n.coefficient[position * n.each];
+        const float gate = n.record[position * n.each];
 #pragma unroll
         for (int k = 0; k < N; k++) {
             const float x = x1[at + k], a = x * gm_ffn_sigmoid(x) * x3[at + k];
@@ -122,14 +123,14 @@ __device__ static void forward_values(float *z, float *x1, const float *x3, cons
 
 __device__ __forceinline__ wide wide_begin(const gm_ffn &n, float (*parts)[TOGETHER * ROWS][FFN_THREADS], int32_t (*slot_of)[TOGETHER]) {
     wide w = {};
-    w.column = ((n.first_strip + blockIdx.x) * FFN_THREADS + threadIdx.x) * N;
-    w.begin = blockIdx.y * n.chunk, w.end = gm_least(gm_least(w.begin + TILE, (blockIdx.y + 1) * n.chunk), n.tokens);
+    w.column = (int)(((n.first_strip + blockIdx.x) * FFN_THREADS + threadIdx.x) * N);
+    w.begin = (int64_t)blockIdx.y * n.chunk, w.end = gm_least(gm_least(w.begin + TILE, (blockIdx.y + (int64_t)1) * n.chunk), n.tokens);
     w.parts = parts, w.slot_of = slot_of;
     return w;
 }
 
 __device__ __forceinline__ void wide_next(const gm_ffn &n, wide &w) {
-    w.begin = w.end, w.end = gm_least(gm_least(w.begin + TILE, (blockIdx.y + 1) * n.chunk), n.tokens);
+    w.begin = w.end, w.end = gm_least(gm_least(w.begin + TILE, (blockIdx.y + (int64_t)1) * n.chunk), n.tokens);
 }
 
 template <class T> __global__ void __launch_bounds__(FFN_THREADS) wide_forward(gm_ffn_forward<T> a) {
@@ -160,7 +161,7 @@ __device__ static void backward_values(float *dh1, float *dh3, float *x1, float 
     __syncthreads(); /* what used them is done */
     for (int64_t i = w.begin; i < w.end; i++) {
         const int64_t at = (i - w.begin) * STEP, position = place_of(n, w, i);
-        const float gate = n.coefficient[position * n.each];
+        const float gate = n.record[position * n.each];
         float dz[N], dot = 0;
         fetch(dz, dz_rows, n, w, i);
 #pragma unroll
@@ -175,8 +176,7 @@ __device__ static void backward_values(float *dh1, float *dh3, float *x1, float 
         rows[i - w.begin][threadIdx.x] = dot;
     }
     __syncthreads();
-    gm_ffn_add_up(sums, rows, (int)(w.end - w.begin),
-                  [&](int r) -> int64_t { return n.place[place_of(n, w, w.begin + r)].y * (1 + 2 * n.rank); });
+    gm_ffn_add_up(sums, rows, (int)(w.end - w.begin), [&](int r) { return n.place[place_of(n, w, w.begin + r)].y * (1 + 2 * n.rank); });
     __syncthreads();
 }
 
@@ -185,7 +185,7 @@ template <class T> __global__ void __launch_bounds__(FFN_THREADS) wide_backward(
     GM_SHARED(float, parts, [2][TOGETHER * ROWS][FFN_THREADS]);
     GM_SHARED(int32_t, slot_of, [2][TOGETHER]);
     const gm_ffn n = a.n;
-    const int64_t padded = (n.rank + ROWS - 1) / ROWS * ROWS, stride = 1 + 2 * n.rank;
+    const int64_t padded = (n.rank + ROWS - 1) / ROWS * ROWS, stride = 1 + 2 * (int64_t)n.rank;
     float *x1 = tile + threadIdx.x * N, *x3 = x1 + TILE * STEP, *through = x3 + TILE * STEP, *dh1 = through + TILE * STEP,
           *dh3 = dh1 + TILE * STEP, *sums = a.sums + blockIdx.x * n.tokens * n.slots * stride;
     wide w = wide_begin(n, parts, slot_of);
