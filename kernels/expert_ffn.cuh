@@ -12,7 +12,7 @@
 #ifndef GM_BACKEND_CUDA_KERNELS_EXPERT_FFN_CUH
 #define GM_BACKEND_CUDA_KERNELS_EXPERT_FFN_CUH
 
-#include "mma.cuh"
+#include "sigmoid.cuh"
 #include "sums.cuh"
 
 enum {
@@ -21,7 +21,7 @@ enum {
     FFN_WINDOW = 32 /* tokens */,
     FFN_HEAD = 4 /* floats of a record before its coefficients */,
     FFN_RANK = 8 /* most that registers have room for */,
-    FFN_BLOCKS = 1024 /* as many as a device is busy with */,
+    FFN_BLOCKS = 896 /* as many as a device is busy with: 7 on each of 132 multiprocessors is the most of expert_ffn_down */,
     FFN_LEAST_TOKENS = 16 /* of a chunk */
 };
 
@@ -269,9 +269,6 @@ template <class Index> __device__ __forceinline__ void gm_ffn_add_up(float *out,
         if (at >= 0) out[at] = sum;
     }
 }
-
-/* 1 / (1 + e^−x) with the hardware's exponential and reciprocal: within a few units of f32's last place. */
-__device__ __forceinline__ float gm_ffn_sigmoid(float x) { return __fdividef(1.0f, 1.0f + gm_exp2(x * -1.4426950408889634f)); }
 
 /* Where row (s·RANK + j) of a sum over LEAD + SITES·RANK values belongs among LEAD + SITES·rank. */
 template <int RANK, int LEAD> __device__ __forceinline__ int gm_ffn_row(int v, int rank) {

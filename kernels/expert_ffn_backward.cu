@@ -99,7 +99,7 @@ __device__ __forceinline__ void slot_backward(float (&dh1)[N], float (&dh3)[N], 
 #pragma unroll
     for (int i = 0; i < N; i++) {
         const float mask = DROPOUT ? gm_dropout_factor(&dropout, at + (uint32_t)i) : 1.0f;
-        const float sigmoid = gm_ffn_sigmoid(x1[i]), silu = x1[i] * sigmoid, a = silu * x3[i], da = gate * dz[i] + mask * through[i];
+        const float sigmoid = gm_quick_sigmoid(x1[i]), silu = x1[i] * sigmoid, a = silu * x3[i], da = gate * dz[i] + mask * through[i];
         sums[0] += a * dz[i];
         x1[i] = da * x3[i] * (sigmoid + silu * (1.0f - sigmoid)), x3[i] = da * silu; /* dh1_k, dh3_k from here on */
         dh1[i] += x1[i], dh3[i] += x3[i];

@@ -19,7 +19,7 @@ __device__ __forceinline__ void slot_forward(float (&z)[N], float (&u2)[RANK], f
         float x1 = h1[i], x3 = h3[i];
 #pragma unroll
         for (int j = 0; j < RANK; j++) x1 += c[j] * rows[0][j][i], x3 += c[RANK + j] * rows[1][j][i];
-        float a = x1 * gm_ffn_sigmoid(x1) * x3;
+        float a = x1 * gm_quick_sigmoid(x1) * x3;
         z[i] += gate * a;
         if (DROPOUT) a *= gm_dropout_factor(&dropout, at + (uint32_t)i);
 #pragma unroll
@@ -45,8 +45,13 @@ __device__ static void turn(float (&rows)[3][RANK][N], const gm_ffn_forward<T> &
     gm_ffn_rows(rows[2], a.a2, a.n, expert, 0, column);
 }
 
+/* Blocks that a multiprocessor holds without registers on the stack. */
+template <class T, int RANK, bool TILED, bool DROPOUT> constexpr int blocks_at_once() {
+    return sizeof(T) == 2 && RANK <= 2 && !TILED && !DROPOUT ? 5 : 4;
+}
+
 template <class T, int RANK, int AT_ONCE, bool TILED, bool DROPOUT>
-__global__ void __launch_bounds__(FFN_THREADS, 4) expert_ffn_forward(gm_ffn_forward<T> a) {
+__global__ void __launch_bounds__(FFN_THREADS, blocks_at_once<T, RANK, TILED, DROPOUT>()) expert_ffn_forward(gm_ffn_forward<T> a) {
     enum { N = gm_ffn_traits<RANK>::VECTOR, RECORD = gm_ffn_traits<RANK>::RECORD, SUMS = AT_ONCE * RANK };
     GM_SHARED(float, parts, [2][TOGETHER * SUMS][FFN_THREADS]);
     GM_SHARED(int32_t, slot_of, [2][TOGETHER * AT_ONCE]);

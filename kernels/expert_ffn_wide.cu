@@ -114,7 +114,7 @@ __device__ static void forward_values(float *z, float *x1, const float *x3, cons
         const float gate = n.record[position * n.each];
 #pragma unroll
         for (int k = 0; k < N; k++) {
-            const float x = x1[at + k], a = x * gm_ffn_sigmoid(x) * x3[at + k];
+            const float x = x1[at + k], a = x * gm_quick_sigmoid(x) * x3[at + k];
             z[at + k] += gate * a;
             x1[at + k] = a * mask_of(dropout, n, w, n.place[position].y, k);
         }
@@ -166,7 +166,7 @@ __device__ static void backward_values(float *dh1, float *dh3, float *x1, float 
         fetch(dz, dz_rows, n, w, i);
 #pragma unroll
         for (int k = 0; k < N; k++) {
-            const float mask = mask_of(dropout, n, w, n.place[position].y, k), x = x1[at + k], sigmoid = gm_ffn_sigmoid(x);
+            const float mask = mask_of(dropout, n, w, n.place[position].y, k), x = x1[at + k], sigmoid = gm_quick_sigmoid(x);
             const float silu = x * sigmoid, value = silu * x3[at + k], da = gate * dz[k] + mask * through[at + k];
             dot += value * dz[k];
             x1[at + k] = da * x3[at + k] * (sigmoid + silu * (1.0f - sigmoid)), x3[at + k] = da * silu;

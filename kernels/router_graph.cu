@@ -8,12 +8,14 @@
  * once, Z¹ is never in memory. Layers go chunk by chunk of tokens, in memory bounded by GM_SCRATCH_MOST. A thread has VECTOR columns of a
  * token; it sums over nodes in order, with Â in shared memory, OUT results at a time. Sums over tokens: a thread's PARTS share, then the
  * parts in order. */
+#include "sigmoid.cuh"
 #include "sums.cuh"
 
 enum {
     THREADS = 128,
     VECTOR = 4,
     OUT = 12,
+    AHEAD = 4 /* rows asked for at once */,
     PART_THREADS = 1 << 15 /* that share the sums over tokens of nodes' rows */,
     READ_OUT_THREADS = 1 << 17 /* of p's one row */
 };
@@ -46,6 +48,20 @@ __device__ static void load_weights(float *weights, const graph &n, int64_t firs
     __syncthreads();
 }
 
+/* Rows j … j + AHEAD of one token, beyond the last one again the last: asked for together where vectors are WHOLE. */
+template <bool WHOLE>
+__device__ __forceinline__ void load_nodes(float (&v)[AHEAD][VECTOR], const float *rows, const graph &n, int64_t j, int64_t nodes,
+                                           int column) {
+#pragma unroll
+    for (int k = 0; k < AHEAD; k++) {
+        const float *row = rows + gm_least(j + k, nodes - 1) * n.size;
+        if (WHOLE)
+            gm_load_vector(v[k], row + column);
+        else
+            gm_load_some(v[k], row, column, n.size, false);
+    }
+}
+
 __device__ static void add_weighted(float (&sum)[OUT][VECTOR], const float *weights, const float (&v)[VECTOR]) {
 #pragma unroll
     for (int o = 0; o < OUT; o += 4) {
@@ -59,16 +75,16 @@ __device__ static void add_weighted(float (&sum)[OUT][VECTOR], const float *weig
     }
 }
 
-__device__ static void first_layer(float (&z)[VECTOR], const graph &n, const float (&mixed)[VECTOR], int64_t node, int64_t column) {
+__device__ static void first_layer(float (&z)[VECTOR], const graph &n, const float (&mixed)[VECTOR], int64_t node, int column) {
     const float weight = edge(n, node, n.experts);
     gm_load_some(z, n.table + node * n.size, column, n.size, n.aligned);
 #pragma unroll
     for (int c = 0; c < VECTOR; c++) z[c] += weight * mixed[c];
 }
 
-__device__ static float silu(float z) { return z * gm_sigmoid(z); }
+__device__ static float silu(float z) { return z * gm_quick_sigmoid(z); }
 __device__ static float silu_slope(float z) {
-    float s = gm_sigmoid(z);
+    float s = gm_quick_sigmoid(z);
     return s + z * s * (1.0f - s);
 }
 
@@ -76,7 +92,8 @@ __device__ static float silu_slope(float z) {
 template <bool FIRST>
 __global__ void __launch_bounds__(THREADS) aggregate(float *m, const float *z, graph n, int64_t tokens, int64_t out_nodes) {
     GM_DYNAMIC_SHARED(float, weights);
-    const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x, t = at / n.vectors, column = at % n.vectors * VECTOR;
+    const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x, t = at / n.vectors;
+    const int column = (int)(at % n.vectors) * VECTOR;
     const int64_t nodes = n.experts + 1, first = (int64_t)blockIdx.y * OUT;
     load_weights(weights, n, first, out_nodes, nodes, false);
     if (t >= tokens) return;
@@ -99,7 +116,8 @@ __global__ void __launch_bounds__(THREADS) aggregate(float *m, const float *z, g
 /* dz = Âᵀ dm ∘ silu'(z) in z's place. */
 __global__ void __launch_bounds__(THREADS) aggregate_backward(float *z, const float *dm, graph n, int64_t tokens, int64_t dm_nodes) {
     GM_DYNAMIC_SHARED(float, weights);
-    const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x, t = at / n.vectors, column = at % n.vectors * VECTOR;
+    const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x, t = at / n.vectors;
+    const int column = (int)(at % n.vectors) * VECTOR;
     const int64_t nodes = n.experts + 1, first = (int64_t)blockIdx.y * OUT;
     load_weights(weights, n, first, nodes, dm_nodes, true);
     if (t >= tokens) return;
@@ -125,7 +143,7 @@ __global__ void __launch_bounds__(THREADS) read_out(float *score, const float *z
     const int64_t row = (int64_t)blockIdx.x * (THREADS / GM_WARP) + threadIdx.x / GM_WARP;
     if (row >= rows) return; /* a whole warp, or nobody */
     float sum = 0, v[VECTOR], p[VECTOR], mixed[VECTOR];
-    for (int64_t c = threadIdx.x % GM_WARP * VECTOR; c < n.size; c += GM_WARP * VECTOR) {
+    for (int c = (int)(threadIdx.x % GM_WARP) * VECTOR; c < n.size; c += GM_WARP * VECTOR) {
         gm_load_some(p, readout, c, n.size, n.aligned);
         if (FIRST) {
             gm_load_some(mixed, z + row / n.experts * n.size, c, n.size, n.aligned);
@@ -141,13 +159,14 @@ __global__ void __launch_bounds__(THREADS) read_out(float *score, const float *z
 }
 
 struct share { /* of a thread in a sum over rows of G */
-    int64_t part, column, begin, end;
+    int64_t part, begin, end;
+    int column; /* 32 bits: behind a 64-bit multiple of VECTOR, nvcc 13 takes a vector's store apart */
 };
 
 __device__ static share my_share(const graph &n, int64_t parts, int64_t rows) {
     const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x, part = at / n.vectors, each = (rows + parts - 1) / parts;
     if (part >= parts) return {part, 0, 0, 0};
-    return {part, at % n.vectors * VECTOR, gm_least(part * each, rows), gm_least((part + 1) * each, rows)};
+    return {part, gm_least(part * each, rows), gm_least((part + 1) * each, rows), (int)(at % n.vectors) * VECTOR};
 }
 
 /* dZ^L in Z^L's place; p's gradient by parts: parts×G. */
@@ -179,15 +198,18 @@ struct first_gradients {
 };
 
 /* Sums OUT nodes' dZ¹ of token t: their share of d(C_1 t) is returned in `token`, that of dR added. */
-template <bool LAST>
+template <bool LAST, bool WHOLE>
 __device__ static void first_token(float (&dtable)[OUT][VECTOR], float (&dp)[VECTOR], float (&token)[VECTOR], const first_gradients &a,
-                                   const graph &n, const float *weights, int64_t t, int64_t first, int64_t column) {
+                                   const graph &n, const float *weights, int64_t t, int64_t first, int column) {
     float sum[OUT][VECTOR] = {{0}}, mixed[VECTOR], v[VECTOR], p[VECTOR];
     gm_load_some(mixed, a.mixed + t * n.size, column, n.size, n.aligned);
     if (LAST) gm_load_some(p, a.readout, column, n.size, n.aligned);
-    for (int64_t j = 0; !LAST && j < a.dm_nodes; j++) {
-        gm_load_some(v, a.dm + (t * a.dm_nodes + j) * n.size, column, n.size, n.aligned);
-        add_weighted(sum, weights + j * OUT, v);
+    for (int64_t j = 0; !LAST && j < a.dm_nodes; j += AHEAD) {
+        float dm[AHEAD][VECTOR];
+        load_nodes<WHOLE>(dm, a.dm + t * a.dm_nodes * n.size, n, j, a.dm_nodes, column);
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++)
+            if (j + k < a.dm_nodes) add_weighted(sum, weights + (j + k) * OUT, dm[k]);
     }
 #pragma unroll
     for (int o = 0; o < OUT; o++) {
@@ -205,7 +227,7 @@ __device__ static void first_token(float (&dtable)[OUT][VECTOR], float (&dp)[VEC
 }
 
 /* From dM² (or, LAST, the scores' gradients) to the table's and the tokens'. */
-template <bool LAST> __global__ void __launch_bounds__(THREADS) first_layer_backward(first_gradients a, graph n) {
+template <bool LAST, bool WHOLE> __global__ void __launch_bounds__(THREADS) first_layer_backward(first_gradients a, graph n) {
     GM_DYNAMIC_SHARED(float, weights);
     const share mine = my_share(n, a.parts, a.tokens);
     float *partial = a.partial + mine.part * (a.nodes + 1) * n.size, dp[VECTOR] = {0};
@@ -215,7 +237,7 @@ template <bool LAST> __global__ void __launch_bounds__(THREADS) first_layer_back
         for (int64_t t = mine.begin; t < mine.end; t++) {
             float token[VECTOR] = {0};
             if (first > 0) gm_load_some(token, a.dmixed + t * n.size, mine.column, n.size, n.aligned);
-            first_token<LAST>(dtable, dp, token, a, n, weights, t, first, mine.column);
+            first_token<LAST, WHOLE>(dtable, dp, token, a, n, weights, t, first, mine.column);
             gm_store_some(a.dmixed + t * n.size, token, mine.column, n.size, n.aligned);
         }
 #pragma unroll
@@ -386,10 +408,14 @@ static void chunk_first_layer(const router *r, const backward *b, int64_t first,
                                b->nodes,
                                last > 0 ? nodes_of(args, 1) : 0,
                                parts};
-    if (last > 0)
-        GM_LAUNCH(r->backend, first_layer_backward<false>, blocks_for(parts * r->n.vectors), THREADS, weight_bytes(a.dm_nodes), a, r->n);
+    if (last > 0 && r->n.aligned)
+        GM_LAUNCH(r->backend, (first_layer_backward<false, true>), blocks_for(parts * r->n.vectors), THREADS, weight_bytes(a.dm_nodes), a,
+                  r->n);
+    else if (last > 0)
+        GM_LAUNCH(r->backend, (first_layer_backward<false, false>), blocks_for(parts * r->n.vectors), THREADS, weight_bytes(a.dm_nodes), a,
+                  r->n);
     else
-        GM_LAUNCH(r->backend, first_layer_backward<true>, blocks_for(parts * r->n.vectors), THREADS, sizeof(float), a, r->n);
+        GM_LAUNCH(r->backend, (first_layer_backward<true, false>), blocks_for(parts * r->n.vectors), THREADS, sizeof(float), a, r->n);
     gm_sum_all_parts(r->backend, b->total, b->partial, parts, row, last > 0 ? row - g : row, first > 0);
 }
 
