@@ -226,8 +226,8 @@ __global__ void __launch_bounds__(FFN_THREADS, blocks_at_once<T, RANK, DROPOUT>(
         if (++together < TOGETHER && now.i < now.end) continue;
         __syncthreads(); /* two buffers: one is written while the other is added up */
         gm_ffn_add_up(sums, parts[buffer], together * AT_ONCE * SUMS, [&](int r) {
-            const int slot = slot_of[buffer][r / SUMS], row = gm_ffn_row<RANK, 1>(r % SUMS, n.rank);
-            return slot < 0 || row < 0 ? -1 : slot * (1 + 2 * n.rank) + row;
+            const int slot = slot_of[buffer][r / SUMS], value = gm_ffn_row<RANK, 1>(r % SUMS, n.rank);
+            return slot < 0 || value < 0 ? -1 : slot * (1 + 2 * n.rank) + value;
         });
         buffer = !buffer, together = 0;
     }

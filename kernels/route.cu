@@ -12,7 +12,7 @@ extern "C" {
 #include "backend/top_k.h"
 }
 
-enum { WARPS = 4, THREADS = WARPS * GM_WARP, COUNTERS = 256, TIED_MOST = 256 };
+enum { WARPS = 4, THREADS = WARPS * GM_WARP, COUNTERS = 1024 /* few blocks wait for many loads */, TIED_MOST = 256 };
 
 __device__ static void softmax(float *weight, const float *score, int n, int lane) {
     float most = -INFINITY, sum = 0;
