@@ -115,13 +115,14 @@ gm_emulated_launch *gm_emulated_begin_launch(cudaStream_t stream) {
     return &w->launch;
 }
 
-/* GMOE_EMULATION_FAULT counts from the first launch on. */
+/* GMOE_EMULATION_FAULT counts from the first launch on; after an illegal access a device runs nothing more. */
 static bool is_fault() {
     static bool asked;
     const char *text = asked ? nullptr : getenv("GMOE_EMULATION_FAULT");
     asked = true;
     if (text) launches_to_fault = strtoll(text, nullptr, 10);
-    return launches_to_fault > 0 && --launches_to_fault == 0;
+    if (launches_to_fault > 0) launches_to_fault--;
+    return launches_to_fault == 0;
 }
 
 void gm_emulated_end_launch(gm_emulated_launch *launch) {
