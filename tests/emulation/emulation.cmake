@@ -72,5 +72,6 @@ endforeach()
 add_test(NAME emulated/golden COMMAND bash tests/golden/test_golden.sh ${emulated_root}/bin llama-gmoe qwen2-lora gmoe-variants llama-bf16
          WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 add_test(NAME emulated/runs COMMAND bash tests/emulation/runs.sh ${emulated_root}/bin WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+add_test(NAME emulated/opening COMMAND bash tests/emulation/opening.sh ${emulated_root}/bin WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(emulated/runs PROPERTIES TIMEOUT 900)
 set_tests_properties(emulated/golden PROPERTIES TIMEOUT 900 ENVIRONMENT "GMOE_TEST_DEVICE=cuda;GMOE_TEST_TOOLS=${CMAKE_BINARY_DIR}/tests")

@@ -2,6 +2,7 @@
  * programs start without the CUDA libraries; backend/open_cuda.c loads it. */
 #include "backend/cuda/context.h"
 #include "backend/cuda/module.h"
+#include "backend/interface.h"
 #include "base/memory.h"
 
 #include <stdio.h>
@@ -129,6 +130,8 @@ static gm_status prepare(gm_cuda_context *context, int device) {
     GM_TRY(gm_cuda_staging_open(&context->staging));
     return gm_cuda_blas_open(context);
 }
+
+const char gm_cuda_interface[] = GM_BACKEND_INTERFACE;
 
 /* GMOE_CUDA_MANAGED in the environment makes memory that tests can look at without copying. */
 gm_status gm_cuda_open(gm_backend **backend, int device) {

@@ -1,0 +1,12 @@
+# What program and CUDA module must have in common, as one text in both: backend/interface.h (backend/open_cuda.c compares).
+file(GLOB INTERFACE_HEADERS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/include/gmoe/*.h ${CMAKE_SOURCE_DIR}/src/base/*.h ${CMAKE_SOURCE_DIR}/src/backend/*.h)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${INTERFACE_HEADERS})
+set(INTERFACE_TEXT "")
+foreach(header IN LISTS INTERFACE_HEADERS)
+  file(SHA256 ${header} hash)
+  string(APPEND INTERFACE_TEXT ${hash})
+endforeach()
+string(SHA256 INTERFACE_HASH "${INTERFACE_TEXT}")
+string(SUBSTRING ${INTERFACE_HASH} 0 16 INTERFACE_HASH)
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/interface/backend/interface.h CONTENT "#define GM_BACKEND_INTERFACE \"gmoe ${PROJECT_VERSION} interface @INTERFACE_HASH@\"\n" @ONLY)
+include_directories(${CMAKE_BINARY_DIR}/interface)
