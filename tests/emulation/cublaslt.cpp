@@ -86,7 +86,12 @@ cublasLtMatmulAlgo_t algorithm_of(const cublasLtMatmulDescOpaque_t &d, const cub
 extern "C" {
 
 const char *cublasLtGetStatusString(cublasStatus_t status) {
-    return status == CUBLAS_STATUS_SUCCESS ? "success" : status == CUBLAS_STATUS_NOT_SUPPORTED ? "not supported" : "invalid value";
+    switch (status) {
+    case CUBLAS_STATUS_SUCCESS: return "success";
+    case CUBLAS_STATUS_NOT_SUPPORTED: return "not supported";
+    case CUBLAS_STATUS_EXECUTION_FAILED: return "execution failed";
+    default: return "invalid value";
+    }
 }
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) {
@@ -161,6 +166,6 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
     product p = {
         *description, *a_layout, *b_layout, *d_layout, a, b, c, d, *static_cast<const float *>(alpha), *static_cast<const float *>(beta)};
     gm_emulated_enqueue("a product", multiply, &p, sizeof p);
-    return CUBLAS_STATUS_SUCCESS;
+    return gm_emulated_fault() == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 }

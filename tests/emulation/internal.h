@@ -32,6 +32,7 @@ void *gm_emulated_pages(size_t bytes); /* memory of the emulation itself, never 
 
 /* runtime.cpp */
 void gm_emulated_flush(void);
+cudaError_t gm_emulated_fault(void); /* of a kernel that ran, or cudaSuccess */
 typedef void gm_emulated_host_function(const void *arguments);
 void gm_emulated_enqueue(const char *name, gm_emulated_host_function *function, const void *arguments, size_t bytes);
 uint32_t gm_emulated_random(uint32_t below);

@@ -39,14 +39,15 @@ grep -Eq "$needs; a lower train.micro_batch_tokens, eval.batch_tokens or train.m
     fail "no message for activations: $(cat errors)"
 same one "kb$least" "a smaller device changes bits"
 
-# --- a kernel that fails: named with its step; the last checkpoint stays good
+# --- a kernel that fails: where it is noticed is told with its step; the last checkpoint stays good
+late=': an illegal memory access was encountered (noticed there; the fault is in it or before it: CUDA_LAUNCH_BLOCKING=1 names the kernel)$'
 for n in 400 1000 2000 4000; do
     rm -rf faulty
     GMOE_EMULATION_FAULT=$n "${train[@]}" --output-dir faulty >/dev/null 2>errors
     status=$?
     [ $status = 0 ] && break
     [ $status = 1 ] || fail "exit status $status where launch $n fails: $(tail -1 errors)"
-    tail -1 errors | grep -q 'CUDA: .*: an illegal memory access was encountered' || fail "launch $n fails: $(tail -1 errors)"
+    tail -1 errors | grep -q "CUDA: .*$late" || fail "launch $n fails: $(tail -1 errors)"
     [ -d faulty/checkpoints/step-2 ] || continue
     tail -1 errors | grep -Eq 'step [34]: CUDA: [a-z]' || fail "the step is not named: $(tail -1 errors)"
     good "${train[@]}" --output-dir faulty --resume
@@ -54,4 +55,7 @@ for n in 400 1000 2000 4000; do
     resumed=yes
 done
 [ -n "${resumed-}" ] || fail "no fault came after a checkpoint"
+CUDA_LAUNCH_BLOCKING=1 GMOE_EMULATION_FAULT=400 expect 1 'step [1-4]: CUDA: .+: an illegal memory access was encountered$' \
+    "${train[@]}" --output-dir blocking
+tail -1 stderr | grep -Eq 'CUDA: (reading|waiting)' && fail "the kernel is not named: $(tail -1 stderr)"
 finish

@@ -23,6 +23,7 @@ enum {
 
 struct work {
     gm_emulated_host_function *function; /* NULL: a kernel */
+    bool faulty;                         /* touches memory that is not there, when it runs */
     gm_emulated_launch launch;
 };
 
@@ -38,6 +39,7 @@ int queued;
 uint64_t tickets;
 bool flushing;
 cudaError_t last_error = cudaSuccess;
+cudaError_t fault = cudaSuccess; /* of a kernel that ran: nothing runs after it, and everything says so */
 uint64_t random_state;
 int64_t launches_to_fault = -1; /* −1: none is to come, or nobody has asked */
 
@@ -66,6 +68,7 @@ work *next_work() {
     if (!queue) queue = static_cast<work *>(gm_emulated_pages(QUEUE * sizeof *queue));
     if (queued == QUEUE) gm_emulated_flush();
     tickets++;
+    queue[queued].faulty = false;
     return &queue[queued++];
 }
 
@@ -87,8 +90,10 @@ uint32_t gm_emulated_random(uint32_t below) { /* xorshift, high bits */
 void gm_emulated_flush() {
     if (flushing) return;
     flushing = true;
-    for (int i = 0; i < queued; i++) {
-        if (queue[i].function) {
+    for (int i = 0; i < queued && fault == cudaSuccess; i++) {
+        if (queue[i].faulty) {
+            fault = cudaErrorIllegalAddress;
+        } else if (queue[i].function) {
             gm_emulated_enter_device(false);
             queue[i].function(queue[i].launch.arguments);
             gm_emulated_leave_device();
@@ -115,32 +120,38 @@ gm_emulated_launch *gm_emulated_begin_launch(cudaStream_t stream) {
     return &w->launch;
 }
 
-/* GMOE_EMULATION_FAULT counts from the first launch on; after an illegal access a device runs nothing more. */
+/* GMOE_EMULATION_FAULT counts from the first launch on. As on a device, what notices the fault is a later call, or with
+ * CUDA_LAUNCH_BLOCKING=1 the launch. */
 static bool is_fault() {
     static bool asked;
     const char *text = asked ? nullptr : getenv("GMOE_EMULATION_FAULT");
     asked = true;
     if (text) launches_to_fault = strtoll(text, nullptr, 10);
-    if (launches_to_fault > 0) launches_to_fault--;
-    return launches_to_fault == 0;
+    return launches_to_fault > 0 && --launches_to_fault == 0;
+}
+
+static bool is_blocking() {
+    const char *text = getenv("CUDA_LAUNCH_BLOCKING");
+    return text && strcmp(text, "1") == 0;
 }
 
 void gm_emulated_end_launch(gm_emulated_launch *launch) {
-    if (is_fault()) {
-        queued--;
-        fail(cudaErrorIllegalAddress);
-        return;
-    }
+    queue[queued - 1].faulty = is_fault();
     const dim3 &g = launch->grid, &b = launch->block;
     uint64_t threads = static_cast<uint64_t>(b.x) * b.y * b.z;
     bool valid =
         g.x > 0 && g.x < 1u << 31 && g.y > 0 && g.y < 65536 && g.z > 0 && g.z < 65536 && threads > 0 && threads <= 1024 && b.z <= 64;
     if (threads % 32)
         gm_emulated_fail("%s: a block of %llu threads: not whole warps", launch->name, static_cast<unsigned long long>(threads));
-    if (valid && launch->shared <= shared_limit(launch->kernel, &launch->leave)) return;
+    if (valid && launch->shared <= shared_limit(launch->kernel, &launch->leave)) {
+        if (is_blocking()) gm_emulated_flush();
+        return;
+    }
     queued--;
     fail(cudaErrorInvalidConfiguration);
 }
+
+cudaError_t gm_emulated_fault() { return fault; }
 
 void gm_emulated_check_pointer(const char *kernel, const void *pointer) {
     if (pointer && !gm_emulated_is_device(pointer, 0)) gm_emulated_fail("%s is given %p, which is not device memory", kernel, pointer);
@@ -175,7 +186,7 @@ const char *cudaGetErrorString(cudaError_t error) {
 }
 
 cudaError_t cudaGetLastError() {
-    cudaError_t error = last_error;
+    cudaError_t error = fault != cudaSuccess ? fault : last_error;
     last_error = cudaSuccess;
     return error;
 }
@@ -209,14 +220,14 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned) {
 cudaError_t cudaFreeHost(void *memory) { return gm_emulated_flush(), free(memory), cudaSuccess; }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) { return *stream = new gm_emulated_stream(), cudaSuccess; }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) { return gm_emulated_flush(), delete stream, cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return gm_emulated_flush(), cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return gm_emulated_flush(), fault; }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) { return *event = new gm_emulated_event(), cudaSuccess; }
 cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) { return event->ticket = tickets, cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) { return event->ticket = tickets, fault; }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (tickets - event->ticket < static_cast<uint64_t>(queued)) gm_emulated_flush(); /* it stands for work in the queue */
-    return cudaSuccess;
+    return fault;
 }
 
 cudaError_t cudaMemcpyAsync(void *out, const void *in, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
@@ -226,7 +237,7 @@ cudaError_t cudaMemcpyAsync(void *out, const void *in, size_t bytes, cudaMemcpyK
         gm_emulated_fail("a copy of %zu bytes from %p to %p that are not where it says (kind %d)", bytes, in, out, kind);
     copy c = {out, in, bytes, 0};
     gm_emulated_enqueue("a copy", do_copy, &c, sizeof c);
-    return cudaSuccess;
+    return fault;
 }
 
 cudaError_t cudaMemsetAsync(void *out, int value, size_t bytes, cudaStream_t) {
@@ -234,6 +245,6 @@ cudaError_t cudaMemsetAsync(void *out, int value, size_t bytes, cudaStream_t) {
     if (!gm_emulated_is_device(out, bytes)) gm_emulated_fail("a fill of %zu bytes at %p, which is not device memory", bytes, out);
     copy c = {out, nullptr, bytes, value};
     gm_emulated_enqueue("a fill", do_fill, &c, sizeof c);
-    return cudaSuccess;
+    return fault;
 }
 }

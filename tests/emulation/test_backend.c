@@ -68,8 +68,36 @@ static void test_first_error_stays(void **state) {
     gm_backend_close(backend);
 }
 
+/* A kernel's fault: its launch passes, `check` waits for it, and another operation that notices it says that it may not be its own. The
+ * device is of no use afterwards. */
+static void test_fault_is_told_late(void **state) {
+    (void)state;
+    const char *illegal = ": an illegal memory access was encountered (noticed there; the fault is in it or before it: "
+                          "CUDA_LAUNCH_BLOCKING=1 names the kernel)";
+    char expected[256];
+    gm_backend *backend = opened(), *second = opened();
+    void *memory, *other;
+    assert_int_equal(backend->allocate(backend, &memory, 64, "a test"), GM_OK);
+    assert_int_equal(second->allocate(second, &other, 64, "a test"), GM_OK);
+    backend->kernels->zero(backend, memory, 64);
+    assert_int_equal(gm_backend_check(backend), GM_OK);
+    setenv("GMOE_EMULATION_FAULT", "1", 1); /* the first launch of this program */
+    backend->kernels->scale(backend, memory, 2, 16);
+    assert_int_equal(gm_backend_check(backend), GM_FAIL);
+    snprintf(expected, sizeof expected, "CUDA: waiting for the device%s", illegal);
+    assert_string_equal(gm_error_text(), expected);
+    second->kernels->gemm(second,
+                          &(gm_gemm){.out = other, .a = other, .b = other, .m = 1, .n = 1, .k = 1, .type = GM_F32, .out_type = GM_F32});
+    assert_int_equal(gm_backend_check(second), GM_FAIL);
+    snprintf(expected, sizeof expected, "CUDA: product 1x1x1 of F32%s", illegal);
+    assert_string_equal(gm_error_text(), expected);
+    gm_backend_close(second);
+    gm_backend_close(backend);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_such_device), cmocka_unit_test(test_write_and_read),
-                                       cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_first_error_stays)};
+                                       cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_first_error_stays),
+                                       cmocka_unit_test(test_fault_is_told_late)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,7 +41,7 @@ typedef struct gm_cuda_context {
     double gemm_seconds;       /* since they were asked for, while the backend is synchronous */
     bool failed;
     bool managed; /* memory that the host may look at: for tests */
-    char error[256];
+    char error[384];
 } gm_cuda_context;
 
 static inline gm_cuda_context *gm_cuda(gm_backend *backend) { return (gm_cuda_context *)backend->context; }

@@ -145,6 +145,7 @@ static void multiply(gm_backend *backend, const gm_gemm *gemm) {
     char operation[96];
     snprintf(operation, sizeof operation, "product %lldx%lldx%lld of %s", (long long)gemm->m, (long long)gemm->n, (long long)gemm->k,
              gm_type_name(gemm->type));
+    gm_cuda_check(backend, cudaStreamSynchronize(context->stream), operation); /* a fault from before */
     gm_cuda_fail(backend, operation, cublasLtGetStatusString(status));
 }
 

@@ -16,8 +16,32 @@ void gm_cuda_fail(gm_backend *backend, const char *operation, const char *text) 
     snprintf(context->error, sizeof context->error, "%s: %s", operation, text);
 }
 
+/* What a kernel does while it runs: the host is told by whatever it asks for next. */
+static bool is_told_late(cudaError_t error) {
+    const char *blocking = getenv("CUDA_LAUNCH_BLOCKING");
+    if (blocking && strcmp(blocking, "1") == 0) return false;
+    switch (error) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorHardwareStackError:
+    case cudaErrorAssert:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorLaunchFailure:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorUnknown: return true;
+    default: return false;
+    }
+}
+
 void gm_cuda_check(gm_backend *backend, cudaError_t error, const char *operation) {
-    if (error != cudaSuccess) gm_cuda_fail(backend, operation, cudaGetErrorString(error));
+    char text[256];
+    if (error == cudaSuccess) return;
+    snprintf(text, sizeof text, "%s%s", cudaGetErrorString(error),
+             is_told_late(error) ? " (noticed there; the fault is in it or before it: CUDA_LAUNCH_BLOCKING=1 names the kernel)" : "");
+    gm_cuda_fail(backend, operation, text);
 }
 
 cudaStream_t gm_cuda_stream(gm_backend *backend) { return gm_cuda(backend)->stream; }

@@ -14,7 +14,7 @@ extern "C" {
 
 cudaStream_t gm_cuda_stream(gm_backend *backend);
 
-/* Keeps `error`, if it is the first one, with the operation's name. */
+/* Keeps `error`, if it is the first one, with the name of the operation where it was noticed. */
 void gm_cuda_check(gm_backend *backend, cudaError_t error, const char *operation);
 
 /* Scratch of the device: gm_arena_mark before, gm_arena_release after the last launch that uses it. Measuring, it only counts. */
