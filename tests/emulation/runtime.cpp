@@ -197,11 +197,17 @@ cudaError_t cudaRuntimeGetVersion(int *version) { return set(version, 13000); }
 cudaError_t cudaGetDeviceCount(int *count) { return set(count, 1); }
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 
+/* GMOE_EMULATION_CAPABILITY is another one: 75 is 7.5. */
+static int capability() {
+    const char *text = getenv("GMOE_EMULATION_CAPABILITY");
+    return text ? atoi(text) : 90;
+}
+
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int) {
     switch (attribute) {
     case cudaDevAttrMultiProcessorCount: return set(value, 4);
-    case cudaDevAttrComputeCapabilityMajor: return set(value, 9);
-    case cudaDevAttrComputeCapabilityMinor: return set(value, 0);
+    case cudaDevAttrComputeCapabilityMajor: return set(value, capability() / 10);
+    case cudaDevAttrComputeCapabilityMinor: return set(value, capability() % 10);
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: return set(value, SHARED_MOST);
     }
     return cudaErrorInvalidValue;
@@ -210,7 +216,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int) {
     *properties = {};
     strcpy(properties->name, "emulation");
-    properties->major = 9, properties->multiProcessorCount = 4;
+    properties->major = capability() / 10, properties->multiProcessorCount = 4;
     return cudaSuccess;
 }
 

@@ -18,6 +18,22 @@ static void test_no_such_device(void **state) {
     assert_string_equal(gm_error_text(), "there is no device cuda:9; the last one here is cuda:0");
 }
 
+static void test_old_device(void **state) {
+    (void)state;
+    gm_backend *backend;
+    setenv("GMOE_EMULATION_CAPABILITY", "75", 1);
+    gm_status status = gm_cuda_open(&backend, 0);
+    unsetenv("GMOE_EMULATION_CAPABILITY");
+    assert_int_equal(status, GM_FAIL);
+    assert_string_equal(gm_error_text(),
+                        "cuda:0 (emulation) has compute capability 7.5; 8.0 is needed; use another device or --device cpu");
+    setenv("GMOE_EMULATION_CAPABILITY", "80", 1);
+    status = gm_cuda_open(&backend, 0);
+    unsetenv("GMOE_EMULATION_CAPABILITY");
+    assert_int_equal(status, GM_OK);
+    gm_backend_close(backend);
+}
+
 /* Many small writes from memory that changes at once, and one that goes round the staging ring. */
 static void test_write_and_read(void **state) {
     (void)state;
@@ -96,8 +112,8 @@ static void test_fault_is_told_late(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_such_device), cmocka_unit_test(test_write_and_read),
-                                       cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_first_error_stays),
-                                       cmocka_unit_test(test_fault_is_told_late)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_such_device),    cmocka_unit_test(test_old_device),
+                                       cmocka_unit_test(test_write_and_read),    cmocka_unit_test(test_out_of_memory),
+                                       cmocka_unit_test(test_first_error_stays), cmocka_unit_test(test_fault_is_told_late)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
