@@ -316,8 +316,8 @@ static inline double gm_backend_gemm_seconds(gm_backend *backend) { return backe
 gm_status gm_backend_open_cuda(gm_backend **backend, int device);
 /* Whether the program has a CUDA module beside it. */
 bool gm_backend_has_cuda(void);
-/* There is a CUDA module and a driver's library: opening is worth the time that loading takes. */
-bool gm_backend_cuda_is_likely(void);
+/* Whether NVIDIA's driver library is here: without it, opening is not worth the time that loading takes. */
+bool gm_backend_has_driver(void);
 /* Results since the last check are good; a kernel returns no status, so whoever acts on results asks here. */
 static inline gm_status gm_backend_check(gm_backend *backend) { return backend->check ? backend->check(backend) : GM_OK; }
 void gm_backend_close(gm_backend *backend);

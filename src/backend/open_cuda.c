@@ -28,8 +28,8 @@ bool gm_backend_has_cuda(void) {
     return find_module(path);
 }
 
-bool gm_backend_cuda_is_likely(void) {
-    void *driver = gm_backend_has_cuda() ? dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) : NULL;
+bool gm_backend_has_driver(void) {
+    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
     if (driver) dlclose(driver);
     return driver != NULL;
 }
