@@ -47,7 +47,7 @@ static gm_step_share share_of(const gm_trainer *t, const uint32_t *indices, uint
 }
 
 /* A device's fault comes before the numbers that it left. */
-static gm_status check_device(gm_trainer *t, int64_t step) {
+static gm_status check_device(const gm_trainer *t, int64_t step) {
     gm_status status = gm_backend_check(t->backend);
     return status == GM_OK ? GM_OK : gm_error_prefix(status, "step %" PRId64, step);
 }
@@ -69,7 +69,7 @@ gm_status gm_trainer_check_values(const gm_trainer *t) {
     const gm_adapter_buffers *buffers = gm_adapter_buffers_of(t->adapter);
     double squares = 0; /* of f32, in double: finite where all of them are */
     t->backend->kernels->sum_squares(t->backend, &squares, buffers->value, buffers->count);
-    GM_TRY(gm_backend_check(t->backend));
+    GM_TRY(check_device(t, t->state.step));
     if (isfinite(squares)) return GM_OK;
     return gm_error(GM_DIVERGED,
                     "step %" PRId64 ": its update leaves values of the adapter that are not finite; try a lower train.learning_rate",

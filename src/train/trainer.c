@@ -79,6 +79,7 @@ static gm_status watch_evaluation(void *context, double done) {
 gm_status gm_trainer_evaluate(gm_trainer *t, gm_eval_set *set, const char *adapter, gm_eval_result *result) {
     gm_status status = gm_evaluate_items(set, t->model, &t->step, result, watch_evaluation, &(gm_watch){t, set});
     if (status == GM_DIVERGED) gm_error_prefix(status, "step %" PRId64, t->state.step);
+    if (status == GM_FAIL) gm_error_prefix(status, "evaluation after step %" PRId64, t->state.step); /* a device's fault */
     GM_TRY(status);
     gm_metrics_eval(t->metrics, t->state.step, set->task, set->split, adapter, result);
     return GM_OK;

@@ -58,4 +58,15 @@ done
 CUDA_LAUNCH_BLOCKING=1 GMOE_EMULATION_FAULT=400 expect 1 'step [1-4]: CUDA: .+: an illegal memory access was encountered$' \
     "${train[@]}" --output-dir blocking
 tail -1 stderr | grep -Eq 'CUDA: (reading|waiting)' && fail "the kernel is not named: $(tail -1 stderr)"
+
+# --- one that fails in an evaluation
+mkdir data
+cp "$golden/train.jsonl" "$golden/test.jsonl" data
+cp "$golden/test.jsonl" data/validation.jsonl
+for n in {100..900..50}; do
+    GMOE_EMULATION_FAULT=$n expect 1 '(: step|: evaluation after step) [1-4]: CUDA: ' once "${train[@]}" \
+        --data-dir data --set train.eval_every=1 --set eval.scoring=likelihood --output-dir "fault$n"
+    grep -q ': evaluation after step [1-4]: CUDA: ' stderr && { evaluated=yes; break; }
+done
+[ -n "${evaluated-}" ] || fail "no fault came in an evaluation"
 finish
