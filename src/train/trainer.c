@@ -204,7 +204,6 @@ static gm_status write_checkpoint(void *context, const char *directory) {
 
 static gm_status save(gm_trainer *t) {
     char folder[GM_PATH], step[GM_RUN_NAME], name[2 * GM_RUN_NAME];
-    GM_TRY(gm_trainer_check_values(t));
     double begin = gm_clock_seconds();
     GM_TRY(gm_output_path(t->output, folder, GM_RUN_CHECKPOINTS));
     GM_TRY(gm_checkpoint_save(folder, t->state.step, write_checkpoint, t));
@@ -220,7 +219,8 @@ static gm_status save(gm_trainer *t) {
 
 /* A save that fails for now (no space) is tried again later; after MISSES_MOST in a row the run would not be worth going on. */
 static gm_status save_or_go_on(gm_trainer *t) {
-    GM_TRY(gm_output_check(t->output)); /* which no later try makes good */
+    GM_TRY(gm_output_check(t->output)); /* which no later try makes good, nor the values or their device */
+    GM_TRY(gm_trainer_check_values(t));
     gm_status status = save(t);
     if (status != GM_FAIL || ++t->save_misses >= MISSES_MOST) return status;
     gm_log(GM_LOG_WARN, "step %" PRId64 ": no checkpoint: %s; going on with the older ones (%d of %d in a row)", t->state.step,
@@ -231,7 +231,10 @@ static gm_status save_or_go_on(gm_trainer *t) {
 
 gm_status gm_trainer_stop(gm_trainer *t) {
     GM_TRY(gm_output_check(t->output));
-    if (t->saved_step != t->state.step || t->save_misses > 0) GM_TRY(save(t));
+    if (t->saved_step != t->state.step || t->save_misses > 0) {
+        GM_TRY(gm_trainer_check_values(t));
+        GM_TRY(save(t));
+    }
     return gm_error(GM_INTERRUPTED, "interrupted by a signal; step %" PRId64 " of %" PRId64 " is saved, --resume continues there",
                     t->state.step, t->total_steps);
 }

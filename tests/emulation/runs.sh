@@ -59,6 +59,18 @@ CUDA_LAUNCH_BLOCKING=1 GMOE_EMULATION_FAULT=400 expect 1 'step [1-4]: CUDA: .+: 
     "${train[@]}" --output-dir blocking
 tail -1 stderr | grep -Eq 'CUDA: (reading|waiting)' && fail "the kernel is not named: $(tail -1 stderr)"
 
+# --- one that fails after a step, in the update or where its values are looked at: no checkpoint is tried, nor gone on without
+low=1 high=400
+while [ $((high - low)) -gt 1 ]; do
+    n=$(((low + high) / 2))
+    GMOE_EMULATION_FAULT=$n expect 1 ': step [1-4]: CUDA: ' "${train[@]}" --set train.save_every=1 --output-dir "update$n"
+    grep 'no checkpoint' stderr && fail "launch $n fails, and the run goes on"
+    if grep -q ': step 1: CUDA: ' stderr; then low=$n; else high=$n; fi
+done
+[ $low -gt 1 ] && [ $high -lt 400 ] || fail "the first step ends at launch $low"
+GMOE_EMULATION_FAULT=$high expect 1 ': step 2: CUDA: ' "${train[@]}" --set train.save_every=1 --output-dir next
+[ -d next/checkpoints/step-1 ] || fail "no checkpoint after the first step"
+
 # --- one that fails in an evaluation
 mkdir data
 cp "$golden/train.jsonl" "$golden/test.jsonl" data
