@@ -37,11 +37,13 @@ static bool is_told_late(cudaError_t error) {
 }
 
 void gm_cuda_check(gm_backend *backend, cudaError_t error, const char *operation) {
-    char text[256];
+    char text[256], name[96];
     if (error == cudaSuccess) return;
+    bool bracketed = operation[0] == '('; /* as a kernel's name is that has commas, where it is launched */
+    snprintf(name, sizeof name, "%.*s", (int)strlen(operation) - 2 * bracketed, operation + bracketed);
     snprintf(text, sizeof text, "%s%s", cudaGetErrorString(error),
              is_told_late(error) ? " (noticed there; the fault is in it or before it: CUDA_LAUNCH_BLOCKING=1 names the kernel)" : "");
-    gm_cuda_fail(backend, operation, text);
+    gm_cuda_fail(backend, name, text);
 }
 
 cudaStream_t gm_cuda_stream(gm_backend *backend) { return gm_cuda(backend)->stream; }
