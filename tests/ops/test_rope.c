@@ -43,6 +43,7 @@ static void test_rope(void **state) {
         {127, 4, 64, GM_F32, 4095, 1},     {300, 2, 128, GM_F32, 131071, 1.25f},
         {17, 2, 300, GM_F32, 1 << 20, 1},  {300, 5, 10, GM_BF16, 4095, 0.9f},
         {127, 2, 128, GM_BF16, 131071, 1}, {4, 1, 64, GM_F32, INT32_MAX - 1, 1},
+        {9, 3, 1100, GM_F32, 4095, 1},     {9, 2, 640, GM_BF16, 4095, 1.25f},
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
         for (int inverse = 0; inverse < 2; inverse++) {

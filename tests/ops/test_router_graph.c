@@ -57,12 +57,12 @@ static double weighted_scores(const void *context) { /* Σ dscore score */
     return sum;
 }
 
-/* Random symmetric edges, some missing; only what lies in the matrix counts here, not how it was normalised. */
+/* Random edges, some missing. An expert graph's are the same both ways; a kernel that takes one for the other shows where they are not. */
 static double *random_adjacency(int64_t nodes) {
     double *adjacency = op_values(nodes * nodes, 0.5);
     for (int64_t i = 0; i < nodes; i++)
-        for (int64_t j = 0; j < i; j++)
-            adjacency[i * nodes + j] = adjacency[j * nodes + i] = gm_random_below(&op_random, 3) ? adjacency[j * nodes + i] : 0;
+        for (int64_t j = 0; j < nodes; j++)
+            if (i != j && gm_random_below(&op_random, 3) == 0) adjacency[i * nodes + j] = 0;
     return adjacency;
 }
 
