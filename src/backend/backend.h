@@ -299,6 +299,7 @@ struct gm_backend {
     size_t allocated, allocated_peak;     /* bytes given by `allocate` now, and at most                */
     const char *level;                    /* instruction set of a CPU's kernels, "v4"; NULL: a device  */
     char device_name[64];                 /* its maker's; "": a CPU                                    */
+    int64_t largest_head;                 /* size that attention takes; 0: any                         */
     void *context;
     gm_status (*allocate)(gm_backend *, void **memory, size_t bytes, const char *what); /* GM_NO_MEMORY names `what`; contents: any */
     void (*release)(gm_backend *, void *memory, size_t bytes);

@@ -17,8 +17,16 @@ static gm_status prepare(gm_model *model) {
     return status;
 }
 
+static gm_status check_head_size(const gm_model *model, const char *directory) {
+    int64_t size = model->config.head_dim, largest = model->backend->largest_head;
+    if (largest == 0 || size <= largest) return GM_OK;
+    return gm_error(GM_FAIL, "%s/config.json: heads of size %lld are too large for %s, whose attention takes up to %lld; use --device cpu",
+                    directory, (long long)size, model->backend->name, (long long)largest);
+}
+
 static gm_status open_directory(gm_model *model, const char *directory) {
     GM_TRY(gm_model_config_read(&model->config, directory));
+    GM_TRY(check_head_size(model, directory));
     GM_TRY(gm_safetensors_open_model(&model->file, directory));
     GM_TRY(gm_model_load_weights(model));
     return prepare(model);

@@ -81,4 +81,15 @@ for n in {100..900..50}; do
     grep -q ': evaluation after step [1-4]: CUDA: ' stderr && { evaluated=yes; break; }
 done
 [ -n "${evaluated-}" ] || fail "no fault came in an evaluation"
+
+# --- heads that the device's attention does not take: told before weights are read, and no matter of the CPU
+cp -r "$golden/base" wide
+sed -i 's/"head_dim": *[0-9]*/"head_dim": 514/' wide/config.json
+grep -q '"head_dim": 514' wide/config.json || fail "the base model's config.json has no head_dim"
+wide=("${train[@]}" --base-model "$PWD/wide" --output-dir wide-run)
+expect 1 'wide/config.json: heads of size 514 are too large for cuda, whose attention takes up to 512; use --device cpu$' once "${wide[@]}"
+expect 1 'wide/config.json: heads of size 514 are too large for cuda' once "${wide[@]}" --dry-run
+expect 3 'wide/.*self_attn' once "${wide[@]}" --device cpu
+sed -i 's/"head_dim": 514/"head_dim": 512/' wide/config.json
+expect 3 'wide/.*self_attn' once "${wide[@]}"
 finish

@@ -16,7 +16,8 @@ enum {
     GM_CUDA_SLICE_BYTES = 8 << 20, /* each                                    */
     GM_CUDA_WORKSPACE = 32 << 20,  /* bytes lent to cuBLASLt                  */
     GM_CUDA_PRODUCTS = 1024,       /* shapes whose algorithm is kept          */
-    GM_CUDA_LEAST_MAJOR = 8        /* compute capability: bf16 on tensor cores */
+    GM_CUDA_LEAST_MAJOR = 8,       /* compute capability: bf16 on tensor cores */
+    GM_CUDA_LARGEST_HEAD = 512     /* of kernels/attention_simple.cu          */
 };
 
 /* Pinned memory on the way to the device, a ring of slices: a slice is written again when its event says that the copies

@@ -168,6 +168,7 @@ gm_status gm_cuda_open(gm_backend **backend, int device) {
     if (!context) return free(opened), GM_NO_MEMORY;
     context->managed = getenv("GMOE_CUDA_MANAGED") != NULL;
     *opened = (gm_backend){.name = "cuda",
+                           .largest_head = GM_CUDA_LARGEST_HEAD,
                            .kernels = &gm_cuda_kernels,
                            .real = &gm_cuda_kernels,
                            .measuring = &gm_cuda_kernels_measuring,
