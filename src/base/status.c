@@ -38,6 +38,10 @@ gm_status gm_error_prefix(gm_status code, const char *format, ...) {
     return gm_error(code, "%s: %s", prefix, error_text);
 }
 
+gm_status gm_error_remedy(gm_status code, const char *remedy) {
+    return code == GM_NO_MEMORY ? gm_error(code, "%s; %s", error_text, remedy) : code;
+}
+
 void gm_abort(const char *file, int line, const char *format, ...) {
     char text[sizeof error_text];
     va_list arguments;

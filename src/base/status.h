@@ -21,6 +21,9 @@ gm_status gm_error(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 /* Puts "prefix: " before the thread's message, keeps the code. */
 gm_status gm_error_prefix(gm_status code, const char *format, ...) GM_PRINTF(2, 3);
 
+/* Puts "; remedy" after the thread's message where the code is GM_NO_MEMORY; keeps the code. */
+gm_status gm_error_remedy(gm_status code, const char *remedy);
+
 /* GM_CHECK's end. */
 void gm_abort(const char *file, int line, const char *format, ...) GM_PRINTF(3, 4) GM_NORETURN;
 

@@ -273,7 +273,9 @@ static gm_status open_model(evaluation *e) {
     if (gm_tokenizer_vocabulary(e->tokenizer) > gm_model_config_of(e->model)->vocabulary)
         return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, a->base_model,
                         gm_tokenizer_vocabulary(e->tokenizer), gm_model_config_of(e->model)->vocabulary);
-    return a->adapter ? gm_adapter_open(&e->adapter, e->model, a->adapter) : GM_OK;
+    if (!a->adapter) return GM_OK;
+    gm_status status = gm_adapter_open(&e->adapter, e->model, a->adapter);
+    return e->type == GM_F32 ? gm_error_remedy(status, "--dtype bf16 leaves more beside the base model") : status;
 }
 
 /* ---- one task --------------------------------------------------------------------------------------------------- */
@@ -342,7 +344,7 @@ static gm_status score_set(evaluation *e, gm_eval_set *set, const char *task, gm
     gm_status status = gm_step_measure(&step);
     if (status == GM_OK) status = gm_eval_set_measure(set, e->model, &step);
     gm_step_plan plan = gm_step_planned(&step);
-    if (status == GM_OK) status = gm_step_place(&step, &plan);
+    if (status == GM_OK) status = gm_error_remedy(gm_step_place(&step, &plan), "a lower --batch-tokens or --max-length needs less");
     if (status == GM_OK) status = gm_evaluate_items(set, e->model, &step, result, show_progress, (void *)(uintptr_t)task);
     gm_log_progress(NULL);
     gm_step_free(&step);

@@ -133,13 +133,20 @@ static void load_all(gm_weight_loader *loader) {
         load(loader, &model->head, -1, "lm_head.weight", c->vocabulary, c->hidden_size);
 }
 
+/* What makes the block of copies smaller. */
+static const char *smaller(const gm_weight_loader *loader) {
+    const gm_model *model = loader->model;
+    if (!loader->random && model->backend->host_memory) return "with the dtype of its files nothing is copied";
+    return model->type == GM_F32 ? "dtype bf16 needs half" : "a smaller base model needs less";
+}
+
 static gm_status load_structure(gm_weight_loader *loader) {
     gm_model *model = loader->model;
     GM_ALLOC(model->blocks, (size_t)model->config.layers);
     loader->counting = true;
     load_all(loader);
     model->copy_bytes = loader->used;
-    GM_TRY(model->backend->allocate(model->backend, &model->copies, model->copy_bytes, "the base model"));
+    GM_TRY(gm_error_remedy(model->backend->allocate(model->backend, &model->copies, model->copy_bytes, "the base model"), smaller(loader)));
     loader->counting = false;
     loader->drawn = gm_alloc(PIECE, sizeof *loader->drawn);
     loader->piece = gm_alloc(PIECE, sizeof(float));

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,16 +26,25 @@ gm_step_plan gm_step_planned(const gm_step *step) {
     return (gm_step_plan){step->activations.peak, step->backend->scratch.peak, step->host.peak};
 }
 
+/* One block: where it does not fit, the message is of the whole. */
+static gm_status allocate(gm_step *step, const gm_step_plan *plan) {
+    gm_backend *backend = step->backend;
+    char what[128];
+    snprintf(what, sizeof what, "a step (%.1f MB of activations, %.1f MB of scratch)", (double)plan->activations / 1e6,
+             (double)plan->scratch / 1e6);
+    gm_status status = backend->allocate(backend, &step->memory, plan->activations + plan->scratch, what);
+    if (status != GM_NO_MEMORY) return status;
+    return gm_error(status, "%s beside the base model's and the adapter's %.1f MB", gm_error_text(), (double)backend->allocated / 1e6);
+}
+
 gm_status gm_step_place(gm_step *step, const gm_step_plan *plan) {
     gm_backend *backend = step->backend;
     gm_step_free(step);
     gm_backend_measure(backend, false);
-    GM_TRY(backend->allocate(backend, &step->activation_memory, plan->activations, "activations"));
-    gm_arena_place(&step->activations, "activations", step->activation_memory, plan->activations);
-    step->activations.foreign = !backend->host_memory;
-    GM_TRY(backend->allocate(backend, &step->scratch_memory, plan->scratch, "scratch"));
-    gm_arena_place(&backend->scratch, "scratch", step->scratch_memory, plan->scratch);
-    backend->scratch.foreign = !backend->host_memory;
+    GM_TRY(allocate(step, plan));
+    gm_arena_place(&step->activations, "activations", step->memory, plan->activations);
+    gm_arena_place(&backend->scratch, "scratch", (unsigned char *)step->memory + plan->activations, plan->scratch);
+    step->activations.foreign = backend->scratch.foreign = !backend->host_memory;
     step->host_memory = aligned_alloc(GM_ARENA_ALIGN, (plan->host + GM_ARENA_ALIGN) / GM_ARENA_ALIGN * GM_ARENA_ALIGN);
     if (!step->host_memory) return gm_error(GM_NO_MEMORY, "out of memory: the tape needs %zu bytes", plan->host);
     gm_arena_place(&step->host, "host", step->host_memory, plan->host);
@@ -44,13 +54,12 @@ gm_status gm_step_place(gm_step *step, const gm_step_plan *plan) {
 
 void gm_step_free(gm_step *step) {
     gm_backend *backend = step->backend;
-    if (step->activation_memory) backend->release(backend, step->activation_memory, step->activations.capacity);
-    if (step->scratch_memory) {
-        backend->release(backend, step->scratch_memory, backend->scratch.capacity);
+    if (step->memory) {
+        backend->release(backend, step->memory, step->activations.capacity + backend->scratch.capacity);
         backend->scratch = (gm_arena){0};
     }
     free(step->host_memory);
-    step->activation_memory = step->scratch_memory = step->host_memory = NULL;
+    step->memory = step->host_memory = NULL;
     step->activations = step->host = (gm_arena){0};
     step->last = NULL;
 }

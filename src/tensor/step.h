@@ -57,7 +57,7 @@ struct gm_step {
     double part_seconds[GM_PARTS]; /* since gm_step_init or the owner's last reset */
     double part_begin;
     /* owned memory, by gm_step_place */
-    void *activation_memory, *host_memory, *scratch_memory;
+    void *memory, *host_memory; /* activations, then scratch; tape */
 };
 
 typedef struct gm_step_plan { /* bytes */
@@ -70,7 +70,7 @@ void gm_step_init(gm_step *step, gm_backend *backend, gm_type type);
 gm_status gm_step_measure(gm_step *step);
 /* What was counted since: the peak over all resets. */
 gm_step_plan gm_step_planned(const gm_step *step);
-/* Allocates the plan and leaves measuring. GM_NO_MEMORY names the arena that does not fit. */
+/* Allocates the plan, all of the backend's memory at once, and leaves measuring. GM_NO_MEMORY says what all of it needs. */
 gm_status gm_step_place(gm_step *step, const gm_step_plan *plan);
 void gm_step_free(gm_step *step);
 

@@ -39,7 +39,12 @@ const gm_benchmark_shape *gm_benchmark_shape_find(const char *name) {
     return NULL;
 }
 
-enum { GEMM_REPEATS = 128 };
+enum {
+    GEMM_REPEATS = 128,
+    GEMM_HOST_SIZE = 2048,   /* of the measured product, */
+    GEMM_DEVICE_SIZE = 8192, /* where it fits,           */
+    GEMM_LEAST_SIZE = 64     /* and at least             */
+};
 
 typedef struct gm_bench_run {
     const gm_benchmark *benchmark;
@@ -97,54 +102,62 @@ static void train_step(gm_bench_run *run, int64_t number) {
     gm_step_enter(step, GM_PART_OTHER);
 }
 
+/* Of a product of n³. */
+static size_t matrices_size(const gm_bench_run *run, int64_t n) { return 3 * (size_t)(n * n) * gm_type_size(run->benchmark->type); }
+
 static gm_status open_run(gm_bench_run *run) {
     const gm_benchmark *b = run->benchmark;
     gm_adapter_config config = b->method->defaults;
     if (config.router.type == GM_ROUTER_GRAPH) config.router.hidden_size = b->shape->router_size;
     if (b->method == &gm_method_lora) config.rank = gm_method_gmoe.defaults.rank, config.alpha = gm_method_gmoe.defaults.alpha;
     GM_TRY(gm_model_open_random(&run->model, run->backend, &b->shape->model, b->type, 1));
-    GM_TRY(gm_adapter_create(&run->adapter, run->model, &config, 1));
-    GM_TRY(gm_adapter_prepare_training(run->adapter));
+    GM_TRY(gm_error_remedy(gm_adapter_create(&run->adapter, run->model, &config, 1), "a smaller --shape needs less"));
+    GM_TRY(gm_error_remedy(gm_adapter_prepare_training(run->adapter), "a smaller --shape needs less"));
     GM_TRY(make_batch(run));
     GM_ALLOC(run->seconds, (size_t)b->steps);
     gm_step_init(&run->step, run->backend, b->type);
     GM_TRY(gm_step_measure(&run->step));
     train_step(run, 1);
     gm_step_plan plan = gm_step_planned(&run->step);
-    return gm_step_place(&run->step, &plan);
+    size_t matrices = matrices_size(run, run->backend->host_memory ? GEMM_HOST_SIZE : GEMM_LEAST_SIZE);
+    if (plan.activations < matrices) plan.activations = matrices;
+    return gm_error_remedy(gm_step_place(&run->step, &plan), "a lower --tokens or --sequence, or a smaller --shape, needs less");
 }
 
-/* `count` values in −0.5 … 0.5 on the backend, the same 2^20 over and over: products of zeros are faster on some processors. */
-static gm_status random_matrix(gm_bench_run *run, void **matrix, int64_t count) {
+/* n×n values in −0.5 … 0.5 on the backend, the same 2^20 over and over: products of zeros are faster on some processors. */
+static gm_status random_matrix(gm_bench_run *run, void **matrix, int64_t n) {
     enum { PIECE = 1 << 20 };
     gm_backend *backend = run->backend;
     size_t size = gm_type_size(run->benchmark->type);
     float *values, *piece;
     GM_ALLOC(values, PIECE);
     piece = gm_alloc(PIECE, sizeof *piece);
-    gm_status status = piece ? backend->allocate(backend, matrix, (size_t)count * size, "the measured product") : GM_NO_MEMORY;
+    if (!piece) return free(values), GM_NO_MEMORY;
+    *matrix = gm_step_memory(&run->step, (size_t)(n * n) * size);
     gm_random random = gm_random_begin(0, GM_RANDOM_WEIGHTS, 2);
     for (int64_t i = 0; i < PIECE; i++) values[i] = gm_random_uniform(&random) - 0.5f;
-    if (status == GM_OK) gm_convert(piece, run->benchmark->type, values, GM_F32, PIECE);
-    for (int64_t done = 0; done < count && status == GM_OK; done += PIECE) {
-        size_t n = (size_t)(count - done < PIECE ? count - done : PIECE);
-        backend->write(backend, (char *)*matrix + (size_t)done * size, piece, n * size);
+    gm_convert(piece, run->benchmark->type, values, GM_F32, PIECE);
+    for (int64_t done = 0; done < n * n; done += PIECE) {
+        size_t count = (size_t)(n * n - done < PIECE ? n * n - done : PIECE);
+        backend->write(backend, (char *)*matrix + (size_t)done * size, piece, count * size);
     }
     free(values);
     free(piece);
-    return status;
+    return GM_OK;
 }
 
 /* Rates of a cubic product of the run's type, one after the other for a second at least, as long as a step is busy, not only the first
  * milliseconds in which a cool processor or GPU runs faster: 2048³, on a device eight at a time of 8192³, which smaller ones do not fill.
- */
+ * The matrices lie in the step's memory, so that the run needs no more than its steps: where that is small, so are they. */
 static gm_status measure_gemm(gm_bench_run *run) {
     gm_backend *backend = run->backend;
-    int64_t n = run->gemm_size = backend->host_memory ? 2048 : 8192;
     const int together = backend->host_memory ? 1 : 8;
-    void *matrix[3] = {NULL};
-    gm_status status = GM_OK;
-    for (int i = 0; i < 3 && status == GM_OK; i++) status = random_matrix(run, &matrix[i], n * n);
+    int64_t n = backend->host_memory ? GEMM_HOST_SIZE : GEMM_DEVICE_SIZE;
+    void *matrix[3];
+    while (matrices_size(run, n) > run->step.activations.capacity) n /= 2;
+    run->gemm_size = n;
+    gm_step_reset(&run->step, false);
+    for (int i = 0; i < 3; i++) GM_TRY(random_matrix(run, &matrix[i], n));
     const gm_gemm product = {.out = matrix[0],
                              .a = matrix[1],
                              .b = matrix[2],
@@ -154,6 +167,7 @@ static gm_status measure_gemm(gm_bench_run *run) {
                              .type = run->benchmark->type,
                              .out_type = run->benchmark->type,
                              .transpose_b = true};
+    gm_status status = GM_OK;
     double start = gm_clock_seconds();
     for (int repeat = 0; repeat < GEMM_REPEATS && status == GM_OK; repeat++) { /* the first warms */
         double begin = gm_clock_seconds();
@@ -162,8 +176,6 @@ static gm_status measure_gemm(gm_bench_run *run) {
         if (repeat > 0) run->gemm_rates[run->gemm_count++] = 2.0 * (double)(n * n * n) * together / (gm_clock_seconds() - begin) * 1e-9;
         if (repeat > 3 && gm_clock_seconds() - start > 1.0) break;
     }
-    for (int i = 0; i < 3; i++)
-        if (matrix[i]) backend->release(backend, matrix[i], (size_t)(n * n) * gm_type_size(run->benchmark->type));
     return status;
 }
 

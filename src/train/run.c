@@ -23,8 +23,7 @@ static const char smaller_batches[] =
 
 static gm_status open_model(gm_run_state *run) {
     const gm_config *c = &run->config;
-    GM_TRY(gm_run_making(gm_model_open(&run->model, run->backend, c->base_model, c->dtype), "the base model",
-                         "with the dtype of its files nothing is copied"));
+    GM_TRY(gm_run_making(gm_model_open(&run->model, run->backend, c->base_model, c->dtype), "the base model", NULL));
     int64_t vocabulary = gm_model_config_of(run->model)->vocabulary;
     if (gm_tokenizer_vocabulary(run->tokenizer) > vocabulary)
         return gm_error(GM_BAD_FILE, "%s: the tokenizer has %d tokens, the model %" PRId64, c->base_model,

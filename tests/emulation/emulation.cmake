@@ -29,7 +29,7 @@ set_target_properties(gmoe_emulated PROPERTIES LINKER_LANGUAGE CXX)
 set(emulated_root ${CMAKE_BINARY_DIR}/emulated)
 add_library(gmoe_emulated_module MODULE $<TARGET_OBJECTS:emulated_objects>)
 set_target_properties(gmoe_emulated_module PROPERTIES LINKER_LANGUAGE CXX OUTPUT_NAME gmoe_cuda LIBRARY_OUTPUT_DIRECTORY ${emulated_root}/lib/gmoe)
-foreach(program gmoe-train gmoe-eval)
+foreach(program gmoe-train gmoe-eval gmoe-bench)
   add_custom_command(OUTPUT ${emulated_root}/bin/${program} DEPENDS ${program}
                      COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:${program}> ${emulated_root}/bin/${program})
   list(APPEND EMULATED_PROGRAMS ${emulated_root}/bin/${program})

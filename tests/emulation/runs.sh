@@ -32,12 +32,39 @@ for kb in 1 1000 33600 33640 33660 33700 33800 33900 34000 34100 34200 34400 346
     [ -e "kb$kb" ] && fail "a run that had no memory leaves kb$kb"
 done
 [ -n "$least" ] || fail "no memory is enough: $(tail -1 last)"
-grep -Eq "the base model: $needs" errors || fail "no message for the base model: $(cat errors)"
-grep -Eq "the adapter: $needs; a lower adapter.rank, adapter.num_experts or adapter.router.hidden_size needs less" errors ||
+grep -Eq "the base model: $needs; dtype bf16 needs half$" errors || fail "no message for the base model: $(cat errors)"
+grep -Eq "the adapter: $needs.*; a lower adapter.rank, adapter.num_experts or adapter.router.hidden_size needs less" errors ||
     fail "no message for the adapter: $(cat errors)"
-grep -Eq "$needs; a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less, or train.activation_checkpointing" errors ||
+step='a step \([0-9.]+ MB of activations, [0-9.]+ MB of scratch\) needs' beside="beside the base model's and the adapter's [0-9.]+ MB"
+grep -Eq "$needs $beside; a lower train.micro_batch_tokens, eval.batch_tokens or train.max_length needs less, or train.activation_checkpointing" errors ||
     fail "no message for activations: $(cat errors)"
+[ "$(grep -c "a lower train.micro_batch_tokens" errors)" = "$(grep -Ec "$step .* $beside" errors)" ] ||
+    fail "a part of a step that does not fit is told alone: $(cat errors)"
 same one "kb$least" "a smaller device changes bits"
+
+# --- gmoe-eval and gmoe-bench on a device that is too small: the same, and their own options
+score=("$bin/gmoe-eval" --base-model "$golden/base" --adapter one/adapter --task jsonl --data-dir "$golden" --device cuda)
+bench=("$bin/gmoe-bench" --shape tiny --tokens 16 --sequence 8 --steps 1 --warmup 0 --dtype f32 --device cuda)
+with_kb() { # KB COMMAND…
+    local kb=$1
+    shift
+    GMOE_EMULATION_KB=$kb "$@"
+}
+expect 4 "gmoe-eval: .*the base model needs .* MB are free; dtype bf16 needs half$" with_kb 33600 "${score[@]}"
+expect 4 "gmoe-eval: .*the adapter needs .* MB are free; --dtype bf16 leaves more" with_kb 33660 "${score[@]}"
+expect 4 "gmoe-eval: $needs $beside; a lower --batch-tokens or --max-length needs less$" with_kb 33700 "${score[@]}"
+expect 4 "gmoe-bench: .*the base model needs .* MB are free; dtype bf16 needs half$" with_kb 33900 "${bench[@]}"
+expect 4 "gmoe-bench: .*the base model needs .* MB are free; a smaller base model needs less$" once with_kb 33900 "${bench[@]}" --dtype bf16
+expect 4 "gmoe-bench: .*both moments are [0-9.]+ MB; a smaller --shape needs less$" with_kb 35000 "${bench[@]}"
+expect 4 "gmoe-bench: $needs $beside; a lower --tokens or --sequence, or a smaller --shape, needs less$" with_kb 36000 "${bench[@]}"
+
+# --- a benchmark whose plan just fits: what it measures beside the steps takes no more; cuBLASLt's workspace and partial sums are the backend's
+planned() { sed -n 's/.*"device_memory_bytes":\([0-9]*\).*/\1/p' "$work/stdout"; }
+good with_kb 1000000 "${bench[@]}"
+bytes=$(planned)
+good with_kb $(((bytes + (32 << 20) + 8192 + 999) / 1000)) "${bench[@]}"
+[ "$(planned)" = "$bytes" ] || fail "a benchmark takes $bytes bytes or $(planned), as much as is there"
+expect 4 "gmoe-bench: $needs" with_kb $(((bytes + (32 << 20) + 8192) / 1000 - 1)) "${bench[@]}"
 
 # --- a kernel that fails: where it is noticed is told with its step; the last checkpoint stays good
 late=': an illegal memory access was encountered (noticed there; the fault is in it or before it: CUDA_LAUNCH_BLOCKING=1 names the kernel)$'

@@ -90,10 +90,18 @@ gm_status gm_parameters_place(gm_parameters *parameters, gm_backend *backend) {
     return GM_OK;
 }
 
-gm_status gm_parameters_place_training(gm_parameters *parameters, gm_backend *backend) {
+static gm_status take_training(gm_parameters *parameters, gm_backend *backend) {
     GM_TRY(take(backend, &parameters->gradient, parameters->trained, "the adapter's gradients"));
     GM_TRY(take(backend, &parameters->moment1, parameters->trained, "AdamW's first moments"));
-    GM_TRY(take(backend, &parameters->moment2, parameters->trained, "AdamW's second moments"));
+    return take(backend, &parameters->moment2, parameters->trained, "AdamW's second moments");
+}
+
+gm_status gm_parameters_place_training(gm_parameters *parameters, gm_backend *backend) {
+    gm_status status = take_training(parameters, backend);
+    if (status == GM_NO_MEMORY)
+        return gm_error(status, "%s, and values, gradients and both moments are %.1f MB", gm_error_text(),
+                        4e-6 * (double)parameters->trained * (double)sizeof(float));
+    GM_TRY(status);
     resolve_all(parameters);
     return GM_OK;
 }
