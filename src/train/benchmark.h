@@ -24,9 +24,9 @@ typedef struct gm_benchmark {
 
 /* Runs it and appends one JSON line to `out`:
  *   tokens_per_s, ms_per_step (median), forward_tokens_per_s (all logits), flops_per_token (4·P), gemm_gflops (a product
- *   of gemm_size³, median of a second of them before and after the steps), floor_share (4·P·T at that rate / the step), gemm_share (of the step inside matrix
- *   products), peak_memory_bytes, device_memory_bytes, parts (ms a step each), trainable_parameters, and what was asked. On a device
- *   gemm_share and parts are of further steps that wait for it, the parts scaled to the median step. */
+ *   of gemm_size³, median of a second of them before and after the steps), floor_share (4·P·T at that rate / the step), gemm_share (of the
+ * step inside matrix products), peak_memory_bytes, device_memory_bytes, parts (ms a step each), trainable_parameters, and what was asked.
+ * On a device gemm_share and parts are of further steps that wait for it, the parts scaled to the median step. */
 gm_status gm_benchmark_run(const gm_benchmark *benchmark, gm_backend *backend, gm_buffer *out);
 
 #endif
