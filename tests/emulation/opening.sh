@@ -12,8 +12,7 @@ train=("$work/own/bin/gmoe-train" --config "$golden/config.json" --base-model "$
 
 # --- a module that is not whole, of another build, or none
 shipped=$bin/../lib/gmoe/libgmoe_cuda.so
-length=$(stat -c %s "$shipped")
-for n in 20000 $((length / 2)); do
+for n in 20000 200000; do # behind what is loaded there may be debugging information, which is not missed
     head -c "$n" "$shipped" >"$module"
     expect 1 "libgmoe_cuda.so: is cut off: $n of [0-9]+ bytes; build it again, or use --device cpu$" "${train[@]}" --device cuda
 done
