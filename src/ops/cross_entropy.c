@@ -5,7 +5,7 @@
  * Evaluation reads single logits and the rows' log-sums instead. */
 #include "ops/ops.h"
 
-enum { LOGITS_BYTES = 64 << 20, CHUNK_ROWS_LEAST = 128, CHUNK_ROWS_LEAST_DEVICE = 1024 };
+enum { LOGITS_BYTES = 128 << 20, CHUNK_ROWS_LEAST = 128, CHUNK_ROWS_LEAST_DEVICE = 1024 };
 
 typedef struct saved_loss {
     gm_tensor *x;
@@ -50,7 +50,8 @@ static float *logits_of(gm_step *step, const void *rows, const gm_tensor *head, 
                                                            .m = count,
                                                            .n = head->rows,
                                                            .k = head->columns,
-                                                           .type = head->type,
+                                                           .type = step->type,
+                                                           .narrow_b = gm_is_narrow(step, head),
                                                            .transpose_b = true});
     return logits;
 }
@@ -58,7 +59,7 @@ static float *logits_of(gm_step *step, const void *rows, const gm_tensor *head, 
 void gm_cross_entropy_loss(gm_step *step, gm_tensor *x, const gm_tensor *head, const int32_t *row, const int32_t *target, int64_t count,
                            gm_loss_scale scale, double *loss) {
     const gm_kernels *kernels = step->backend->kernels;
-    GM_CHECK(x->columns == head->columns && x->type == head->type, "hidden states and head do not fit");
+    GM_CHECK(x->columns == head->columns && x->type == step->type, "hidden states and head do not fit");
     saved_loss saved = {.x = x, .row = row, .count = count};
     if (step->training) saved.dx = gm_step_memory(step, (size_t)(count * x->columns) * sizeof(float));
     int64_t most = chunk_rows(step, count, head->rows);
@@ -68,7 +69,7 @@ void gm_cross_entropy_loss(gm_step *step, gm_tensor *x, const gm_tensor *head, c
         float *logits = logits_of(step, gather(step, x, row + begin, rows), head, rows);
         void *dlogits = NULL;
         if (step->training)
-            dlogits = head->type == GM_F32 ? logits : gm_step_scratch(step, (size_t)(rows * head->rows) * gm_type_size(head->type));
+            dlogits = x->type == GM_F32 ? logits : gm_step_scratch(step, (size_t)(rows * head->rows) * gm_type_size(x->type));
         gm_cross_entropy_args args = {.logits = logits,
                                       .target = target + begin,
                                       .rows = rows,
@@ -77,7 +78,7 @@ void gm_cross_entropy_loss(gm_step *step, gm_tensor *x, const gm_tensor *head, c
                                       .loss_scale = scale.value,
                                       .gradient_scale = scale.gradient,
                                       .dlogits = dlogits,
-                                      .gradient_type = head->type};
+                                      .gradient_type = x->type};
         kernels->cross_entropy(step->backend, &args);
         if (step->training)
             kernels->gemm(step->backend, &(gm_gemm){.out = saved.dx + begin * x->columns,
@@ -86,7 +87,8 @@ void gm_cross_entropy_loss(gm_step *step, gm_tensor *x, const gm_tensor *head, c
                                                     .m = rows,
                                                     .n = head->columns,
                                                     .k = head->rows,
-                                                    .type = head->type});
+                                                    .type = x->type,
+                                                    .narrow_b = gm_is_narrow(step, head)});
         gm_step_unscratch(step, mark);
     }
     if (x->needs_grad) gm_step_record(step, loss_backward, &saved, sizeof saved, NULL, NULL);

@@ -65,10 +65,15 @@ static void ffn_backward(gm_step *step, const void *saved) {
     size_t mark = gm_step_mark(step);
     const void *dy = gm_step_as(step, s->y->grad, GM_F32, s->x->type, tokens * args.hidden);
     void *dz = gm_step_scratch(step, (size_t)(tokens * args.ffn) * gm_type_size(args.type));
-    step->backend->kernels->gemm(
-        step->backend,
-        &(gm_gemm){
-            .out = dz, .a = dy, .b = ffn->w2.data, .m = tokens, .n = args.ffn, .k = args.hidden, .type = args.type, .out_type = args.type});
+    step->backend->kernels->gemm(step->backend, &(gm_gemm){.out = dz,
+                                                           .a = dy,
+                                                           .b = ffn->w2.data,
+                                                           .m = tokens,
+                                                           .n = args.ffn,
+                                                           .k = args.hidden,
+                                                           .type = args.type,
+                                                           .out_type = args.type,
+                                                           .narrow_b = gm_is_narrow(step, &ffn->w2)});
     args.dz = dz;
     args.dy = s->y->grad;
     if (ffn->a1 || ffn->a3) args.du = gm_step_scratch(step, (size_t)(tokens * 2 * ffn->experts * ffn->rank) * sizeof(float));

@@ -13,7 +13,8 @@ void gm_apply_weight(gm_step *step, void *y, gm_type y_type, const void *x, cons
                                                            .m = tokens,
                                                            .n = weight->rows,
                                                            .k = weight->columns,
-                                                           .type = weight->type,
+                                                           .type = step->type,
+                                                           .narrow_b = gm_is_narrow(step, weight),
                                                            .out_type = y_type,
                                                            .transpose_b = true});
 }
@@ -27,7 +28,8 @@ void gm_apply_weight_transposed(gm_step *step, gm_tensor *x, const void *dy, con
                                                            .m = x->rows,
                                                            .n = weight->columns,
                                                            .k = weight->rows,
-                                                           .type = weight->type,
+                                                           .type = step->type,
+                                                           .narrow_b = gm_is_narrow(step, weight),
                                                            .out_type = x->grad_type,
                                                            .accumulate = accumulate});
 }

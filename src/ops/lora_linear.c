@@ -108,7 +108,7 @@ static float *branch_forward(gm_step *step, const gm_linear *linear, const gm_te
 }
 
 gm_tensor *gm_lora_linear(gm_step *step, const gm_linear *linear, gm_tensor *x, gm_tensor *residual) {
-    GM_CHECK(x->columns == linear->weight.columns && x->type == linear->weight.type, "input of %lld for a weight of %lld columns",
+    GM_CHECK(x->columns == linear->weight.columns && x->type == step->type, "input of %lld for a weight of %lld columns",
              (long long)x->columns, (long long)linear->weight.columns);
     gm_tensor *y = residual ? gm_residual_sum(step, residual) : gm_step_tensor(step, step->type, x->rows, linear->weight.rows);
     gm_apply_weight(step, y->data, y->type, x->data, &linear->weight, x->rows, residual ? residual->data : NULL);

@@ -17,6 +17,14 @@ typedef struct gm_layout {
 /* x: T×D f32 = rows `ids` of table V×D. Frozen: no gradient. */
 gm_tensor *gm_embedding(gm_step *step, const gm_tensor *table, const int32_t *ids, int64_t tokens);
 
+/* A frozen matrix may be bf16 in a step of f32, where products take it so (gm_backend.narrow_weights). */
+static inline bool gm_is_narrow(const gm_step *step, const gm_tensor *weight) {
+    bool narrow = weight->type != step->type;
+    GM_CHECK(!narrow || (step->type == GM_F32 && weight->type == GM_BF16 && step->backend->narrow_weights),
+             "a weight of %s in a step of %s", gm_type_name(weight->type), gm_type_name(step->type));
+    return narrow;
+}
+
 /* y = x / sqrt(mean x² + eps) ∘ w over rows of w's size (x's columns may hold several: one a head). act out, f32 gradient. */
 gm_tensor *gm_rmsnorm(gm_step *step, gm_tensor *x, const gm_tensor *w, float eps);
 

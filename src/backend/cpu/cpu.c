@@ -105,6 +105,11 @@ gm_status gm_backend_open_cpu(gm_backend **backend, int threads) {
     if (status != GM_OK) return close_backend(opened), status;
     context->fast_bf16 =
         gm_onednn_is_fast(context->onednn, &(gm_gemm){.m = 64, .n = 64, .k = 64, .type = GM_BF16, .out_type = GM_F32}, false);
+    opened->narrow_weights = gm_onednn_bf16_is_much_faster();
+    context->split = gm_cpu_split_base;
+#ifdef GM_CPU_X86_LEVELS
+    if (kernels == &gm_cpu_kernels_v4) context->split = gm_cpu_split_v4;
+#endif
     *backend = opened;
     return GM_OK;
 }

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PANEL_COLUMNS = 2048, PANEL_DEPTH = 4096 };
+enum { PANEL_COLUMNS = 2048, PANEL_DEPTH = 4096, SPLIT_DEPTH = 1024 /* of an f32 a in three terms: they stay in cache */ };
 
 /* ---- bf16 without bf16 instructions: compact f32 copies of both operands, and of an out of bf16 ---- */
 
@@ -107,8 +107,9 @@ static int64_t part(int64_t whole, int64_t most) {
  * is not transposed by columns; long sums in pieces, which needs the exact out of f32. Widened operands are kept small by the
  * same cuts. `call` sees each piece. */
 static void in_panels(gm_backend *backend, const gm_gemm *gemm, void (*call)(gm_backend *, const gm_gemm *)) {
-    bool by_columns = !gemm->transpose_b || widens(backend, gemm), by_depth = gemm->out_type == GM_F32;
-    int64_t columns = by_columns ? part(gemm->n, PANEL_COLUMNS) : gemm->n, depth = by_depth ? part(gemm->k, PANEL_DEPTH) : gemm->k;
+    bool by_columns = !gemm->transpose_b || gemm->narrow_b || widens(backend, gemm), by_depth = gemm->out_type == GM_F32;
+    int64_t columns = by_columns ? part(gemm->n, PANEL_COLUMNS) : gemm->n,
+            depth = by_depth ? part(gemm->k, gemm->narrow_b ? SPLIT_DEPTH : PANEL_DEPTH) : gemm->k;
     if (columns >= gemm->n && depth >= gemm->k) {
         call(backend, gemm);
         return;
@@ -117,13 +118,14 @@ static void in_panels(gm_backend *backend, const gm_gemm *gemm, void (*call)(gm_
     if (!piece.a_stride) piece.a_stride = gemm->transpose_a ? gemm->m : gemm->k;
     if (!piece.b_stride) piece.b_stride = gemm->transpose_b ? gemm->k : gemm->n;
     if (!piece.out_stride) piece.out_stride = gemm->n;
-    size_t size = gm_type_size(gemm->type), out_size = gm_type_size(gemm->out_type);
+    size_t size = gm_type_size(gemm->type), out_size = gm_type_size(gemm->out_type),
+           b_size = gm_type_size(gemm->narrow_b ? GM_BF16 : gemm->type);
     for (int64_t n = 0; n < gemm->n; n += columns)
         for (int64_t k = 0; k < gemm->k; k += depth) {
             piece.n = gemm->n - n < columns ? gemm->n - n : columns;
             piece.k = gemm->k - k < depth ? gemm->k - k : depth;
             piece.a = (const char *)gemm->a + (size_t)(gemm->transpose_a ? k * piece.a_stride : k) * size;
-            piece.b = (const char *)gemm->b + (size_t)(gemm->transpose_b ? n * piece.b_stride + k : k * piece.b_stride + n) * size;
+            piece.b = (const char *)gemm->b + (size_t)(gemm->transpose_b ? n * piece.b_stride + k : k * piece.b_stride + n) * b_size;
             piece.out = (char *)gemm->out + (size_t)n * out_size;
             piece.accumulate = gemm->accumulate || k > 0;
             call(backend, &piece);
@@ -133,6 +135,25 @@ static void in_panels(gm_backend *backend, const gm_gemm *gemm, void (*call)(gm_
 static void multiply_piece(gm_backend *backend, const gm_gemm *gemm) {
     reserve_scratch(backend, scratch_bytes(backend, gemm, false));
     multiply(backend, gemm, gm_cpu(backend)->gemm_scratch, false);
+}
+
+/* f32 with a b of bf16 where rows are to come out the same in any company, as only f32 products do: b is widened. */
+static void multiply_with_wide_b(gm_backend *backend, const gm_gemm *gemm) {
+    int64_t rows = gemm->transpose_b ? gemm->n : gemm->k, columns = gemm->transpose_b ? gemm->k : gemm->n;
+    size_t b_bytes = whole_lines((size_t)(rows * columns) * sizeof(float));
+    gm_gemm wide = *gemm;
+    wide.narrow_b = false, wide.b_stride = 0;
+    unsigned char *scratch = gm_cpu_gemm_reserve(backend, b_bytes + scratch_bytes(backend, &wide, false));
+    wide.b = scratch;
+    widen(backend, (float *)(void *)scratch, gemm->b, gemm->b_stride, rows, columns, false);
+    multiply(backend, &wide, scratch + b_bytes, false);
+}
+
+typedef void gm_multiply(gm_backend *backend, const gm_gemm *gemm);
+
+static gm_multiply *way_of(const gm_backend *backend, const gm_gemm *gemm) {
+    if (!gemm->narrow_b) return multiply_piece;
+    return backend->rows_apart ? multiply_with_wide_b : gm_cpu_gemm_split;
 }
 
 void gm_cpu_gemm(gm_backend *backend, const gm_gemm *gemm) {
@@ -147,12 +168,13 @@ void gm_cpu_gemm(gm_backend *backend, const gm_gemm *gemm) {
         return;
     }
     gm_onednn_limit(gm_cpu(backend)->onednn);
-    if (backend->rows_apart && gemm->type == GM_F32 && gemm->out_type == GM_F32 && !gemm->transpose_a && gm_onednn_mixes_rows()) {
+    if (backend->rows_apart && gemm->type == GM_F32 && !gemm->narrow_b && gemm->out_type == GM_F32 && !gemm->transpose_a &&
+        gm_onednn_mixes_rows()) {
         in_panels(backend, gemm, gm_cpu_gemm_rows);
         return;
     }
     double begin = gm_clock_seconds();
-    in_panels(backend, gemm, multiply_piece);
+    in_panels(backend, gemm, way_of(backend, gemm));
     gm_cpu(backend)->gemm_seconds += gm_clock_seconds() - begin;
 }
 

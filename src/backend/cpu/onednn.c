@@ -21,7 +21,7 @@ enum { PRODUCTS_MOST = 512, PACKING_ROWS = 1024, PACKING_COLUMNS = 64 };
 
 enum { A, B, PACKED, OUT, SCRATCH, MEMORIES }; /* a product's arguments */
 
-enum { KEY_NUMBERS = 13 };
+enum { KEY_NUMBERS = 14 };
 
 typedef struct gm_product_key { /* compared byte by byte */
     int64_t number[KEY_NUMBERS];
@@ -155,7 +155,7 @@ static int64_t out_stride(const gm_gemm *gemm) { return gemm->out_stride ? gemm-
 static gm_product_key make_key(const gm_gemm *g, bool on_thread) {
     int64_t threads = on_thread ? 0 : omp_get_max_threads();
     return (gm_product_key){{g->m, g->n, g->k, g->type, g->out_type, g->transpose_a, g->transpose_b, g->accumulate, a_stride(g),
-                             b_stride(g), out_stride(g), threads, on_thread}};
+                             b_stride(g), out_stride(g), threads, on_thread, g->narrow_b}};
 }
 
 static dnnl_primitive_attr_t make_attributes(bool accumulate) {
@@ -174,7 +174,8 @@ static dnnl_primitive_attr_t make_attributes(bool accumulate) {
 
 static bool wants_packing(const gm_product *product) {
     const gm_gemm *shape = &product->shape;
-    return !product->on_thread && shape->m >= PACKING_ROWS && shape->n >= PACKING_COLUMNS && shape->k >= PACKING_COLUMNS;
+    int64_t rows = shape->narrow_b ? 3 * shape->m : shape->m; /* one of three products with the same b (gemm_split.c) */
+    return !product->on_thread && rows >= PACKING_ROWS && shape->n >= PACKING_COLUMNS && shape->k >= PACKING_COLUMNS;
 }
 
 /* The primitive that copies b into the layout that `plan` has chosen for it, if that is another one. */
@@ -274,6 +275,10 @@ bool gm_onednn_is_fast(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread) {
 
 bool gm_onednn_mixes_rows(void) { return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) != dnnl_cpu_isa_avx512_core; }
 
+bool gm_onednn_bf16_is_much_faster(void) {
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx;
+}
+
 size_t gm_onednn_scratch(gm_onednn *onednn, const gm_gemm *gemm, bool on_thread) {
     const gm_product *product = find_product(onednn, gemm, on_thread);
     return product->pad_bytes + product->packed_bytes;
@@ -283,20 +288,31 @@ void gm_onednn_limit(gm_onednn *onednn) {
     if (onednn->table.count >= PRODUCTS_MOST) forget_products(onednn);
 }
 
-void gm_onednn_multiply(gm_onednn *onednn, const gm_gemm *gemm, void *scratch, bool on_thread) {
-    gm_product *product = find_product(onednn, gemm, on_thread);
+/* Scratch holds b packed, then oneDNN's own. */
+static void multiply(gm_onednn *onednn, gm_product *product, const gm_gemm *gemm, unsigned char *scratch, bool is_packed) {
     GM_CHECK(product->primitive, "oneDNN has no product of %s for this processor", gm_type_name(gemm->type));
     dnnl_memory_t b = memory_for(onednn, product, B, &product->b, gemm->b);
     if (product->pack) {
-        dnnl_memory_t packed = memory_for(onednn, product, PACKED, &product->packed, (unsigned char *)scratch + product->pad_bytes);
+        dnnl_memory_t packed = memory_for(onednn, product, PACKED, &product->packed, scratch);
         dnnl_exec_arg_t packing[] = {{DNNL_ARG_FROM, b}, {DNNL_ARG_TO, packed}};
-        DNNL_CHECK(dnnl_primitive_execute(product->pack, onednn->stream, 2, packing));
+        if (!is_packed) DNNL_CHECK(dnnl_primitive_execute(product->pack, onednn->stream, 2, packing));
         b = packed;
     }
-    dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, memory_for(onednn, product, A, &product->a, gemm->a)},
-                                   {DNNL_ARG_WEIGHTS, b},
-                                   {DNNL_ARG_DST, memory_for(onednn, product, OUT, &product->out, gemm->out)},
-                                   {DNNL_ARG_SCRATCHPAD, memory_for(onednn, product, SCRATCH, &product->pad, scratch)}};
+    dnnl_exec_arg_t arguments[] = {
+        {DNNL_ARG_SRC, memory_for(onednn, product, A, &product->a, gemm->a)},
+        {DNNL_ARG_WEIGHTS, b},
+        {DNNL_ARG_DST, memory_for(onednn, product, OUT, &product->out, gemm->out)},
+        {DNNL_ARG_SCRATCHPAD, memory_for(onednn, product, SCRATCH, &product->pad, scratch + product->packed_bytes)}};
     DNNL_CHECK(dnnl_primitive_execute(product->primitive, onednn->stream, 4, arguments));
     DNNL_CHECK(dnnl_stream_wait(onednn->stream));
+}
+
+void gm_onednn_multiply(gm_onednn *onednn, const gm_gemm *gemm, void *scratch, bool on_thread) {
+    multiply(onednn, find_product(onednn, gemm, on_thread), gemm, scratch, false);
+}
+
+void gm_onednn_multiply_again(gm_onednn *onednn, const gm_gemm *gemm, const gm_gemm *before, void *scratch) {
+    gm_product *product = find_product(onednn, gemm, false), *last = find_product(onednn, before, false);
+    bool is_packed = product->pack && last->pack && dnnl_memory_desc_equal(DESC(product->packed), DESC(last->packed));
+    multiply(onednn, product, gemm, scratch, is_packed);
 }

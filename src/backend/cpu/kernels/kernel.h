@@ -95,6 +95,8 @@ static inline void gm_widen(float *restrict out, const void *in, gm_type type, i
 
 static inline int64_t gm_least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+void GM_KERNEL(gm_cpu_split)(uint16_t *out, const float *in, int64_t rows, int64_t columns, int64_t stride);
+
 #define GM_DECLARE_KERNEL(name, parameters) void GM_KERNEL(gm_cpu_##name) parameters;
 GM_KERNEL_LIST(GM_DECLARE_KERNEL)
 #undef GM_DECLARE_KERNEL
