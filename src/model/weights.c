@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Both ways of filling a weight go in pieces, so that a conversion never needs a second whole tensor. */
-enum { PIECE = 1 << 16 };
+enum { PIECE = 1 << 16, NARROW_LEAST = 512 };
 
 typedef struct gm_weight_loader {
     gm_model *model;
@@ -67,23 +67,24 @@ static void copy_weight(gm_weight_loader *loader, void *out, gm_type type, const
     gm_safetensors_release_pages(loader->model->file, from);
 }
 
-/* A matrix of bf16 stays so in a model of f32 where the backend's products take it: no copy, and faster. Vectors are the model's type. */
-static gm_type type_of(const gm_model *model, gm_type from, int64_t rows) {
-    bool narrow = model->type == GM_F32 && from == GM_BF16 && rows > 1 && model->backend->narrow_weights;
+/* A matrix of bf16 stays so in a model of f32 where the backend's products take it: no copy, and faster, but for small ones. */
+static gm_type type_of(const gm_model *model, gm_type from, int64_t rows, int64_t columns) {
+    bool narrow =
+        model->type == GM_F32 && from == GM_BF16 && rows >= NARROW_LEAST && columns >= NARROW_LEAST && model->backend->narrow_weights;
     return narrow ? GM_BF16 : model->type;
 }
 
 static void load(gm_weight_loader *loader, gm_tensor *tensor, int layer, const char *part, int64_t rows, int64_t columns) {
     gm_model *model = loader->model;
     if (loader->random) {
-        *tensor = gm_tensor_frozen(NULL, type_of(model, GM_BF16, rows), rows, columns);
+        *tensor = gm_tensor_frozen(NULL, type_of(model, GM_BF16, rows, columns), rows, columns);
         fill_random(loader, tensor);
         return;
     }
     gm_file_tensor from;
     bool found = gm_weights_part(&from, model->file, &model->config, layer, part);
     GM_CHECK(found && (int64_t)from.byte_count == rows * columns * (int64_t)gm_type_size(from.type), "%s was checked before", part);
-    *tensor = gm_tensor_frozen(NULL, type_of(model, from.type, rows), rows, columns);
+    *tensor = gm_tensor_frozen(NULL, type_of(model, from.type, rows, columns), rows, columns);
     bool aligned = (uintptr_t)from.bytes % gm_type_size(from.type) == 0;
     if (model->backend->host_memory && from.type == tensor->type && aligned) {
         tensor->data = (void *)from.bytes; /* read-only mapping: frozen */
