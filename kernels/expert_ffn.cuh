@@ -7,8 +7,8 @@
  * Tokens come sorted by their experts, a token's slots by their expert ("positions"), so that the expert of a position is
  * mostly the one of the token before, whose rows are at hand. AT_ONCE positions are taken together. With more of them per
  * token, the block goes over a tile of tokens once for every AT_ONCE positions, with what a token adds up in shared memory.
- * What a position multiplies with is its record. Rows are loaded a token ahead and their numbers two; without tiles, records come
- * to shared memory a window of tokens at a time: a warp alone would wait for each of them. */
+ * What a position multiplies with is its record. expert_ffn_forward and expert_ffn_backward load rows a token ahead and their numbers two;
+ * without tiles, records come to shared memory a window of tokens at a time: a warp alone would wait for each of them. */
 #ifndef GM_BACKEND_CUDA_KERNELS_EXPERT_FFN_CUH
 #define GM_BACKEND_CUDA_KERNELS_EXPERT_FFN_CUH
 
@@ -21,7 +21,8 @@ enum {
     FFN_WINDOW = 32 /* tokens */,
     FFN_HEAD = 4 /* floats of a record before its coefficients */,
     FFN_RANK = 8 /* most that registers have room for */,
-    FFN_BLOCKS = 896 /* as many as a device is busy with: 7 on each of 132 multiprocessors is the most of expert_ffn_down */,
+    FFN_DOWN_BLOCKS = 896 /* a wave of them: 7 fit on each of 132 multiprocessors */,
+    FFN_BACKWARD_BLOCKS = 520 /* the same, 4 on each */,
     FFN_LEAST_TOKENS = 16 /* of a chunk */
 };
 

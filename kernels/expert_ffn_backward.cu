@@ -264,9 +264,9 @@ struct chunks {
     int64_t size, count, bound; /* tokens of one; how many there are, and are at most with fewer tokens too (sums.cuh) */
 };
 
-/* Enough blocks, their gradients (of `sites` matrices with that many columns) within the scratch. */
-static chunks divide(const gm_expert_ffn_args *args, int64_t columns, int64_t sites) {
-    const int64_t wanted = gm_parts(FFN_BLOCKS, gm_parts(columns, gm_ffn_strip(args->rank)));
+/* About so many blocks, their gradients (of `sites` matrices with that many columns) within the scratch. */
+static chunks divide(const gm_expert_ffn_args *args, int64_t columns, int64_t sites, int64_t blocks) {
+    const int64_t wanted = gm_parts(blocks, gm_parts(columns, gm_ffn_strip(args->rank)));
     const int64_t bytes = gm_most(sites * gm_ffn_experts(args) * args->rank * columns, (int64_t)1) * (int64_t)sizeof(float);
     const int64_t most = gm_least(wanted, gm_most(gm_ffn_room(args) / bytes, (int64_t)1));
     const int64_t size = gm_most(gm_parts(args->tokens, most), (int64_t)FFN_LEAST_TOKENS);
@@ -286,7 +286,7 @@ static void add_part(gm_backend *backend, const gm_expert_ffn_args *args, float 
 
 /* w (T×K×R), and dB2. */
 static float *down(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order) {
-    const chunks c = divide(args, args->hidden, 1);
+    const chunks c = divide(args, args->hidden, 1, FFN_DOWN_BLOCKS);
     const int64_t strips = gm_parts(args->hidden, gm_ffn_strip(args->rank)), sums = args->tokens * args->slots * args->rank,
                   round = gm_ffn_round(args, strips, sums);
     float *w = take(backend, sums);
@@ -325,7 +325,7 @@ template <class T, int RANK, int AT_ONCE, bool TILED> static void launch(gm_back
 
 /* Returns the sums over F: T×K×(1 + 2R). */
 template <class T> static float *main_step(gm_backend *backend, const gm_expert_ffn_args *args, const gm_ffn_order *order, float *w) {
-    const chunks c = divide(args, args->ffn, (args->w1.b != NULL) + (args->w3.b != NULL) + (args->w2.a != NULL));
+    const chunks c = divide(args, args->ffn, (args->w1.b != NULL) + (args->w3.b != NULL) + (args->w2.a != NULL), FFN_BACKWARD_BLOCKS);
     const int64_t strips = gm_parts(args->ffn, gm_ffn_strip(args->rank));
     const int64_t sums = args->tokens * args->slots * (1 + 2 * args->rank), round = gm_ffn_round(args, strips, sums);
     float *total = take(backend, sums), *part_sums = take(backend, gm_ffn_round_bound(args, strips, sums));

@@ -267,19 +267,20 @@ static size_t weight_bytes(int64_t nodes) { return (size_t)(nodes * OUT) * sizeo
 
 /* rows×G through a G×G matrix (transposed: its transpose), and the gradient of that matrix, added. */
 static void through(gm_backend *backend, const gm_router_graph_args *args, float *out, const float *in, const float *conv, int64_t rows,
-                    bool transposed) {
+                    bool transposed, bool tf32) {
     const int64_t g = args->size;
     gm_gemm product = {};
     product.out = out, product.a = in, product.b = conv, product.m = rows, product.n = g, product.k = g, product.transpose_b = transposed;
-    product.type = product.out_type = GM_F32, product.tf32 = args->tf32;
+    product.type = product.out_type = GM_F32, product.tf32 = tf32;
     backend->kernels->gemm(backend, &product);
 }
 
-static void outer(gm_backend *backend, const gm_router_graph_args *args, float *out, const float *dz, const float *in, int64_t rows) {
+static void outer(gm_backend *backend, const gm_router_graph_args *args, float *out, const float *dz, const float *in, int64_t rows,
+                  bool tf32) {
     const int64_t g = args->size;
     gm_gemm product = {};
     product.out = out, product.a = dz, product.b = in, product.m = g, product.n = g, product.k = rows;
-    product.type = product.out_type = GM_F32, product.tf32 = args->tf32;
+    product.type = product.out_type = GM_F32, product.tf32 = tf32;
     product.transpose_a = product.accumulate = true;
     backend->kernels->gemm(backend, &product);
 }
@@ -295,10 +296,10 @@ static router begin(gm_backend *backend, const gm_router_graph_args *args, int64
     r.n.experts = args->experts, r.n.size = g, r.n.vectors = gm_parts(g, VECTOR), r.n.table = table;
     r.n.edges = (const float *)gm_cuda_upload(backend, args->adjacency, (size_t)(all * all) * sizeof(float));
     r.n.aligned = gm_aligned(args->readout, GM_F32, g, VECTOR) && gm_aligned(args->last, GM_F32, g, VECTOR);
-    through(backend, args, experts, args->features, args->conv[0], args->experts, true);
+    through(backend, args, experts, args->features, args->conv[0], args->experts, true, false);
     GM_LAUNCH(backend, mix, blocks_for(nodes * g), THREADS, 0, table, experts, r.n, nodes, args->experts, false);
     gm_cuda_silu_forward(backend, r.activated, args->token, args->tokens * g);
-    through(backend, args, r.mixed, r.activated, args->conv[0], args->tokens, true);
+    through(backend, args, r.mixed, r.activated, args->conv[0], args->tokens, true, args->tf32);
     return r;
 }
 
@@ -336,7 +337,7 @@ extern "C" void gm_cuda_router_graph_forward(gm_backend *backend, const gm_route
         for (int64_t l = 1; l < args->layers; l++) {
             aggregate_layer(&r, m, z, l - 1, first, tokens);
             if (l == args->layers - 1 && args->last) out = args->last + first * row;
-            through(backend, args, out, m, args->conv[l], tokens * nodes_of(args, l), true);
+            through(backend, args, out, m, args->conv[l], tokens * nodes_of(args, l), true, args->tf32);
         }
         scores(&r, out, first, tokens);
     }
@@ -372,7 +373,7 @@ static void chunk_forward(const router *r, const backward *b, int64_t first, int
     for (int64_t l = 1; l < args->layers; l++) {
         aggregate_layer(r, b->m[l], b->z[l - 1], l - 1, first, tokens);
         if (l == args->layers - 1 && args->last) continue;
-        through(r->backend, args, b->z[l], b->m[l], args->conv[l], tokens * nodes_of(args, l), true);
+        through(r->backend, args, b->z[l], b->m[l], args->conv[l], tokens * nodes_of(args, l), true, args->tf32);
     }
 }
 
@@ -386,8 +387,8 @@ static void chunk_backward(const router *r, const backward *b, int64_t first, in
     gm_sum_all_parts(r->backend, b->total + b->nodes * g, b->partial, parts, g, g, first > 0);
     for (int64_t l = last; l > 0; l--) {
         const int64_t nodes = nodes_of(args, l);
-        outer(r->backend, args, args->dconv[l], dz, b->m[l], tokens * nodes);
-        through(r->backend, args, b->m[l], dz, args->conv[l], tokens * nodes, false);
+        outer(r->backend, args, args->dconv[l], dz, b->m[l], tokens * nodes, args->tf32);
+        through(r->backend, args, b->m[l], dz, args->conv[l], tokens * nodes, false, args->tf32);
         if (l == 1) break;
         dim3 grid((unsigned)blocks_for(tokens * r->n.vectors), (unsigned)gm_parts(args->experts + 1, OUT));
         GM_LAUNCH(r->backend, aggregate_backward, grid, THREADS, weight_bytes(nodes), b->z[l - 1], b->m[l], r->n, tokens, nodes);
@@ -425,12 +426,12 @@ static void finish(const router *r, const backward *b) {
     const int64_t g = args->size;
     float *dexperts = take(r->backend, args->experts * g);
     gm_cuda_add(r->backend, args->dreadout, b->total + b->nodes * g, GM_F32, g);
-    outer(r->backend, args, args->dconv[0], b->dmixed, r->activated, args->tokens);
-    through(r->backend, args, args->dtoken, b->dmixed, args->conv[0], args->tokens, false);
+    outer(r->backend, args, args->dconv[0], b->dmixed, r->activated, args->tokens, args->tf32);
+    through(r->backend, args, args->dtoken, b->dmixed, args->conv[0], args->tokens, false, args->tf32);
     gm_cuda_silu_backward(r->backend, args->dtoken, args->dtoken, args->token, args->tokens * g);
     GM_LAUNCH(r->backend, mix, blocks_for(args->experts * g), THREADS, 0, dexperts, b->total, r->n, args->experts, b->nodes, true);
-    outer(r->backend, args, args->dconv[0], dexperts, args->features, args->experts);
-    through(r->backend, args, args->dfeatures, dexperts, args->conv[0], args->experts, false);
+    outer(r->backend, args, args->dconv[0], dexperts, args->features, args->experts, false);
+    through(r->backend, args, args->dfeatures, dexperts, args->conv[0], args->experts, false, false);
 }
 
 extern "C" void gm_cuda_router_graph_backward(gm_backend *backend, const gm_router_graph_args *args) {

@@ -85,6 +85,7 @@ fi
 if [ -z "$deps" ] && ! pkg-config --exists libcjson libpcre2-8 libutf8proc cmocka 2>/dev/null; then
     lacks+=("the libraries (fill .gpu with scripts/gpu_pack.sh on a machine with a network, or run scripts/deps.sh)")
 fi
+[ -z "$deps" ] || [ -d "$deps/lib" ] || lacks+=("the libraries in $deps: scripts/gpu_pack.sh fills it on a machine with a network")
 if [ ${#lacks[@]} -gt 0 ]; then
     printf 'gpu_check.sh: this machine lacks: %s\n' "${lacks[@]}" >&2
     exit 1
@@ -94,7 +95,7 @@ fi
 : >"$summary"
 say "# GPU check"
 say ""
-say "$(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(gpu name,driver_version,memory.total), $(nvcc --version | grep -o 'release [0-9.]*')"
+say "$(date -u +%F), commit $(git describe --always --dirty=", changed" --exclude "*" 2>/dev/null || echo unknown), $(gpu name,driver_version,memory.total), $(nvcc --version | grep -o 'release [0-9.]*')"
 say ""
 say "| check | result | time |"
 say "| --- | --- | --- |"
@@ -102,7 +103,7 @@ capability=${capability/./}
 [ "$capability" = 90 ] && capability=90a
 build=build/gpu
 configure=(cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DGMOE_CUDA=ON "-DGMOE_CUDA_ARCHITECTURES=$capability-real")
-[ -n "$deps" ] && configure+=("-DGMOE_DEPS=$(realpath "$deps")")
+configure+=("-DGMOE_DEPS=${deps:+$(realpath "$deps")}")
 check configure 60 "${configure[@]}" || finish
 kernels=($(grep -l '"op_test.h"' tests/ops/test_*.c | sed 's/.*test_\(.*\)\.c/\1/'))
 [ ${#kernels[@]} -gt 0 ] || { say "| kernels | FAILED: no tests of them in tests/ops | |"; finish; }

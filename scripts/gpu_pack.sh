@@ -2,13 +2,20 @@
 # Fills a folder with the headers and shared objects of the libraries that gmoe needs (about 45 MB, most of it oneDNN), so that
 # scripts/gpu_check.sh can build on a machine with a GPU, the CUDA toolkit and a C compiler, but no network.
 #   scripts/gpu_pack.sh [DIR]        default: .gpu
+# DIR is new, empty, or one that this script filled before.
 set -euo pipefail
+[[ $# -le 1 && ${1-} != -* ]] || { echo "usage: scripts/gpu_pack.sh [DIR]" >&2; exit 2; }
+[ $# = 0 ] || out=$(realpath -m "$1")
 cd "$(dirname "$0")/.."
-[ $# -le 1 ] || { echo "usage: scripts/gpu_pack.sh [DIR]" >&2; exit 2; }
-out=${1:-.gpu}
+out=${out:-$PWD/.gpu}
+if [ -e "$out" ] && [ ! -e "$out/filled-by-gpu_pack" ] && [ -n "$(ls -A "$out")" ]; then
+    echo "gpu_pack.sh: $out is not empty, and not filled by this script: name another folder" >&2
+    exit 2
+fi
 scripts/deps.sh
 rm -rf "$out"
 mkdir -p "$out/include" "$out/lib"
+: >"$out/filled-by-gpu_pack"
 
 headers() { # of a package, without the folder of the architecture
     dpkg-query -L "$1" | grep -E '^/usr/include/.*\.(h|hpp)$' | while read -r file; do

@@ -4,10 +4,10 @@
 
 #include "ops/ops.h"
 
-/* y (T×O of y_type) = x Wᵀ, or += */
 /* The tensor that residual + a branch goes to. Outside training it is the residual itself, which nothing needs again. */
 gm_tensor *gm_residual_sum(gm_step *step, gm_tensor *residual);
 
+/* y (T×O of y_type) = x Wᵀ, or addend + x Wᵀ, which may be y */
 void gm_apply_weight(gm_step *step, void *y, gm_type y_type, const void *x, const gm_tensor *weight, int64_t tokens, const void *addend);
 /* dx (gradient of x) += dy W; dy: T×O of the weight's type */
 void gm_apply_weight_transposed(gm_step *step, gm_tensor *x, const void *dy, const gm_tensor *weight);

@@ -146,9 +146,9 @@ static gm_status random_matrix(gm_bench_run *run, void **matrix, int64_t n) {
     return GM_OK;
 }
 
-/* Rates of a cubic product of the run's type, one after the other for a second at least, as long as a step is busy, not only the first
- * milliseconds in which a cool processor or GPU runs faster: 2048³, on a device eight at a time of 8192³, which smaller ones do not fill.
- * The matrices lie in the step's memory, so that the run needs no more than its steps: where that is small, so are they. */
+/* Rates of a cubic product of the run's type, one after the other for a second or GEMM_REPEATS times, not only in the first
+ * milliseconds, when a cool processor or GPU runs faster: 2048³, on a device eight at a time of 8192³, which smaller ones do not fill.
+ * The matrices lie in the step's memory, so that a run on a device needs no more than its steps: where that is small, so are they. */
 static gm_status measure_gemm(gm_bench_run *run) {
     gm_backend *backend = run->backend;
     const int together = backend->host_memory ? 1 : 8;
@@ -212,6 +212,7 @@ static gm_status measure_steps(gm_bench_run *run) {
     GM_TRY(measure_gemm(run));
     for (int64_t i = 0; i < b->warmup; i++) train_step(run, i + 1);
     GM_TRY(gm_backend_check(run->backend));
+    gm_step_enter(&run->step, GM_PART_OTHER); /* what was before counts for no part */
     memset(run->step.part_seconds, 0, sizeof run->step.part_seconds);
     gm_backend_gemm_seconds(run->backend); /* from here on */
     for (int64_t i = 0; i < b->steps; i++) {

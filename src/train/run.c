@@ -268,8 +268,9 @@ static gm_status run_all(gm_run_state *run) {
     gm_run_describe_setup(run);
     GM_TRY(gm_run_describe_inputs(run));
     if (options->dry_run && run->checkpoint[0]) GM_TRY(read_checkpoint(run));
-    if (options->dry_run) return gm_run_print_plan(run);
+    if (options->dry_run) GM_TRY(gm_run_print_plan(run));
     GM_TRY(gm_run_making(gm_trainer_place(&run->trainer), "the training step", smaller_batches));
+    if (options->dry_run) return GM_OK;
     if (run->checkpoint[0]) GM_TRY(restore(run));
     gm_status status = begin_output(run);
     if (status == GM_OK) status = gm_trainer_run(&run->trainer);

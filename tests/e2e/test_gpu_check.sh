@@ -6,7 +6,7 @@
 # A source tree of stand-ins: LEFT seconds are left at any time; what cmake "builds" is in $work/built.
 unset LEFT SMI SMI_STATUS CONFIGURE BUILD KERNEL BENCH BENCH_STATUS CUDA_VISIBLE_DEVICES
 tree=$work/tree fake=$work/fake few=$work/few
-mkdir -p "$tree/scripts/bench" "$tree/tests/ops" "$tree/tests/golden" "$fake" "$few" "$work/built/bin" "$work/built/tests"
+mkdir -p "$work/lib" "$tree/scripts/bench" "$tree/tests/ops" "$tree/tests/golden" "$fake" "$few" "$work/built/bin" "$work/built/tests"
 sed 's/^left() .*/left() { echo "${LEFT:-500}"; }/' scripts/gpu_check.sh >"$tree/scripts/gpu_check.sh"
 chmod +x "$tree/scripts/gpu_check.sh"
 grep -q LEFT "$tree/scripts/gpu_check.sh" || fail "gpu_check.sh has no left()"
@@ -121,6 +121,10 @@ PYTHON
 fi
 
 # --- the libraries, packed
+mkdir "$work/foreign"
+echo mine >"$work/foreign/file"
+expect 2 'is not empty, and not filled by this script' scripts/gpu_pack.sh "$work/foreign"
+[ -e "$work/foreign/file" ] || fail "a folder that is not its own is emptied"
 good scripts/gpu_pack.sh "$work/packed"
 [ "$(du -sm "$work/packed" | cut -f1)" -le 60 ] || fail "more than 60 MB"
 good cmake -S . -B "$work/build" -DGMOE_CUDA=OFF -DGMOE_DEPS="$work/packed"

@@ -15,7 +15,7 @@ dim3 blockDim, gridDim;
 
 namespace {
 
-enum { MOST_THREADS = 1024, STACK = 128 << 10, SHARED_MOST = 227 << 10, WARP = 32 };
+enum { MOST_THREADS = 1024, STACK = 128 << 10, WARP = 32 };
 enum state { NEW, READY, AT_BARRIER, AT_WARP, DONE };
 
 struct fiber {
@@ -43,7 +43,7 @@ struct machine {
     const gm_emulated_launch *launch;
     uint64_t block; /* number of blocks begun */
     size_t static_shared;
-    alignas(64) unsigned char shared[SHARED_MOST];
+    alignas(64) unsigned char shared[GM_EMULATED_SHARED_MOST];
 };
 
 machine *m;
@@ -369,7 +369,7 @@ void gm_emulated_shared(void *memory, size_t bytes, uint64_t *block) {
     if (*block == m->block) return;
     *block = m->block;
     m->static_shared += bytes;
-    const size_t most = m->launch->leave ? SHARED_MOST : 48 << 10;
+    const size_t most = m->launch->leave ? static_cast<int>(GM_EMULATED_SHARED_MOST) : 48 << 10;
     if (m->static_shared > (48 << 10) || m->static_shared + m->launch->shared > most)
         gm_emulated_fail("more than 48 KB of static shared memory, or of both kinds without leave");
     memset(memory, 0xff, bytes);

@@ -4,6 +4,8 @@
 
 #include "emulation.h"
 
+enum { GM_EMULATED_SHARED_MOST = 99 << 10 }; /* of a block: capability 8.6, 8.9 and 12.0; others have more */
+
 /* Prints what is wrong, with kernel, block and thread where one runs, and aborts. */
 [[noreturn]] void gm_emulated_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -58,6 +58,9 @@ expect 4 "gmoe-bench: .*the base model needs .* MB are free; a smaller base mode
 expect 4 "gmoe-bench: .*both moments are [0-9.]+ MB; a smaller --shape needs less$" with_kb 35000 "${bench[@]}"
 expect 4 "gmoe-bench: $needs $beside; a lower --tokens or --sequence, or a smaller --shape, needs less$" with_kb 36000 "${bench[@]}"
 
+expect 4 "$needs" with_kb 33700 "${train[@]}" --output-dir dry --dry-run
+[ ! -e dry ] || fail "a dry run leaves a directory"
+
 # --- a benchmark whose plan just fits: what it measures beside the steps takes no more; cuBLASLt's workspace and partial sums are the backend's
 planned() { sed -n 's/.*"device_memory_bytes":\([0-9]*\).*/\1/p' "$work/stdout"; }
 good with_kb 1000000 "${bench[@]}"

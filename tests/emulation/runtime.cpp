@@ -15,11 +15,7 @@ struct gm_emulated_event {
 
 namespace {
 
-enum {
-    QUEUE = 256,
-    MOST_KERNELS = 256,
-    SHARED_MOST = 99 << 10 /* of a block: capability 8.6, 8.9 and 12.0; others have more */
-};
+enum { QUEUE = 256, MOST_KERNELS = 256 };
 
 struct work {
     gm_emulated_host_function *function; /* NULL: a kernel */
@@ -158,7 +154,8 @@ void gm_emulated_check_pointer(const char *kernel, const void *pointer) {
 }
 
 cudaError_t gm_emulated_allow(const void *kernel, int attribute, int value) {
-    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > SHARED_MOST) return fail(cudaErrorInvalidValue);
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > GM_EMULATED_SHARED_MOST)
+        return fail(cudaErrorInvalidValue);
     for (int i = 0; i < allowed_count; i++)
         if (allowed[i].kernel == kernel) return allowed[i].bytes = value, cudaSuccess;
     if (allowed_count == MOST_KERNELS) gm_emulated_fail("too many kernels");
@@ -208,7 +205,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int) {
     case cudaDevAttrMultiProcessorCount: return set(value, 4);
     case cudaDevAttrComputeCapabilityMajor: return set(value, capability() / 10);
     case cudaDevAttrComputeCapabilityMinor: return set(value, capability() % 10);
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: return set(value, SHARED_MOST);
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: return set(value, GM_EMULATED_SHARED_MOST);
     }
     return cudaErrorInvalidValue;
 }

@@ -304,9 +304,14 @@ static inline int op_main_(const char *name, const struct CMUnitTest *tests, siz
 #else
     const char *device = getenv("GMOE_TEST_DEVICE");
     printf("%s: seed %llu\n", name, seed);
-    if (!device || strcmp(device, "cuda") != 0) return op_run_levels(name, tests, count, seed);
+    int number = 0;
+    if (!device || strcmp(device, "cpu") == 0) return op_run_levels(name, tests, count, seed);
+    if (strcmp(device, "cuda") != 0 && sscanf(device, "cuda:%d", &number) != 1) {
+        fprintf(stderr, "GMOE_TEST_DEVICE=%s: it is cpu, cuda or cuda:N\n", device);
+        return 1;
+    }
     setenv("GMOE_CUDA_MANAGED", "1", 1);
-    return op_run_device(name, tests, count, gm_backend_open_cuda(&backend, 0));
+    return op_run_device(name, tests, count, gm_backend_open_cuda(&backend, number));
 #endif
 }
 #define op_main(name, tests) op_main_(name, tests, sizeof(tests) / sizeof *(tests))

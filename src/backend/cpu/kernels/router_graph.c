@@ -93,7 +93,8 @@ static router_worker take_worker(const router_run *run) {
                             .dscore = take(backend, BLOCK * run->n),
                             .scratch = gm_arena_take(&backend->scratch, run->scratch_bytes)};
     for (int64_t l = 0; l < run->args->layers; l++) {
-        worker.z[l] = l > 1 && !run->backward ? worker.z[l % 2] : take(backend, full);
+        bool passes = l == 0 && run->args->layers == 2 && !run->backward; /* Z¹ lies in y, token by token */
+        worker.z[l] = passes ? NULL : l > 1 && !run->backward ? worker.z[l % 2] : take(backend, full);
         worker.m[l] = l == 0 ? NULL : l > 1 && !run->backward ? worker.m[1] : take(backend, full);
     }
     return worker;
