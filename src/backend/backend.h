@@ -19,7 +19,7 @@ typedef struct gm_backend gm_backend;
 /* out (M×N, out_type) = op(a) op(b), or out += with `accumulate`, or addend + op(a) op(b) with `addend`; products are summed in f32.
  * a: M×K (K×M when transpose_a), b: K×N (N×K when transpose_b), both of `type`. Strides are elements between rows
  * as stored; 0 means contiguous. `tf32`: f32 factors may lose all but 11 bits, where a device multiplies those faster.
- * `narrow_b`: b is bf16 although `type` is f32 (gm_backend.narrow_weights); a is not transposed, out is f32. */
+ * `narrow_b`: b is bf16 although `type` is f32 (gm_backend.narrow_least); a is not transposed, out is f32. */
 typedef struct gm_gemm {
     void *out;
     const void *a, *b;
@@ -295,7 +295,8 @@ struct gm_backend {
     const gm_kernels *real, *measuring;
     gm_arena scratch;                     /* lent to kernels and operations: mark, use, release       */
     double (*gemm_seconds)(gm_backend *); /* spent in matrix products since the last call: wall time, shared evenly by the threads */
-    bool narrow_weights;                  /* products of f32 take a b of bf16 as it is, and are faster by it (gm_gemm.narrow_b) */
+    int64_t narrow_least;                 /* products of f32 are faster with a b of bf16 as it is (gm_gemm.narrow_b) where both its sides
+                                             are at least this; 0: there are none */
     bool rows_apart;                      /* products of f32 give a row the same bits whatever rows are beside it (CPU); slower */
     bool synchronous;                     /* a device is waited for after products and parts, so that their times can be told */
     size_t allocated, allocated_peak;     /* bytes given by `allocate` now, and at most                */

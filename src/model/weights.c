@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Both ways of filling a weight go in pieces, so that a conversion never needs a second whole tensor. */
-enum { PIECE = 1 << 16, NARROW_LEAST = 512 };
+enum { PIECE = 1 << 16 };
 
 typedef struct gm_weight_loader {
     gm_model *model;
@@ -69,8 +69,8 @@ static void copy_weight(gm_weight_loader *loader, void *out, gm_type type, const
 
 /* A matrix of bf16 stays so in a model of f32 where the backend's products take it: no copy, and faster, but for small ones. */
 static gm_type type_of(const gm_model *model, gm_type from, int64_t rows, int64_t columns) {
-    bool narrow =
-        model->type == GM_F32 && from == GM_BF16 && rows >= NARROW_LEAST && columns >= NARROW_LEAST && model->backend->narrow_weights;
+    int64_t least = model->backend->narrow_least;
+    bool narrow = model->type == GM_F32 && from == GM_BF16 && least > 0 && rows >= least && columns >= least;
     return narrow ? GM_BF16 : model->type;
 }
 

@@ -17,10 +17,10 @@ typedef struct gm_layout {
 /* x: T×D f32 = rows `ids` of table V×D. Frozen: no gradient. */
 gm_tensor *gm_embedding(gm_step *step, const gm_tensor *table, const int32_t *ids, int64_t tokens);
 
-/* A frozen matrix may be bf16 in a step of f32, where products take it so (gm_backend.narrow_weights). */
+/* A frozen matrix may be bf16 in a step of f32, where products take it so (gm_backend.narrow_least). */
 static inline bool gm_is_narrow(const gm_step *step, const gm_tensor *weight) {
     bool narrow = weight->type != step->type;
-    GM_CHECK(!narrow || (step->type == GM_F32 && weight->type == GM_BF16 && step->backend->narrow_weights),
+    GM_CHECK(!narrow || (step->type == GM_F32 && weight->type == GM_BF16 && step->backend->narrow_least > 0),
              "a weight of %s in a step of %s", gm_type_name(weight->type), gm_type_name(step->type));
     return narrow;
 }

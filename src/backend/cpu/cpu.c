@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+enum { NARROW_LEAST = 512 }; /* at 128 three products of bf16 and the way to them take longer than one of f32 */
+
 static gm_status allocate(gm_backend *backend, void **memory, size_t bytes, const char *what) {
     void *mapped = bytes ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : NULL;
     if (mapped == MAP_FAILED) return gm_error(GM_NO_MEMORY, "out of memory: %s needs %.1f MB", what, (double)bytes / 1e6);
@@ -105,7 +107,7 @@ gm_status gm_backend_open_cpu(gm_backend **backend, int threads) {
     if (status != GM_OK) return close_backend(opened), status;
     context->fast_bf16 =
         gm_onednn_is_fast(context->onednn, &(gm_gemm){.m = 64, .n = 64, .k = 64, .type = GM_BF16, .out_type = GM_F32}, false);
-    opened->narrow_weights = gm_onednn_bf16_is_much_faster();
+    if (gm_onednn_bf16_is_much_faster()) opened->narrow_least = NARROW_LEAST;
     context->split = gm_cpu_split_base;
 #ifdef GM_CPU_X86_LEVELS
     if (kernels == &gm_cpu_kernels_v4) context->split = gm_cpu_split_v4;

@@ -9,7 +9,7 @@ enum { TERMS = 3 };
 
 void gm_cpu_gemm_split(gm_backend *backend, const gm_gemm *gemm) {
     gm_cpu_context *cpu = gm_cpu(backend);
-    GM_CHECK(backend->narrow_weights && !gemm->transpose_a && gemm->out_type == GM_F32, "no product of f32 and bf16 here");
+    GM_CHECK(backend->narrow_least > 0 && !gemm->transpose_a && gemm->out_type == GM_F32, "no product of f32 and bf16 here");
     const int64_t stride = gemm->a_stride ? gemm->a_stride : gemm->k, term = gemm->m * gemm->k;
     gm_gemm first = *gemm, rest;
     first.type = GM_BF16, first.a_stride = 0;
