@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fills a folder with the headers and shared objects of the libraries that gmoe needs (about 45 MB, most of it oneDNN), so that
-# scripts/gpu_check.sh can build on a machine with a GPU, the CUDA toolkit and a C compiler, but no network.
+# scripts/gpu_check.sh can build on a machine with a GPU, the CUDA toolkit, gcc, g++, make, CMake 3.25 and Python 3, but no network.
 #   scripts/gpu_pack.sh [DIR]        default: .gpu
 # DIR is new, empty, or one that this script filled before.
 set -euo pipefail
