@@ -82,14 +82,15 @@ grep -q '1690 bad lines were left out' stderr || fail "lines without a label: $(
 
 # a run that waits for another one's tokens can be stopped; tokens that become shorter under a run are told
 mkdir -p busy/token-cache
-flock busy/token-cache sleep 300 &
-"${mapped[@]}" --output-dir busy/run >/dev/null 2>stderr &
+exec 9<busy/token-cache
+flock 9
+"${mapped[@]}" --output-dir busy/run >/dev/null 2>stderr 9<&- &
 waiting=$!
 for _ in $(seq 1000); do grep -q 'waiting for it' stderr && break; sleep 0.1; done
 kill -TERM $waiting
 wait $waiting
 [ $? = 75 ] || fail "a run that waits cannot be stopped: $(cat stderr)"
-kill %1 2>/dev/null
+exec 9<&-
 once "${mapped[@]}" --set train.max_steps=1000000 --output-dir shrinks/run >/dev/null 2>stderr &
 running=$!
 for _ in $(seq 1000); do grep -q '^step ' stderr && break; sleep 0.1; done
